@@ -1,0 +1,91 @@
+/* limits.h -- every bound hob has, in one table: name, default, range, unit, and what it is for.
+ *
+ * `hob limits` prints it, `hob serve --limit name=value` changes it, docs/reference/limits.md is
+ * made from it. Reaching a limit is refused or counted, and counted by name
+ * (hob_limit_reached_total{limit="…"}); never silent. */
+#pragma once
+
+#include "base/err.h"
+#include "base/str.h"
+
+/* X(name, unit, default, min, max, help). Times are in the unit that the name ends with. */
+// clang-format off
+#define LIMITS(X)                                                                                   \
+    /* --- HTTP, both sides ------------------------------------------------------------------- */  \
+    X(connections_max,            "",      4096, 1, 65536, "client connections on one listener")    \
+    X(http_head_bytes_max,        "bytes", 32768, 1024, 1048576, "request line and header fields together") \
+    X(http_line_bytes_max,        "bytes", 8192, 256, 65536, "one line of a head")                   \
+    X(http_fields_max,            "",      100, 8, 1000, "header fields in one message")            \
+    X(http_head_ms,               "ms",    10000, 100, 600000, "for a whole request head to arrive") \
+    X(http_idle_ms,               "ms",    60000, 100, 3600000, "a kept-alive connection without a request") \
+    X(http_body_rate_bytes_s,     "bytes", 512, 0, 1073741824, "slowest body, per second, after the first 5 s; 0: none") \
+    X(http_stream_buffer_bytes,   "bytes", 65536, 4096, 16777216, "held per direction of a stream before its source is paused") \
+    X(http_chunk_line_bytes_max,  "bytes", 256, 32, 8192, "one chunk-size line with its extensions") \
+    X(http_trailer_bytes_max,     "bytes", 8192, 0, 65536, "all trailer fields of one message")      \
+    X(upgrade_idle_ms,            "ms",    3600000, 1000, 86400000, "an upgraded connection (WebSocket) in silence") \
+    X(api_body_bytes_max,         "bytes", 3145728, 1024, 67108864, "a request body on the API, as in Kubernetes") \
+    X(api_watchers_max,           "",      256, 1, 65536, "open watch and log streams")               \
+    /* --- admission --------------------------------------------------------------------------- */ \
+    X(queue_depth_max,            "",      1000, 0, 1000000, "requests that wait for an instance, per revision (hob.dev/queue-depth)") \
+    X(queue_wait_ms,              "ms",    60000, 1, 3600000, "longest wait for an instance, if the request's own deadline is later") \
+    X(request_timeout_s_max,      "s",     600, 1, 86400, "largest timeoutSeconds (Knative: max-revision-timeout-seconds)") \
+    X(container_concurrency_max,  "",      1000, 1, 100000, "largest containerConcurrency (Knative: container-concurrency-max-limit)") \
+    /* --- scale ------------------------------------------------------------------------------- */ \
+    X(scale_max,                  "",      64, 1, 10000, "instances of one revision when max-scale is 0") \
+    X(instances_max,              "",      256, 1, 10000, "instances on this node, all together")      \
+    X(starts_max,                 "",      16, 1, 1000, "cold starts in progress on this node; more wait their turn") \
+    X(start_ms,                   "ms",    120000, 100, 3600000, "a cold start without the fetches, until ready") \
+    X(drain_ms,                   "ms",    30000, 0, 3600000, "from SIGTERM to SIGKILL when timeoutSeconds is not longer") \
+    X(start_backoff_ms,           "ms",    500, 10, 60000, "first pause after a failed start; doubles up to 64 times") \
+    /* --- sandbox ----------------------------------------------------------------------------- */ \
+    X(sandbox_pool,               "",      4, 0, 256, "sandboxes kept ready and empty")               \
+    X(sandbox_memory_bytes,       "bytes", 536870912, 4194304, 1099511627776, "memory of an instance without a memory limit") \
+    X(sandbox_cpu_milli,          "milli", 1000, 10, 1024000, "CPU of an instance without a cpu limit") \
+    X(sandbox_pids,               "",      256, 4, 32768, "processes and threads of an instance")      \
+    X(sandbox_fds,                "",      1024, 16, 1048576, "open descriptors per process of an instance") \
+    X(sandbox_scratch_bytes,      "bytes", 67108864, 65536, 1099511627776, "/tmp and emptyDir of an instance without an ephemeral-storage limit") \
+    X(sandbox_args_bytes_max,     "bytes", 131072, 4096, 1048576, "arguments and environment of an instance") \
+    X(sandbox_mounts_max,         "",      16, 1, 64, "volumes of an instance")                       \
+    X(log_line_bytes_max,         "bytes", 16384, 256, 1048576, "one line of a function's log; longer ones are cut") \
+    X(log_ring_bytes,             "bytes", 262144, 4096, 67108864, "log kept in memory per revision")    \
+    X(log_rate_bytes_s,           "bytes", 1048576, 1024, 1073741824, "log taken per instance and second; beyond it the function waits") \
+    /* --- artifacts --------------------------------------------------------------------------- */ \
+    X(fetch_concurrent_max,       "",      4, 1, 64, "downloads at once")                             \
+    X(fetch_connect_ms,           "ms",    10000, 100, 600000, "to connect to an origin")             \
+    X(fetch_stall_ms,             "ms",    30000, 1000, 600000, "a download without a byte, before it is cut and resumed") \
+    X(fetch_attempts_max,         "",      5, 1, 100, "tries of one download, each resuming the last") \
+    X(fetch_redirects_max,        "",      5, 0, 50, "redirects followed")                            \
+    X(fetch_waiters_max,          "",      10000, 1, 1000000, "instances waiting for one download")    \
+    X(artifact_bytes_max,         "bytes", 274877906944, 1048576, 17592186044416, "one model or image")  \
+    X(artifact_files_max,         "",      100000, 1, 10000000, "files in one bundle")                 \
+    X(store_bytes_max,            "bytes", 0, 0, 1125899906842624, "content store; 0: what the disk allows") \
+    X(store_free_bytes_min,       "bytes", 268435456, 0, 1099511627776, "disk left free by every download") \
+    /* --- objects and records ------------------------------------------------------------------ */ \
+    X(objects_max,                "",      10000, 1, 1000000, "services")                             \
+    X(object_bytes_max,           "bytes", 1048576, 1024, 16777216, "one object in the store")          \
+    X(json_depth_max,             "",      100, 8, 1000, "nesting of JSON and YAML")                  \
+    X(json_nodes_max,             "",      100000, 100, 10000000, "values in one JSON or YAML document") \
+    X(records_max,                "",      1000000, 100, 1000000000, "invocation records kept; the oldest go first") \
+    X(records_age_s,              "s",     604800, 60, 315360000, "invocation records older than this go")  \
+    X(records_waiting_max,        "",      65536, 256, 10000000, "records not yet written; more are dropped and counted") \
+    X(store_waiting_max,          "",      4096, 16, 1000000, "changes waiting for their commit")       \
+    X(hops_max,                   "",      16, 1, 1000, "functions calling functions (Hob-Hops)")
+// clang-format on
+
+struct limits {
+#define X(name, unit, initial, low, high, help) uint64_t name;
+    LIMITS(X)
+#undef X
+};
+
+struct limit_row {
+    const char *name, *unit, *help;
+    uint64_t initial, min, max;
+    size_t offset; /* of the field in struct limits */
+};
+extern const struct limit_row limit_rows[];
+extern const size_t limit_row_count;
+
+void limits_default(struct limits *l);
+int limits_set(struct limits *l, struct str name, struct str value, struct err *e) MUST_USE;
+uint64_t limit_value(const struct limits *l, const struct limit_row *row);

@@ -1,0 +1,14 @@
+/* uuid.h -- UUID version 7 (RFC 9562, section 5.7): 48 bits of Unix milliseconds, then random bits.
+ * Ids made later sort later, so a table keyed by them is written at its end. */
+#pragma once
+
+#include "base/str.h"
+
+struct uuid {
+    uint8_t at[16];
+};
+enum { UUID_TEXT = 37 }; /* 36 characters and the NUL */
+
+struct uuid uuid_v7(int64_t unix_ms, const uint8_t random[10]);
+void uuid_format(const struct uuid *u, char into[UUID_TEXT]);
+bool uuid_parse(struct str text, struct uuid *ret); /* lower or upper case; only the 8-4-4-4-12 form */
