@@ -1,0 +1,84 @@
+/* sandbox.h -- an isolation tier: a struct of functions that makes, signals and ends sandboxes.
+ *
+ * Receives what to run and its limits. Owns the processes, namespaces, cgroups and mounts of every
+ * sandbox until it reports their end. Emits: started (the function's own code runs now), ended (how).
+ * Refuses: limits it cannot enforce, unless the host lacks the means and `hob doctor` says so.
+ * Callbacks come on the loop thread, never before the starting call returned; on_ended comes exactly
+ * once and last, when nothing of the sandbox is left on the host.
+ * Tiers: native (namespaces, this folder); microvm (later).
+ */
+#pragma once
+
+#include "base/limits.h"
+#include "os/loop.h"
+
+struct sandbox;
+struct sandbox_tier;
+
+struct sandbox_mount {
+    const char *source; /* relative to the artifact store: "blobs/sha256/…", "bundles/sha256-…" */
+    const char *target; /* absolute, inside; made if missing; read-only, nosuid, nodev */
+};
+struct sandbox_scratch { /* emptyDir: a tmpfs of its own, writable */
+    const char *target;
+    uint64_t size_bytes;
+};
+struct sandbox_file { /* small read-only file made inside, e.g. a ConfigMap key */
+    const char *target, *text;
+};
+
+struct sandbox_spec { /* borrowed for the call */
+    const char *id;               /* instance name, a DNS label; also the host name inside */
+    const char *const *argv;      /* NULL-terminated; argv[0] found as execvp would, in the env's PATH */
+    const char *const *env;       /* NULL-terminated "NAME=value" */
+    const char *workdir;          /* absolute, inside */
+    uint32_t uid, gid;
+    uint64_t memory_bytes, ephemeral_bytes; /* ephemeral: /tmp plus every scratch, together hard */
+    uint32_t cpu_milli, pids_max, fds_max;
+    const struct sandbox_mount *mounts;
+    size_t mount_count;
+    const struct sandbox_scratch *scratches;
+    size_t scratch_count;
+};
+
+struct sandbox_exit {
+    int status;       /* exit code 0..255; 128 + signal when killed by one */
+    bool oom_killed;  /* the memory limit did it */
+    uint64_t cpu_us, memory_peak_bytes; /* 0 where the host cannot tell */
+};
+
+struct sandbox_events {
+    /* The function's program has been exec'd. pool_hit: the sandbox had been made ahead. */
+    void (*on_started)(void *ctx, uint64_t exec_us, bool pool_hit);
+    /* Started or not: over. `why` is set when it never ran (its code and text). */
+    void (*on_ended)(void *ctx, const struct sandbox_exit *x, const struct err *why);
+};
+
+/* Descriptors the caller owns, all non-blocking and close-on-exec. */
+struct sandbox_pipes {
+    int out_fd;    /* stdout and stderr of the function, reading end */
+    int phases_fd; /* what it writes to HOB_PHASES_FD (3), reading end */
+};
+
+struct sandbox_tier_ops {
+    const char *name; /* "native" */
+    int (*start)(struct sandbox_tier *t, const struct sandbox_spec *spec,
+                 const struct sandbox_events *events, void *ctx, struct sandbox **ret,
+                 struct sandbox_pipes *ret_pipes, struct err *e);
+    /* To the function's process (not its children). ESRCH is fine. */
+    void (*signal)(struct sandbox *sb, int signo);
+    void (*kill)(struct sandbox *sb); /* everything in it, now; on_ended follows */
+    /* An unconnected, non-blocking TCP socket inside the sandbox's network namespace. Usually at
+     * once (>= 0, the caller owns it); -CODE_UNAVAILABLE means none is at hand: on_socket of a
+     * later want_socket() will bring one. */
+    int (*socket)(struct sandbox *sb, struct err *e);
+    void (*want_socket)(struct sandbox *sb, void (*on_socket)(void *ctx, int take_fd), void *ctx);
+    int (*usage)(struct sandbox *sb, uint64_t *ret_cpu_us, uint64_t *ret_memory_bytes);
+    /* After on_ended, or before: then it is killed and no callback comes any more. */
+    void (*free)(struct sandbox *sb);
+    uint32_t (*pool_ready)(struct sandbox_tier *t);
+    void (*tier_free)(struct sandbox_tier *t);
+};
+struct sandbox_tier {
+    const struct sandbox_tier_ops *ops;
+};

@@ -1,0 +1,57 @@
+/* revision.h -- a decoded, defaulted, validated revision: what to run and how to scale it. A value
+ * owned by one allocation; immutable after it was made. */
+#pragma once
+
+#include "base/limits.h"
+
+enum probe_kind { PROBE_TCP, PROBE_HTTP, PROBE_EXEC, PROBE_GRPC };
+struct probe {
+    enum probe_kind kind;
+    uint16_t port;
+    const char *path, *host;      /* HTTP; host NULL: none given */
+    const char *const *headers;   /* "Name: value", NULL-terminated; HTTP */
+    const char *const *command;   /* EXEC */
+    uint32_t initial_delay_s, period_s /* 0: Knative's "aggressive" */, timeout_s,
+        success_threshold, failure_threshold;
+};
+struct revision_mount {
+    const char *volume, *path;
+    bool is_model;
+    const char *reference;   /* model: as given */
+    uint64_t size_bytes;     /* emptyDir: sizeLimit, 0 = share of ephemeral-storage */
+};
+enum port_protocol { PORT_HTTP1, PORT_H2C };
+
+struct revision {
+    const char *ns, *service, *name;  /* name: "<service>-00001" */
+    uint64_t generation;
+    const char *image;                /* as given */
+    const char *image_digest;         /* "sha256:…", empty until resolved */
+    const char *const *command;       /* NULL-terminated; command then args; empty: the bundle's own */
+    const char *const *args;
+    const char *const *env;           /* user's, "NAME=value" */
+    const char *workdir;              /* NULL: the bundle's own */
+    uint16_t port;                    /* 8080 */
+    enum port_protocol protocol;
+    uint32_t container_concurrency;   /* 0: unlimited */
+    uint32_t timeout_s, response_start_timeout_s /* 0: none */, idle_timeout_s /* 0: none */;
+    uint32_t uid, gid;                /* 65532 */
+    uint64_t memory_bytes, ephemeral_bytes; /* 0: the limit's default */
+    uint32_t cpu_milli;               /* 0: the limit's default */
+    struct probe readiness;
+    const struct revision_mount *mounts;
+    size_t mount_count;
+    /* scale */
+    uint32_t min_scale, max_scale /* 0: limits.scale_max */, initial_scale;
+    double target;                    /* concurrent requests per instance wanted; already × utilization */
+    uint64_t window_us;               /* stable window, also the idle window before zero */
+    uint64_t retention_us;            /* scale-to-zero-pod-retention-period */
+    uint64_t scale_down_delay_us;
+    /* hob.dev annotations */
+    uint32_t queue_depth;             /* hob.dev/queue-depth, default limits.queue_depth_max */
+    uint32_t start_budget_ms;         /* hob.dev/start-budget: 0 none */
+    double start_budget_percentile;   /* hob.dev/start-budget-percentile, default 99 */
+    uint64_t progress_deadline_us;
+};
+void revision_free(struct revision *r);
+DEFINE_AUTO(revision, struct revision *, revision_free)

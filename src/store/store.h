@@ -1,0 +1,79 @@
+/* store.h -- the contract of hob's durable state; `sqlite` implements it, `postgres` will.
+ *
+ * Receives objects (JSON text by kind, namespace and name), and invocation records.
+ * Owns the database files and one writer thread that commits many callers' changes at once:
+ * an object change is acknowledged (on_done) only after the commit, fsync included.
+ * Emits results on the loop thread, in the order of submission, each exactly once.
+ * Refuses: a change whose `expect_version` does not match (CODE_ABORTED), more than
+ * limits.store_waiting_max waiting changes (CODE_EXHAUSTED), objects over object_bytes_max; and
+ * everything, with CODE_UNAVAILABLE, while the disk refuses: nothing is acknowledged then, and
+ * writing resumes when the fault is gone.
+ *
+ * Two files: hob.db (objects; synchronous=FULL) and telemetry.db (records; synchronous=NORMAL, so
+ * a power cut may lose the last moments of records and never an object).
+ * No SQL, no SQLite type above this header.
+ */
+#pragma once
+
+#include "base/limits.h"
+#include "os/loop.h"
+#include "telemetry/record.h"
+
+struct store;
+
+/* dir: an existing folder that this process may write. Migrates the schema; refuses a database of a
+ * newer hob, a corrupt one (CODE_DATA_LOSS, the file is named and left alone). */
+int store_open(struct loop *l, const char *dir, const struct limits *limits, struct store **ret,
+               struct err *e) MUST_USE;
+/* Commits what was submitted, calls the outstanding on_done, then closes. */
+void store_free(struct store *s);
+DEFINE_AUTO(store, struct store *, store_free)
+
+/* ---- objects ---- */
+
+enum { STORE_ANY_VERSION = -1, STORE_ABSENT = 0 };
+
+struct store_object { /* borrowed by callbacks for the call */
+    const char *kind, *ns, *name; /* kind: "services", "revisions", … */
+    int64_t version;              /* resourceVersion: of the last change, unique over the store */
+    const char *json;
+};
+
+/* All objects of a kind, ordered by namespace and name. Synchronous; only before loop_run(). */
+int store_each(struct store *s, const char *kind,
+               int (*on_object)(void *ctx, const struct store_object *o, struct err *e), void *ctx,
+               struct err *e) MUST_USE;
+/* The highest version ever committed; what a list answers as its resourceVersion. Loop thread. */
+int64_t store_version(const struct store *s);
+
+struct store_change { /* embedded by the caller; zero it first; strings copied at submit */
+    const char *kind, *ns, *name;
+    const char *json;       /* NULL: delete */
+    int64_t expect_version; /* STORE_ANY_VERSION, STORE_ABSENT (must not exist), or a version */
+    /* r: 0 or -code with e set; version: of this change when r is 0. May free the change. */
+    void (*on_done)(struct store_change *c, int r, int64_t version, const struct err *e);
+    void *internal;
+};
+/* on_done follows unless this returns < 0. */
+int store_submit(struct store *s, struct store_change *c, struct err *e) MUST_USE;
+
+/* ---- invocation records ---- */
+
+/* Copies the record; written in batches within 200 ms. Full: dropped and counted. */
+void store_record(struct store *s, const struct invocation_record *r);
+uint64_t store_records_dropped(const struct store *s);
+
+struct record_query {
+    struct uuid id;       /* used when by_id */
+    bool by_id;
+    char ns[64], service[64]; /* empty: all */
+    bool cold_only;
+    uint32_t limit;       /* newest first; 1..1000 */
+    void (*on_done)(struct record_query *q, int r, const struct invocation_record *rows,
+                    uint32_t count, const struct err *e);
+    void *internal;
+};
+int store_records(struct store *s, struct record_query *q, struct err *e) MUST_USE;
+
+/* For /readyz and hob doctor: 0, or why nothing can be written now. */
+int store_health(const struct store *s, struct err *e);

@@ -1,0 +1,35 @@
+/* record.h -- what is kept of one invocation. A value; copied freely; no pointers. */
+#pragma once
+
+#include "base/uuid.h"
+#include "telemetry/phase.h"
+
+enum invocation_outcome {
+    INVOCATION_OK,        /* the function answered (whatever status it chose) */
+    INVOCATION_FUNCTION_ERROR, /* the function answered 5xx */
+    INVOCATION_REFUSED,   /* queue full or too late: 429/503, the function never saw it */
+    INVOCATION_TIMEOUT,   /* 504, or the stream was cut at the deadline */
+    INVOCATION_CLIENT_GONE,
+    INVOCATION_FAILED,    /* 502/503: the instance died, or did not start */
+};
+const char *invocation_outcome_name(enum invocation_outcome o); /* "ok" "function_error" … */
+
+struct invocation_record {
+    struct uuid id;
+    char ns[64], service[64], revision[80], instance[40];
+    char method[16], path[128]; /* path without query, cut */
+    uint16_t status;            /* 0: the client left before there was one */
+    enum invocation_outcome outcome;
+    int64_t wall_ms;            /* arrival */
+    uint64_t arrival_us;        /* monotonic; the following are durations since arrival */
+    uint32_t dispatch_us;       /* given to an instance; 0 with first_byte_us 0: never was */
+    uint32_t first_byte_us;     /* first byte of the answer towards the client */
+    uint32_t total_us;
+    uint64_t request_bytes, response_bytes; /* bodies */
+    bool cold;                  /* it waited for a start; then: */
+    uint32_t queue_us;          /* arrival to the start's decision; 0 if the start was earlier */
+    uint32_t coverage_permille; /* of arrival..first byte that the phases account for */
+    bool has_start;
+    struct start_record start;  /* copied in when has_start */
+    char error[160];
+};
