@@ -17,6 +17,8 @@
 #include "telemetry/phase.h"
 
 struct artifact_store;
+struct transfer;         /* one download under way; the transport's own */
+struct transfer_request; /* below */
 
 enum artifact_kind {
     ARTIFACT_BUNDLE, /* a folder; mounts as a folder */
