@@ -1,0 +1,69 @@
+/* backend.h -- the seam between the gateway (bytes) and the instances (who serves them).
+ *
+ * The gateway parses a request head, finds its target by Host, asks for a slot, and forwards. Everything
+ * about revisions, queues, scaling and instances is behind this struct, so either side is tested
+ * with a fake of the other. Loop thread only.
+ */
+#pragma once
+
+#include "base/err.h"
+#include "base/str.h"
+#include "os/loop.h"
+#include "telemetry/record.h"
+
+struct backend;
+struct target;   /* a routable service; valid while a ticket or lease on it is held, else for the call */
+
+struct target_policy {
+    const char *ns, *service, *revision;
+    uint32_t timeout_ms, response_start_ms /* 0: none */, idle_ms /* 0: none */;
+    uint16_t port;
+};
+
+enum ticket_result {
+    TICKET_GRANTED,   /* lease filled in */
+    TICKET_FULL,      /* the queue is full: 503 with Retry-After */
+    TICKET_LATE,      /* its deadline came while it waited: 504 with the phase it hung in */
+    TICKET_OVERLOAD,  /* not this node, not now (instances_max …): 429/503 with Retry-After */
+    TICKET_FAILED,    /* the start failed and will not be tried now: 503, err says why */
+};
+
+struct lease {              /* one in-flight request on one instance */
+    void *instance;         /* backend's own */
+    int fd;                 /* connected to the function's port, non-blocking; or -1: still connecting
+                             * is not possible here, a granted lease always has a connection */
+    bool fd_reused;         /* kept alive from an earlier request: may turn out to be closed */
+    const char *instance_id;
+    bool cold;              /* the request waited for this instance's start */
+    const struct start_record *start; /* of the instance; always set */
+    uint64_t ready_us;      /* when the instance became ready */
+};
+
+struct ticket {             /* embedded in the gateway's request; zero it first */
+    struct list_node node;  /* backend's own while waiting */
+    struct target *target;
+    uint64_t arrival_us, deadline_us;
+    /* Exactly once, never inside ticket_ask(). */
+    void (*on_turn)(struct ticket *t, enum ticket_result r, const struct lease *lease,
+                    uint32_t retry_after_s, const struct err *e);
+    bool waiting;
+};
+
+struct backend_ops {
+    /* NULL: no such host. `host` is lower case, without port. */
+    struct target *(*route)(struct backend *b, struct str host);
+    void (*policy)(struct target *t, struct target_policy *ret);
+    void (*ask)(struct backend *b, struct ticket *t);     /* on_turn follows */
+    void (*cancel)(struct backend *b, struct ticket *t);  /* no on_turn any more */
+    /* A fresh connection on the same lease, after fd_reused turned out to be closed before the
+     * first response byte. on_turn follows again (same ticket), or TICKET_FAILED. */
+    void (*reconnect)(struct backend *b, struct ticket *t, struct lease *lease);
+    /* The request is over. take_fd: the connection, if it can carry another request, else -1
+     * (the gateway closed it). `healthy` false: the instance broke the connection itself. */
+    void (*release)(struct backend *b, struct lease *lease, int take_fd, bool healthy);
+    /* One finished request, for records, metrics and first_request_delta. */
+    void (*record)(struct backend *b, const struct invocation_record *r);
+};
+struct backend {
+    const struct backend_ops *ops;
+};
