@@ -1,4 +1,5 @@
-/* backend.h -- the seam between the gateway (bytes) and the instances (who serves them).
+/* backend.h -- the seam between the gateway (bytes) and the instances (who serves them). It lies in
+ * the lower of the two rooms, because imports point down.
  *
  * The gateway parses a request head, finds its target by Host, asks for a slot, and forwards. Everything
  * about revisions, queues, scaling and instances is behind this struct, so either side is tested
@@ -47,6 +48,9 @@ struct ticket {             /* embedded in the gateway's request; zero it first 
     void (*on_turn)(struct ticket *t, enum ticket_result r, const struct lease *lease,
                     uint32_t retry_after_s, const struct err *e);
     bool waiting;
+    /* The rest is the backend's own. */
+    void *internal;
+    struct loop_timer timer;
 };
 
 struct backend_ops {
