@@ -63,10 +63,14 @@ struct start_record { /* one cold start */
     char error[256];
 };
 
+/* A phase that begins again keeps its first start, and begin..begin is one opening: with several
+ * models it is one interval from the first begin to the last end (the owner counts them). On a
+ * failed record begin and end do nothing: what ran beside the culprit may still report. */
 void phase_begin(struct start_record *r, enum phase p, uint64_t now_us);
 void phase_end(struct start_record *r, enum phase p, uint64_t now_us, enum phase_outcome o);
 void phase_bytes(struct start_record *r, enum phase p, uint64_t bytes); /* adds */
-/* Every open phase ends as failed, and `at` is named the culprit. */
+/* Every open phase ends as failed, and `at` is named the culprit, begun or not; the record is
+ * finished. The first failure stays: later ones are its consequences. */
 void phase_fail(struct start_record *r, enum phase at, uint64_t now_us, const char *why);
 
 /* Length of the union of the given [start, end) intervals, clipped to [from, to). n <= 32. */

@@ -11,6 +11,7 @@ enum invocation_outcome {
     INVOCATION_TIMEOUT,   /* 504, or the stream was cut at the deadline */
     INVOCATION_CLIENT_GONE,
     INVOCATION_FAILED,    /* 502/503: the instance died, or did not start */
+    INVOCATION_OUTCOMES,
 };
 const char *invocation_outcome_name(enum invocation_outcome o); /* "ok" "function_error" … */
 
@@ -33,3 +34,8 @@ struct invocation_record {
     struct start_record start;  /* copied in when has_start */
     char error[160];
 };
+
+/* What docs/decisions/0004 calls the coverage, rounded down: how much of arrival..first byte the
+ * queue, the phases of `start` (relative to start.begin_us, as in a finished record), ready..dispatch
+ * and the handler account for. 0 when there was no first byte. Pure; the caller stores it. */
+uint32_t record_coverage_permille(const struct invocation_record *r);
