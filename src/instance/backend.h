@@ -33,7 +33,11 @@ struct lease {              /* one in-flight request on one instance */
     void *instance;         /* backend's own */
     int fd;                 /* connected to the function's port, non-blocking; or -1: still connecting
                              * is not possible here, a granted lease always has a connection */
-    bool fd_reused;         /* kept alive from an earlier request: may turn out to be closed */
+    /* Kept alive from an earlier request: may turn out to be closed. True only if this gateway had
+     * it under a lease and released it with take_fd: it leaves such a connection registered with
+     * the loop, so that nothing is registered per request and what happens on an idle one is seen
+     * before it is used again. Who closes an idle connection just closes it. */
+    bool fd_reused;
     const char *instance_id;
     bool cold;              /* the request waited for this instance's start */
     const struct start_record *start; /* of the instance; always set */
@@ -59,8 +63,9 @@ struct backend_ops {
     void (*policy)(struct target *t, struct target_policy *ret);
     void (*ask)(struct backend *b, struct ticket *t);     /* on_turn follows */
     void (*cancel)(struct backend *b, struct ticket *t);  /* no on_turn any more */
-    /* A fresh connection on the same lease, after fd_reused turned out to be closed before the
-     * first response byte. on_turn follows again (same ticket), or TICKET_FAILED. */
+    /* A fresh connection to the same instance, after fd_reused turned out to be closed before the
+     * first response byte (the gateway has closed it). The lease goes back into the ticket: on_turn
+     * grants it again, or it is over with TICKET_FAILED or with cancel(). */
     void (*reconnect)(struct backend *b, struct ticket *t, struct lease *lease);
     /* The request is over. take_fd: the connection, if it can carry another request, else -1
      * (the gateway closed it). `healthy` false: the instance broke the connection itself. */

@@ -175,6 +175,13 @@ void loop_unwatch(struct loop *l, struct loop_io *io)
         return;
     int r = l->world->control(l->world, EPOLL_CTL_DEL, io->fd, 0, io->slot, &e);
     ASSERT(r == 0);
+    loop_forget(l, io);
+}
+
+void loop_forget(struct loop *l, struct loop_io *io)
+{
+    if (!loop_watched(io))
+        return;
     l->slots[io->slot] = NULL; /* events already fetched in this turn find nobody */
     l->free_slots[l->free_count++] = io->slot;
     io->slot = 0;

@@ -67,6 +67,9 @@ int64_t loop_wall_ms(void); /* CLOCK_REALTIME, for people and records */
 int loop_watch(struct loop *l, struct loop_io *io, int fd, uint32_t events, struct err *e) MUST_USE;
 void loop_rewatch(struct loop *l, struct loop_io *io, uint32_t events); /* changes what is awaited */
 void loop_unwatch(struct loop *l, struct loop_io *io);                  /* fine if not watched */
+/* For a descriptor that has been closed already, which ended the watch in the kernel: only then may
+ * loop_unwatch() be left out. If it is still open after all, nobody hears of its events. */
+void loop_forget(struct loop *l, struct loop_io *io);
 static inline bool loop_watched(const struct loop_io *io) { return io->slot != 0; }
 
 void loop_at(struct loop *l, struct loop_timer *t, uint64_t due_us); /* sets, or moves */

@@ -109,6 +109,28 @@ TEST(an_unwatched_descriptor_is_silent_even_within_the_turn)
         close(a[i]), close(b[i]);
 }
 
+TEST(a_closed_descriptor_is_forgotten_and_its_number_watched_anew)
+{
+    struct loop *l = NULL;
+    struct err e;
+    int a[2], b[2];
+    CHECK(pipe(a) == 0);
+    CHECK_EQ(loop_open(&l, &e), 0);
+    struct probe p = { .loop = l, .io.on_ready = on_ready };
+    CHECK_EQ(loop_watch(l, &p.io, a[0], EPOLLIN, &e), 0);
+    close(a[0]), close(a[1]);
+    loop_forget(l, &p.io);
+    CHECK(!loop_watched(&p.io));
+    CHECK(pipe(b) == 0); /* gets the same numbers */
+    CHECK_EQ(loop_watch(l, &p.io, b[0], EPOLLIN, &e), 0);
+    CHECK(write(b[1], "x", 1) == 1);
+    CHECK_EQ(loop_turn(l, true, &e), 1);
+    CHECK_EQ(p.fired, 1);
+    loop_unwatch(l, &p.io);
+    loop_free(l);
+    close(b[0]), close(b[1]);
+}
+
 static void task_run(struct loop_task *t)
 {
     struct probe *p = CONTAINER_OF(t, struct probe, task);
