@@ -86,7 +86,7 @@ enum http_field_id {
 #define X(id, name, flags) HTTP_FIELD_##id,
     HTTP_FIELDS(X)
 #undef X
-    HTTP_FIELD_IDS
+        HTTP_FIELD_IDS
 };
 _Static_assert(HTTP_FIELD_IDS <= 64, "sets of field ids are 64-bit masks");
 

@@ -33,9 +33,9 @@ struct http1_refusal {
 
 enum http1_framing {
     HTTP1_BODY_NONE,
-    HTTP1_BODY_LENGTH,  /* body_bytes, > 0 */
+    HTTP1_BODY_LENGTH, /* body_bytes, > 0 */
     HTTP1_BODY_CHUNKED,
-    HTTP1_BODY_CLOSE,   /* responses only: until the connection ends */
+    HTTP1_BODY_CLOSE, /* responses only: until the connection ends */
 };
 
 struct http_field {
@@ -73,7 +73,7 @@ struct http1_head {
     const struct limits *limits;
     const char *base;
     uint8_t kind, state;
-    uint8_t answers; /* enum http_method */
+    uint8_t answers;           /* enum http_method */
     uint32_t scan, line, mark; /* offsets: looked at so far, start of line, start of token */
     uint32_t field_capacity;
     uint64_t seen; /* mask of field ids */
@@ -81,7 +81,7 @@ struct http1_head {
 };
 
 void http1_head_init(struct http1_head *h, enum http1_kind kind, const struct limits *limits);
-void http1_head_done(struct http1_head *h); /* frees; h may be fed again as if new */
+void http1_head_done(struct http1_head *h);  /* frees; h may be fed again as if new */
 void http1_head_reset(struct http1_head *h); /* for the next message; keeps memory */
 /* Before the first feed of a response: the request's method, which its framing depends on. */
 void http1_head_answers(struct http1_head *h, enum http_method method);

@@ -21,18 +21,20 @@ struct http1_body {
 
     /* --- own --- */
     const struct limits *limits;
+    struct buf line; /* the trailer line that is coming in */
     uint8_t framing, state, kind;
-    uint8_t digits;
-    uint32_t line_bytes, extra_bytes;
+    uint8_t digits, name_bytes;
+    uint32_t line_bytes, extra_bytes, trailer_count;
     uint64_t left; /* of the body or the chunk */
 };
 
 void http1_body_init(struct http1_body *b, const struct http1_head *h); /* after its DONE */
 void http1_body_done(struct http1_body *b);
 
-/* Takes *ret_used of the bytes. DATA: *ret_data is content (not empty); feed on from *ret_used.
- * MORE: all were taken. DONE: the body is complete, what was not taken belongs to the next message.
- * BAD: refused. A body without bytes is DONE at the first feed, even of nothing. */
+/* Takes *ret_used of the bytes; *ret_data is content among them, or empty.
+ * DATA: feed on from *ret_used. MORE: all were taken. DONE: the body is complete, and *ret_data may
+ * be its last piece; what was not taken belongs to the next message. BAD: refused.
+ * A body without bytes is DONE at the first feed, even of nothing: feed once after each head. */
 enum http1_result http1_body_feed(struct http1_body *b, const char *at, size_t size,
                                   size_t *ret_used, struct str *ret_data) MUST_USE;
 /* The connection ended: DONE if that was the end of the body, BAD if it was cut short. */
