@@ -122,6 +122,19 @@ void phase_fail(struct start_record *r, enum phase at, uint64_t now_us, const ch
     snprintf(r->error, sizeof r->error, "%s", why);
 }
 
+void phase_relative(const struct start_record *running, struct start_record *into)
+{
+    *into = *running;
+    for (unsigned p = 0; p < PHASES; p++) {
+        struct phase_mark *m = &into->phases[p];
+        if (m->outcome == PHASE_ABSENT || p == PHASE_FIRST_REQUEST_DELTA)
+            continue;
+        uint64_t before_us = m->start_us < into->begin_us ? into->begin_us - m->start_us : 0;
+        m->start_us = before_us ? 0 : m->start_us - into->begin_us;
+        m->duration_us = MAX(m->duration_us - (int64_t)before_us, 0);
+    }
+}
+
 /* From `at`, either some interval reaches further, or nothing covers until the next start. Each step
  * uses up an interval's start or end, so there are at most 2n: no sorted copy is needed for 32. */
 uint64_t interval_union(const struct interval *in, size_t n, uint64_t from_us, uint64_t to_us)
@@ -133,7 +146,7 @@ uint64_t interval_union(const struct interval *in, size_t n, uint64_t from_us, u
         for (size_t i = 0; i < n; i++) {
             if (in[i].start_us <= at)
                 reach = MAX(reach, MIN(in[i].end_us, to_us));
-            else if (in[i].start_us < in[i].end_us)
+            else
                 next = MIN(next, in[i].start_us);
         }
         covered += reach - at;

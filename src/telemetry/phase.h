@@ -72,6 +72,9 @@ void phase_bytes(struct start_record *r, enum phase p, uint64_t bytes); /* adds 
 /* Every open phase ends as failed, and `at` is named the culprit, begun or not; the record is
  * finished. The first failure stays: later ones are its consequences. */
 void phase_fail(struct start_record *r, enum phase at, uint64_t now_us, const char *why);
+/* A copy for records: every start_us counts from begin_us (what lies before is cut off); begin_us
+ * itself stays. Not to be applied twice. */
+void phase_relative(const struct start_record *running, struct start_record *into);
 
 /* Length of the union of the given [start, end) intervals, clipped to [from, to). n <= 32. */
 struct interval {

@@ -83,6 +83,25 @@ TEST(a_failure_closes_what_is_open_and_the_first_culprit_stays)
           unbegun.phases[PHASE_IMAGE_PULL].duration_us == 0);
 }
 
+TEST(a_record_is_relative_to_the_decision_to_start)
+{
+    struct start_record r = { .begin_us = 1000 }, relative;
+    phase_begin(&r, PHASE_IMAGE_PULL, 990); /* began ahead of the decision */
+    phase_end(&r, PHASE_IMAGE_PULL, 1300, PHASE_DONE);
+    phase_begin(&r, PHASE_SANDBOX, 1040);
+    phase_end(&r, PHASE_SANDBOX, 1050, PHASE_DONE);
+    r.phases[PHASE_FIRST_REQUEST_DELTA] = (struct phase_mark){ 0, -70, 0, PHASE_DONE };
+    phase_relative(&r, &relative);
+    CHECK_EQ(relative.begin_us, 1000);
+    CHECK_EQ(relative.phases[PHASE_IMAGE_PULL].start_us, 0);
+    CHECK_EQ(relative.phases[PHASE_IMAGE_PULL].duration_us, 300);
+    CHECK_EQ(relative.phases[PHASE_SANDBOX].start_us, 40);
+    CHECK_EQ(relative.phases[PHASE_SANDBOX].duration_us, 10);
+    CHECK_EQ(relative.phases[PHASE_FIRST_REQUEST_DELTA].duration_us, -70);
+    CHECK_EQ(relative.phases[PHASE_WARMUP].start_us, 0);
+    CHECK_EQ(r.phases[PHASE_SANDBOX].start_us, 1040);
+}
+
 /* True: `misuse` ended the process by an assertion. */
 static bool dies(void (*misuse)(void))
 {

@@ -1,0 +1,510 @@
+#include "telemetry/metrics.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "telemetry/dist.h"
+#include "telemetry/exposition.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { STATUS_CLASSES = 6, NAME_MAX_BYTES = 160 };
+
+/* The last METRICS_RECENT ready times; RECENT_NEVER stands for a start that failed. */
+#define RECENT_NEVER UINT32_MAX
+struct recent {
+    uint32_t *at;
+    uint16_t count, capacity, next;
+};
+
+struct function {
+    struct list_node node;
+    char *name; /* "namespace/service" */
+    uint64_t outcomes[INVOCATION_OUTCOMES];
+    uint64_t statuses[STATUS_CLASSES]; /* [0]: none was sent */
+    uint64_t cold, starts, starts_failed;
+    struct buckets invoke, request, init;
+    struct dist handler, warm_handler, total, ready, phases[PHASES];
+    uint32_t phase_failures[PHASES];
+    struct recent recent;
+};
+
+struct metrics {
+    struct map by_name;
+    struct list functions; /* in the order they appeared, so that pages are comparable */
+    uint64_t functions_max;
+    struct function *other; /* shared by all beyond functions_max */
+    struct buckets phases[PHASES], queue;
+    uint64_t cache_states[CACHES][CACHE_HIT + 1];
+    uint64_t request_bytes, response_bytes;
+    uint64_t *limits_reached; /* parallel to limit_rows */
+};
+
+/* ---- functions ---- */
+
+static void function_free(struct function *f)
+{
+    dist_done(&f->handler);
+    dist_done(&f->warm_handler);
+    dist_done(&f->total);
+    dist_done(&f->ready);
+    for (unsigned p = 0; p < PHASES; p++)
+        dist_done(&f->phases[p]);
+    free(f->recent.at);
+    free(f->name);
+    free(f);
+}
+
+static struct function *function_new(const char *name)
+{
+    struct function *f = xcalloc(1, sizeof *f);
+    f->name = xstrdup(name);
+    return f;
+}
+
+static struct str name_of(const char *ns, const char *service, char into[static NAME_MAX_BYTES])
+{
+    int size = snprintf(into, NAME_MAX_BYTES, "%s/%s", ns, service);
+    ASSERT(size > 0 && size < NAME_MAX_BYTES); /* both are DNS labels, of at most 63 bytes */
+    return (struct str){ into, (size_t)size };
+}
+
+static struct function *function_find(const struct metrics *m, const char *ns, const char *service)
+{
+    char name[NAME_MAX_BYTES];
+    return map_find(&m->by_name, name_of(ns, service, name));
+}
+
+static struct function *function_get(struct metrics *m, const char *ns, const char *service)
+{
+    char name[NAME_MAX_BYTES];
+    struct str key = name_of(ns, service, name);
+    struct function *f = map_find(&m->by_name, key);
+    if (f)
+        return f;
+    if (m->by_name.count >= m->functions_max) {
+        metrics_limit(m, "objects_max");
+        if (!m->other) {
+            m->other = function_new("other");
+            list_push(&m->functions, &m->other->node);
+        }
+        return m->other;
+    }
+    f = function_new(name);
+    map_put(&m->by_name, key, f);
+    list_push(&m->functions, &f->node);
+    return f;
+}
+
+void metrics_forget(struct metrics *m, const char *ns, const char *service)
+{
+    char name[NAME_MAX_BYTES];
+    struct function *f = map_remove(&m->by_name, name_of(ns, service, name));
+    if (!f)
+        return;
+    list_remove(&m->functions, &f->node);
+    function_free(f);
+}
+
+struct metrics *metrics_new(const struct limits *limits, uint64_t seed)
+{
+    struct metrics *m = xcalloc(1, sizeof *m);
+    map_init(&m->by_name, seed);
+    list_init(&m->functions);
+    m->functions_max = limits->objects_max;
+    m->limits_reached = xcalloc(limit_row_count, sizeof *m->limits_reached);
+    return m;
+}
+
+void metrics_free(struct metrics *m)
+{
+    if (!m)
+        return;
+    LIST_EACH(&m->functions, n, tmp)
+        function_free(CONTAINER_OF(n, struct function, node));
+    map_done(&m->by_name);
+    free(m->limits_reached);
+    free(m);
+}
+
+/* ---- what happened ---- */
+
+static void handler_add(struct function *f, const struct invocation_record *r)
+{
+    uint64_t handler_us = r->first_byte_us - r->dispatch_us;
+    dist_add(&f->handler, handler_us);
+    if (!r->cold)
+        dist_add(&f->warm_handler, handler_us);
+}
+
+void metrics_record(struct metrics *m, const struct invocation_record *r)
+{
+    struct function *f = function_get(m, r->ns, r->service);
+    bool dispatched = r->dispatch_us > 0 || r->first_byte_us > 0;
+    ASSERT((unsigned)r->outcome < INVOCATION_OUTCOMES);
+    f->outcomes[r->outcome]++;
+    f->statuses[r->status >= 100 && r->status < 600 ? r->status / 100 : 0]++;
+    f->cold += r->cold;
+    m->request_bytes += r->request_bytes;
+    m->response_bytes += r->response_bytes;
+
+    dist_add(&f->total, r->total_us);
+    buckets_add(&f->request, buckets_invoke_us, r->total_us);
+    if (r->cold)
+        buckets_add(&m->phases[PHASE_QUEUE], buckets_phase_us, r->queue_us);
+    if (r->cold)
+        dist_add(&f->phases[PHASE_QUEUE], r->queue_us);
+    if (!dispatched)
+        return;
+    buckets_add(&m->queue, buckets_phase_us, r->dispatch_us);
+    buckets_add(&f->invoke, buckets_invoke_us, r->total_us - MIN(r->dispatch_us, r->total_us));
+    if (r->first_byte_us >= r->dispatch_us && r->first_byte_us > 0)
+        handler_add(f, r);
+}
+
+static void recent_add(struct recent *recent, uint32_t ready_us)
+{
+    if (recent->count == recent->capacity && recent->capacity < METRICS_RECENT) {
+        recent->capacity = recent->capacity ? (uint16_t)(recent->capacity * 2) : 8;
+        recent->at = xrealloc(recent->at, recent->capacity, sizeof *recent->at);
+    }
+    if (recent->count < recent->capacity) {
+        recent->at[recent->count++] = ready_us;
+        return;
+    }
+    recent->at[recent->next] = ready_us;
+    recent->next = (uint16_t)((recent->next + 1) % METRICS_RECENT);
+}
+
+static void phase_add(struct metrics *m, struct function *f, enum phase p, int64_t duration_us)
+{
+    uint64_t us = (uint64_t)MAX(duration_us, 0);
+    dist_add(&f->phases[p], us);
+    buckets_add(&m->phases[p], buckets_phase_us, us);
+}
+
+static bool counted_at_start(unsigned p)
+{
+    return p != PHASE_QUEUE && p != PHASE_READY && p != PHASE_FIRST_REQUEST_DELTA;
+}
+
+/* Where the record says when it was ready, that; otherwise the end of its last phase. */
+static uint64_t ready_us(const struct start_record *r)
+{
+    uint64_t last_us = 0;
+    if (r->phases[PHASE_READY].outcome != PHASE_ABSENT)
+        return r->phases[PHASE_READY].start_us;
+    for (unsigned p = 0; p < PHASES; p++)
+        if (counted_at_start(p) && r->phases[p].outcome != PHASE_ABSENT)
+            last_us =
+                MAX(last_us, r->phases[p].start_us + (uint64_t)MAX(r->phases[p].duration_us, 0));
+    return last_us;
+}
+
+void metrics_start(struct metrics *m, const char *ns, const char *service,
+                   const struct start_record *r)
+{
+    struct function *f = function_get(m, ns, service);
+    f->starts++;
+    for (unsigned c = 0; c < CACHES; c++)
+        m->cache_states[c][r->caches[c]]++;
+    for (unsigned p = 0; p < PHASES; p++) {
+        enum phase_outcome o = r->phases[p].outcome;
+        if (counted_at_start(p) && (o == PHASE_DONE || o == PHASE_WARM))
+            phase_add(m, f, (enum phase)p, r->phases[p].duration_us);
+    }
+    if (r->failed) {
+        f->starts_failed++;
+        f->phase_failures[r->failed_phase]++;
+        recent_add(&f->recent, RECENT_NEVER);
+        return;
+    }
+    uint64_t us = ready_us(r);
+    dist_add(&f->ready, us);
+    buckets_add(&f->init, buckets_invoke_us, us);
+    recent_add(&f->recent, (uint32_t)MIN(us, RECENT_NEVER - 1));
+}
+
+void metrics_first_request(struct metrics *m, const char *ns, const char *service,
+                           int64_t after_ready_us, int64_t first_request_delta_us)
+{
+    struct function *f = function_get(m, ns, service);
+    phase_add(m, f, PHASE_READY, after_ready_us);
+    phase_add(m, f, PHASE_FIRST_REQUEST_DELTA, first_request_delta_us);
+}
+
+void metrics_limit(struct metrics *m, const char *limit)
+{
+    for (size_t i = 0; i < limit_row_count; i++) {
+        if (strcmp(limit_rows[i].name, limit) == 0) {
+            m->limits_reached[i]++;
+            return;
+        }
+    }
+    UNREACHABLE("every limit has a row in base/limits.h");
+}
+
+bool metrics_warm_median(const struct metrics *m, const char *ns, const char *service,
+                         uint64_t *ret_us)
+{
+    const struct function *f = function_find(m, ns, service);
+    if (!f || dist_count(&f->warm_handler) == 0)
+        return false;
+    *ret_us = dist_percentile(&f->warm_handler, 50);
+    return true;
+}
+
+/* ---- reports ---- */
+
+static struct metrics_percentiles percentiles_of(const struct dist *d)
+{
+    return (struct metrics_percentiles){ dist_count(d), dist_percentile(d, 50),
+                                         dist_percentile(d, 90), dist_percentile(d, 99),
+                                         dist_max(d) };
+}
+
+static int by_value(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* The smallest time within which at least `percent` of the recent starts were ready: rounded up, for
+ * a budget is a promise. */
+static void budget_judge(const struct recent *recent, struct metrics_report *ret)
+{
+    uint32_t sorted[METRICS_RECENT];
+    if (recent->count == 0) {
+        ret->budget = METRICS_BUDGET_UNKNOWN;
+        return;
+    }
+    memcpy(sorted, recent->at, recent->count * sizeof sorted[0]);
+    qsort(sorted, recent->count, sizeof sorted[0], by_value);
+    double exact = ret->budget_percentile / 100 * recent->count;
+    uint32_t rank = (uint32_t)exact;
+    rank += rank < exact;
+    uint32_t measured_us = sorted[MAX(rank, 1U) - 1];
+    ret->budget_measured_us = measured_us == RECENT_NEVER ? UINT64_MAX : measured_us;
+    bool kept = ret->budget_measured_us <= (uint64_t)ret->budget_ms * 1000;
+    ret->budget = kept ? METRICS_BUDGET_KEPT : METRICS_BUDGET_MISSED;
+}
+
+void metrics_report(const struct metrics *m, const char *ns, const char *service,
+                    uint32_t budget_ms, double budget_percentile, struct metrics_report *ret)
+{
+    static const struct function nothing;
+    const struct function *f = function_find(m, ns, service);
+    ASSERT(budget_percentile >= 0 && budget_percentile <= 100);
+    if (!f)
+        f = &nothing;
+    *ret = (struct metrics_report){ .cold = f->cold,
+                                    .starts = f->starts,
+                                    .starts_failed = f->starts_failed,
+                                    .budget_ms = budget_ms,
+                                    .budget_percentile = budget_percentile };
+    for (unsigned o = 0; o < INVOCATION_OUTCOMES; o++)
+        ret->invocations += f->outcomes[o];
+    if (ret->invocations > 0)
+        ret->cold_frequency = (double)f->cold / (double)ret->invocations;
+    for (unsigned p = 0; p < PHASES; p++)
+        ret->phases[p] =
+            (struct metrics_phase){ percentiles_of(&f->phases[p]), f->phase_failures[p] };
+    ret->ready = percentiles_of(&f->ready);
+    ret->handler = percentiles_of(&f->handler);
+    ret->total = percentiles_of(&f->total);
+    if (budget_ms > 0)
+        budget_judge(&f->recent, ret);
+}
+
+/* ---- exposition ---- */
+
+#define LABELS(...) ((struct exposition_labels){ { __VA_ARGS__ } })
+#define OF(f) \
+    { \
+        "faas_name", (f)->name \
+    }
+
+#define EACH_FUNCTION(m, f) \
+    LIST_EACH(&(m)->functions, n_, tmp_) \
+        for (const struct function *f = CONTAINER_OF(n_, struct function, node); f; f = NULL)
+
+static uint64_t invocations_of(const struct function *f)
+{
+    uint64_t sum = 0;
+    for (unsigned o = 0; o < INVOCATION_OUTCOMES; o++)
+        sum += f->outcomes[o];
+    return sum;
+}
+static uint64_t errors_of(const struct function *f)
+{
+    return f->outcomes[INVOCATION_FUNCTION_ERROR] + f->outcomes[INVOCATION_FAILED];
+}
+static uint64_t timeouts_of(const struct function *f) { return f->outcomes[INVOCATION_TIMEOUT]; }
+static uint64_t cold_of(const struct function *f) { return f->cold; }
+static uint64_t starts_of(const struct function *f) { return f->starts; }
+
+static void write_counters(const struct metrics *m, struct buf *b)
+{
+    static const struct {
+        const char *name, *help;
+        uint64_t (*of)(const struct function *f);
+    } rows[] = {
+        { "faas_invocations_total", "Invocations, whatever became of them.", invocations_of },
+        { "faas_errors_total", "Invocations that failed: 5xx of the function, or no instance.",
+          errors_of },
+        { "faas_timeouts_total", "Invocations cut at their deadline.", timeouts_of },
+        { "faas_coldstarts_total", "Invocations that waited for a start.", cold_of },
+        { "hob_starts_total", "Starts of instances, failed ones included.", starts_of },
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        exposition_family(b, rows[i].name, "counter", rows[i].help);
+        EACH_FUNCTION(m, f)
+        exposition_sample(b, rows[i].name, "", LABELS(OF(f)), (double)rows[i].of(f));
+    }
+}
+
+static void write_outcomes(const struct metrics *m, struct buf *b)
+{
+    static const char *const classes[STATUS_CLASSES] = {
+        "none", "1xx", "2xx", "3xx", "4xx", "5xx"
+    };
+    exposition_family(b, "hob_invocations_total", "counter", "Invocations by outcome.");
+    EACH_FUNCTION(m, f)
+    for (unsigned o = 0; o < INVOCATION_OUTCOMES; o++)
+        if (f->outcomes[o])
+            exposition_sample(
+                b, "hob_invocations_total", "",
+                LABELS(OF(f), { "outcome", invocation_outcome_name((enum invocation_outcome)o) }),
+                (double)f->outcomes[o]);
+    exposition_family(b, "hob_responses_total", "counter", "Answers by class of status.");
+    EACH_FUNCTION(m, f)
+    for (unsigned c = 0; c < STATUS_CLASSES; c++)
+        if (f->statuses[c])
+            exposition_sample(b, "hob_responses_total", "", LABELS(OF(f), { "code", classes[c] }),
+                              (double)f->statuses[c]);
+    exposition_family(b, "hob_start_failures_total", "counter",
+                      "Failed starts by the phase that failed.");
+    EACH_FUNCTION(m, f)
+    for (unsigned p = 0; p < PHASES; p++)
+        if (f->phase_failures[p])
+            exposition_sample(b, "hob_start_failures_total", "",
+                              LABELS(OF(f), { "phase", phase_name((enum phase)p) }),
+                              (double)f->phase_failures[p]);
+}
+
+static void write_histograms(const struct metrics *m, struct buf *b)
+{
+    static const struct {
+        const char *name, *help;
+        size_t offset;
+    } rows[] = {
+        { "faas_invoke_duration_seconds",
+          "From the dispatch to an instance to the answer's last byte.",
+          offsetof(struct function, invoke) },
+        { "faas_init_duration_seconds",
+          "From the decision to start an instance until it was ready.",
+          offsetof(struct function, init) },
+        { "hob_request_duration_seconds",
+          "From the arrival of a request to its end, waiting included.",
+          offsetof(struct function, request) },
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        exposition_family(b, rows[i].name, "histogram", rows[i].help);
+        EACH_FUNCTION(m, f)
+        {
+            const struct buckets *h = (const void *)((const char *)f + rows[i].offset);
+            if (h->count)
+                exposition_buckets(b, rows[i].name, LABELS(OF(f)), h, buckets_invoke_us);
+        }
+    }
+    exposition_family(b, "hob_start_phase_seconds", "histogram",
+                      "Phases of cold starts, over all functions.");
+    for (unsigned p = 0; p < PHASES; p++)
+        if (m->phases[p].count)
+            exposition_buckets(b, "hob_start_phase_seconds",
+                               LABELS({ "phase", phase_name((enum phase)p) }), &m->phases[p],
+                               buckets_phase_us);
+    exposition_family(b, "hob_dispatch_wait_seconds", "histogram",
+                      "From the arrival of a request to its dispatch.");
+    exposition_buckets(b, "hob_dispatch_wait_seconds", LABELS({ 0 }), &m->queue, buckets_phase_us);
+}
+
+static void write_node(const struct metrics *m, struct buf *b)
+{
+    exposition_family(b, "hob_start_caches_total", "counter", "What starts found in the caches.");
+    for (unsigned c = 0; c < CACHES; c++)
+        for (unsigned s = 0; s <= CACHE_HIT; s++)
+            if (m->cache_states[c][s])
+                exposition_sample(b, "hob_start_caches_total", "",
+                                  LABELS({ "cache", cache_name((enum cache)c) },
+                                         { "state", cache_state_name((enum cache_state)s) }),
+                                  (double)m->cache_states[c][s]);
+    exposition_family(b, "hob_request_bytes_total", "counter", "Bytes of request bodies.");
+    exposition_sample(b, "hob_request_bytes_total", "", LABELS({ 0 }), (double)m->request_bytes);
+    exposition_family(b, "hob_response_bytes_total", "counter", "Bytes of answer bodies.");
+    exposition_sample(b, "hob_response_bytes_total", "", LABELS({ 0 }), (double)m->response_bytes);
+    exposition_family(b, "hob_limit_reached_total", "counter",
+                      "How often a limit was reached; see hob limits.");
+    for (size_t i = 0; i < limit_row_count; i++)
+        if (m->limits_reached[i])
+            exposition_sample(b, "hob_limit_reached_total", "",
+                              LABELS({ "limit", limit_rows[i].name }),
+                              (double)m->limits_reached[i]);
+}
+
+struct gauge_page {
+    struct buf *b;
+    const char *name, *state;
+    size_t offset;
+};
+static void gauge_emit(void *ctx, const struct metrics_function *f)
+{
+    const struct gauge_page *page = ctx;
+    char name[NAME_MAX_BYTES];
+    name_of(f->ns, f->service, name);
+    struct exposition_labels labels = LABELS({ "faas_name", name });
+    if (page->state)
+        labels.at[1] = (struct exposition_label){ "state", page->state };
+    exposition_sample(page->b, page->name, "", labels,
+                      (double)*(const uint64_t *)(const void *)((const char *)f + page->offset));
+}
+
+static void write_gauges(const struct metrics_source *source, struct buf *b)
+{
+#define AT(field) offsetof(struct metrics_function, field)
+    static const struct {
+        const char *name, *help, *state; /* help NULL: the same family as the row before */
+        size_t offset;
+    } rows[] = {
+        { "hob_in_flight", "Requests at instances.", NULL, AT(in_flight) },
+        { "hob_queued", "Requests waiting for an instance.", NULL, AT(queued) },
+        { "hob_instances", "Instances by state; wanted is the scaler's decision.", "ready",
+          AT(instances_ready) },
+        { "hob_instances", NULL, "starting", AT(instances_starting) },
+        { "hob_instances", NULL, "wanted", AT(instances_wanted) },
+    };
+#undef AT
+    for (size_t i = 0; i < COUNT_OF(rows) && source->functions; i++) {
+        struct gauge_page page = { b, rows[i].name, rows[i].state, rows[i].offset };
+        if (rows[i].help)
+            exposition_family(b, rows[i].name, "gauge", rows[i].help);
+        source->functions(source->ctx, gauge_emit, &page);
+    }
+    for (size_t i = 0; i < source->value_count; i++) {
+        const struct metrics_value *v = &source->values[i];
+        char name[NAME_MAX_BYTES];
+        snprintf(name, sizeof name, "hob_%s", v->name);
+        exposition_family(b, name, v->counter ? "counter" : "gauge", v->help);
+        exposition_sample(b, name, "", LABELS({ 0 }), v->value);
+    }
+}
+
+void metrics_write(const struct metrics *m, const struct metrics_source *source, struct buf *b)
+{
+    exposition_family(b, "hob_build_info", "gauge", "1, and which hob this is.");
+    exposition_sample(b, "hob_build_info", "", LABELS({ "version", HOB_VERSION }), 1);
+    write_counters(m, b);
+    write_outcomes(m, b);
+    write_histograms(m, b);
+    write_node(m, b);
+    write_gauges(source, b);
+}
