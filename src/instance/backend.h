@@ -13,6 +13,7 @@
 #include "telemetry/record.h"
 
 struct backend;
+struct connecting;
 struct target;   /* a routable service; valid while a ticket or lease on it is held, else for the call */
 
 struct target_policy {
@@ -53,7 +54,11 @@ struct ticket {             /* embedded in the gateway's request; zero it first 
                     uint32_t retry_after_s, const struct err *e);
     bool waiting;
     /* The rest is the backend's own. */
-    void *internal;
+    void *revision, *instance;
+    struct connecting *connecting;
+    int fd;
+    bool fd_reused, cold;
+    uint8_t state;
     struct loop_timer timer;
 };
 

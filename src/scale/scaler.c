@@ -71,6 +71,11 @@ static uint32_t hold(struct scaler *s, uint32_t desired, uint64_t now_us)
 uint32_t scaler_desired(struct scaler *s, uint32_t ready, uint64_t now_us)
 {
     const struct scaler_config *c = &s->config;
+    if (ready >= c->initial && !s->initial_reached) {
+        s->initial_reached = true;
+        if (c->initial > 0)
+            s->active_us = now_us; /* what was started on deploy stays for a window */
+    }
     uint32_t stable = need(scaler_average(s, now_us), c->target, c->max);
     uint32_t desired = MAX(stable, need(s->concurrency, c->target, c->max));
 
@@ -81,8 +86,6 @@ uint32_t scaler_desired(struct scaler *s, uint32_t ready, uint64_t now_us)
         desired = 0; /* the last bucket may still hold a trace of what ended a window ago */
     desired = hold(s, desired, now_us);
 
-    if (ready >= c->initial)
-        s->initial_reached = true;
     if (!s->initial_reached)
         desired = MAX(desired, c->initial);
     return MIN(MAX(desired, c->min), c->max);

@@ -41,6 +41,7 @@ TEST(the_retention_keeps_the_last_instance_longer)
     struct scaler s;
     c.retention_us = S(30);
     scaler_init(&s, &c, 0);
+    s.initial_reached = true;
     scaler_note(&s, 1, S(1));
     scaler_note(&s, 0, S(2));
     CHECK_EQ(scaler_desired(&s, 1, S(91)), 1);
@@ -69,6 +70,12 @@ TEST(min_initial_and_delay_bound_the_answer)
     CHECK_EQ(scaler_desired(&s, 0, S(1)), 3);
     CHECK_EQ(scaler_desired(&s, 3, S(2)), 2); /* reached once: min from now on */
     CHECK_EQ(scaler_desired(&s, 0, S(3)), 2);
+    c.min = 0;
+    scaler_init(&s, &c, S(100));
+    CHECK_EQ(scaler_desired(&s, 2, S(100)), 3);
+    CHECK_EQ(scaler_desired(&s, 3, S(110)), 1);
+    CHECK_EQ(scaler_desired(&s, 3, S(169)), 1); /* a window after the deploy, not at once */
+    CHECK_EQ(scaler_desired(&s, 3, S(170)), 0);
     c = usual;
     c.scale_down_delay_us = S(20);
     c.window_us = S(6);

@@ -1,0 +1,68 @@
+/* fleet.h -- every revision that may run on this node: its queue, its instances, how many of them.
+ *
+ * Receives revisions (deployed or found at boot), requests through the gateway's seam (backend.h), and
+ * what instances report. Owns the instances, the queues and the routing by host.
+ * Emits facts about revisions (for their conditions), finished starts, finished invocations, log lines.
+ * Refuses, at once and counted: a full queue, a revision whose start failed (until its pause is over),
+ * more than instances_max or starts_max (the latter waits its turn).
+ *
+ * Invariants (fleet_check): a request waits only while no instance has room; the in-flight numbers of
+ * a revision's instances add up to its running requests; no more live instances than max-scale.
+ * Time and randomness come in through the loop and the seed. Loop thread only.
+ */
+#pragma once
+
+#include "base/map.h"
+#include "base/rng.h"
+#include "instance/fnlog.h"
+#include "instance/instance.h"
+#include "scale/scaler.h"
+
+struct fleet;
+
+struct fleet_facts { /* of one revision, for its status */
+    bool ready_once;      /* an initial instance was ready, or none is asked for */
+    bool active;          /* has or wants instances */
+    uint32_t actual, desired, starting;
+    bool failing;         /* the last start failed and none succeeded since */
+    enum phase failed_phase;
+    bool retryable;
+    int exit_status;      /* of the failed start; -1: it did not exit by itself */
+    char image_digest[80]; /* "" until resolved */
+    char message[256];    /* why it fails */
+};
+
+struct fleet_observer {
+    void (*on_facts)(void *ctx, const struct revision *r, const struct fleet_facts *f);
+    void (*on_start)(void *ctx, const struct revision *r, const struct start_record *s);
+    void (*on_record)(void *ctx, const struct invocation_record *r);
+    void (*on_limit)(void *ctx, const char *limit); /* reached: to be counted by name */
+};
+
+int fleet_open(const struct instance_env *env, const struct fleet_observer *observer, void *ctx,
+               uint64_t seed, struct fleet **ret, struct err *e) MUST_USE;
+void fleet_free(struct fleet *f); /* kills what runs */
+DEFINE_AUTO(fleet, struct fleet *, fleet_free)
+
+/* was_ready: it had been Ready before this boot, so it needs no instance to prove itself. A newer
+ * revision of the same service takes the traffic over when it is ready for the first time. */
+void fleet_add(struct fleet *f, struct revision *take_r, bool was_ready);
+void fleet_remove_service(struct fleet *f, const char *ns, const char *service);
+/* Drains everything and starts nothing any more. */
+void fleet_drain(struct fleet *f);
+uint32_t fleet_live(const struct fleet *f); /* instances not yet ended */
+
+struct backend *fleet_backend(struct fleet *f); /* what the gateway talks to */
+
+void fleet_each_instance(struct fleet *f, void (*on_instance)(void *ctx, const struct instance *i),
+                         void *ctx);
+struct fleet_totals {
+    uint32_t revisions, instances, ready, starting, queued, running;
+};
+struct fleet_totals fleet_totals(const struct fleet *f);
+/* Gauges of one service, all revisions together; false: unknown. */
+bool fleet_service_totals(const struct fleet *f, const char *ns, const char *service,
+                          struct fleet_totals *ret);
+/* Walks everything and asserts the invariants above; for tests and simulation. */
+void fleet_check(const struct fleet *f);
+struct fnlog *fleet_log(struct fleet *f, const char *ns, const char *service); /* NULL: unknown */

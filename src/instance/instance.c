@@ -1,0 +1,771 @@
+#include "instance/instance.h"
+#include "instance/probe.h"
+
+#include "base/buf.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+    PHASE_LINE_MAX = 256,
+    PROBE_PAUSE_FIRST_US = 200,
+    PROBE_PAUSE_LAST_US = 50000, /* Knative's own pace, reached only by slow starters */
+    READ_PER_TURN = 65536,       /* log bytes taken from one instance in one turn */
+    LAST_READS = 16,             /* turns over a pipe whose function has ended: 1 MiB */
+};
+
+struct artifact_wait { /* the image, or one model */
+    struct instance *instance;
+    struct artifact_use *use;
+    bool present, verified;
+    char path[160];   /* in the store */
+    char target[512]; /* inside the sandbox */
+};
+
+struct instance_internals {
+    struct artifact_wait image, models[INSTANCE_MODELS_MAX];
+    uint32_t model_count;
+    struct sandbox *sandbox;
+    bool exec_seen, sandbox_over, probe_passed;
+    int fresh_fd; /* the probe's connection, for the first request */
+    int idle_fds[INSTANCE_IDLE_MAX];
+    uint32_t idle_count;
+    struct loop_timer bound; /* start deadline, later the drain's */
+    struct loop_timer probe_again;
+    uint64_t probe_pause_us;
+    uint32_t probe_failures, probe_passes;
+    struct prober prober;
+    char probe_why[160];
+    struct loop_io out_io, phases_io;
+    struct buf line, phase_line;
+    bool line_cut;
+    struct loop_timer log_refill;
+    uint64_t log_window_us, log_window_bytes;
+    struct loop_task end_task;
+};
+
+const char *instance_state_name(enum instance_state s)
+{
+    static const char *const names[] = { "waiting", "starting", "ready", "draining", "ended" };
+    ASSERT(s < COUNT_OF(names));
+    return names[s];
+}
+
+static uint64_t now_of(const struct instance *i) { return loop_clock_us(i->env->loop); }
+
+/* ---- the end ------------------------------------------------------------------------------- */
+
+static void on_end_task(struct loop_task *t)
+{
+    struct instance_internals *in = CONTAINER_OF(t, struct instance_internals, end_task);
+    struct instance *i = in->image.instance;
+    ASSERT(i->state == INSTANCE_ENDED);
+    i->ops->on_ended(i); /* may free i */
+}
+
+static void quiet(struct instance *i)
+{
+    struct instance_internals *in = i->in;
+    loop_cancel(i->env->loop, &in->bound);
+    loop_cancel(i->env->loop, &in->probe_again);
+    prober_stop(&in->prober);
+}
+
+static void end(struct instance *i)
+{
+    if (i->state == INSTANCE_ENDED)
+        return;
+    quiet(i);
+    i->state = INSTANCE_ENDED;
+    loop_defer(i->env->loop, &i->in->end_task);
+}
+
+static void fail(struct instance *i, enum phase at, bool retryable, const char *why)
+{
+    if (i->state >= INSTANCE_DRAINING || i->failed)
+        return;
+    ASSERT(!i->was_ready);
+    i->failed = true;
+    phase_fail(&i->start, at, now_of(i), why);
+    quiet(i);
+    i->state = INSTANCE_DRAINING;
+    bool running = i->in->sandbox && !i->in->sandbox_over;
+    if (running)
+        i->env->tier->ops->kill(i->in->sandbox);
+    i->ops->on_failed(i, retryable);
+    if (!running)
+        end(i);
+}
+
+/* ---- ready --------------------------------------------------------------------------------- */
+
+static void facts_to_phase(struct instance *i, enum phase p, uint64_t begin_us, uint64_t end_us,
+                           uint64_t bytes, bool needed)
+{
+    struct phase_mark *m = &i->start.phases[p];
+    if (!needed || begin_us == 0 || end_us == 0) {
+        if (m->outcome == PHASE_ABSENT)
+            *m = (struct phase_mark){ .start_us = i->start.begin_us, .outcome = PHASE_WARM };
+        return;
+    }
+    uint64_t start = begin_us, finish = end_us;
+    if (m->outcome == PHASE_DONE) { /* several models: one interval around them all */
+        start = MIN(start, m->start_us);
+        finish = MAX(finish, m->start_us + (uint64_t)m->duration_us);
+    }
+    *m = (struct phase_mark){ .start_us = start, .duration_us = (int64_t)(finish - start),
+                              .bytes = m->bytes + bytes, .outcome = PHASE_DONE };
+}
+
+static void record_artifacts(struct instance *i)
+{
+    struct instance_internals *in = i->in;
+    struct start_record *s = &i->start;
+    const struct artifact_facts *f = artifact_use_facts(in->image.use);
+    facts_to_phase(i, PHASE_IMAGE_PULL, f->fetch_begin_us, f->fetch_end_us, f->fetched_bytes,
+                   !f->was_present);
+    facts_to_phase(i, PHASE_IMAGE_UNPACK, f->unpack_begin_us, f->unpack_end_us, f->size_bytes,
+                   !f->was_present);
+    s->caches[CACHE_IMAGE] = f->was_present ? CACHE_HIT : CACHE_MISS;
+    s->caches[CACHE_MODEL] = s->caches[CACHE_PAGE_CACHE] = CACHE_NONE;
+    uint64_t size = 0, resident = 0;
+    bool hit = true, any_hit = false;
+    for (uint32_t k = 0; k < in->model_count; k++) {
+        f = artifact_use_facts(in->models[k].use);
+        facts_to_phase(i, PHASE_MODEL_FETCH, f->fetch_begin_us, f->fetch_end_us, f->fetched_bytes,
+                       !f->was_present);
+        facts_to_phase(i, PHASE_MODEL_VERIFY, f->verify_begin_us, f->verify_end_us,
+                       f->verified_bytes, f->verified_bytes > 0);
+        hit = hit && f->was_present;
+        any_hit = any_hit || f->was_present;
+        size += f->size_bytes;
+        resident += f->size_bytes / 1000 * f->resident_permille;
+    }
+    if (in->model_count == 0)
+        return;
+    s->caches[CACHE_MODEL] = hit ? CACHE_HIT : any_hit ? CACHE_PARTIAL : CACHE_MISS;
+    s->page_cache_permille = size >= 1000 ? (uint32_t)(resident / (size / 1000)) : 1000;
+    s->caches[CACHE_PAGE_CACHE] = s->page_cache_permille >= 995 ? CACHE_HIT
+                                  : s->page_cache_permille < 5  ? CACHE_MISS
+                                                                : CACHE_PARTIAL;
+}
+
+static bool all_verified(const struct instance_internals *in)
+{
+    for (uint32_t k = 0; k < in->model_count; k++)
+        if (!in->models[k].verified)
+            return false;
+    return in->image.verified;
+}
+
+/* The function may have reported its own phases; what it left open ends where it became ready. They
+ * lie inside runtime_init, which goes on to bind, listen and the probe. */
+static void close_own_phases(struct instance *i, uint64_t now_us)
+{
+    static const enum phase own[] = { PHASE_MODEL_LOAD, PHASE_ALLOCATE, PHASE_WARMUP };
+    for (size_t k = 0; k < COUNT_OF(own); k++)
+        if (i->start.phases[own[k]].outcome == PHASE_OPEN)
+            phase_end(&i->start, own[k], now_us, PHASE_DONE);
+    phase_end(&i->start, PHASE_RUNTIME_INIT, now_us, PHASE_DONE);
+}
+
+static void ready_if_all(struct instance *i)
+{
+    struct instance_internals *in = i->in;
+    if (i->state != INSTANCE_STARTING || !in->probe_passed || !all_verified(in))
+        return;
+    i->ready_us = i->idle_since_us = now_of(i);
+    close_own_phases(i, i->ready_us);
+    record_artifacts(i);
+    phase_begin(&i->start, PHASE_READY, i->ready_us);
+    i->start.finished = true;
+    i->was_ready = true;
+    i->state = INSTANCE_READY;
+    loop_cancel(i->env->loop, &in->bound);
+    i->ops->on_ready(i);
+}
+
+/* ---- probes -------------------------------------------------------------------------------- */
+
+static void probe_now(struct loop_timer *t)
+{
+    struct instance_internals *in = CONTAINER_OF(t, struct instance_internals, probe_again);
+    struct instance *i = in->image.instance;
+    const struct probe *p = &i->revision->readiness;
+    const struct connect_request q = {
+        .loop = i->env->loop, .tier = i->env->tier, .sandbox = in->sandbox,
+        .port = p->port ? p->port : i->revision->port,
+        .retry_refused = i->state == INSTANCE_STARTING,
+        .give_up_us = now_of(i) + (i->state == INSTANCE_STARTING
+                                       ? i->env->limits->start_ms * 1000
+                                       : (uint64_t)MAX(p->timeout_s, 1u) * 1000000),
+    };
+    prober_try(&in->prober, p, i->id, &q);
+}
+
+static void on_probe(struct prober *prober, bool passed, int take_fd, const char *why)
+{
+    struct instance_internals *in = CONTAINER_OF(prober, struct instance_internals, prober);
+    struct instance *i = in->image.instance;
+    const struct probe *p = &i->revision->readiness;
+
+    if (take_fd >= 0) {
+        if (in->fresh_fd < 0 && i->state == INSTANCE_STARTING &&
+            (p->port == 0 || p->port == i->revision->port))
+            in->fresh_fd = take_fd;
+        else
+            (void)close(take_fd);
+    }
+    in->probe_failures = passed ? 0 : in->probe_failures + 1;
+    in->probe_passes = passed ? in->probe_passes + 1 : 0;
+    if (!passed)
+        snprintf(in->probe_why, sizeof in->probe_why, "%s", why);
+
+    if (i->state == INSTANCE_STARTING) {
+        if (in->probe_passes >= MAX(p->success_threshold, 1u)) {
+            in->probe_passed = true;
+            ready_if_all(i);
+        } else {
+            in->probe_pause_us = MIN(in->probe_pause_us * 3 / 2, (uint64_t)PROBE_PAUSE_LAST_US);
+            loop_at(i->env->loop, &in->probe_again, now_of(i) + in->probe_pause_us);
+            return;
+        }
+    }
+    /* Period 0 is Knative's "aggressive": it stops once the instance is ready. */
+    if (p->period_s > 0 && i->state <= INSTANCE_READY)
+        loop_after(i->env->loop, &in->probe_again, (uint64_t)p->period_s * 1000000);
+}
+
+/* ---- what the function says ---------------------------------------------------------------- */
+
+static bool own_phase(enum phase p)
+{
+    return p == PHASE_MODEL_LOAD || p == PHASE_ALLOCATE || p == PHASE_WARMUP;
+}
+
+/* "model_load begin", "model_load end bytes=123"; anything else is ignored: it is the function's. */
+static void phase_report(struct instance *i, struct str line)
+{
+    enum phase p;
+    uint64_t bytes;
+    struct str name = str_cut(&line, ' '), verb = str_cut(&line, ' ');
+    if (!phase_find(name.at, name.size, &p) || !own_phase(p) || i->was_ready)
+        return;
+    enum phase_outcome had = i->start.phases[p].outcome;
+    if (str_is(verb, "begin") && had == PHASE_ABSENT) {
+        phase_begin(&i->start, p, now_of(i));
+    } else if (str_is(verb, "end") && had == PHASE_OPEN) {
+        phase_end(&i->start, p, now_of(i), PHASE_DONE);
+        if (str_starts(line, STR("bytes=")) && str_u64(str_from(line, 6), &bytes))
+            phase_bytes(&i->start, p, bytes);
+    }
+}
+
+static void on_phases(struct loop_io *io, uint32_t events)
+{
+    struct instance_internals *in = CONTAINER_OF(io, struct instance_internals, phases_io);
+    struct instance *i = in->image.instance;
+    char bytes[PHASE_LINE_MAX];
+    (void)events;
+    ssize_t n = read(io->fd, bytes, sizeof bytes);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0) {
+        int fd = io->fd;
+        loop_unwatch(i->env->loop, io);
+        (void)close(fd);
+        return;
+    }
+    buf_append(&in->phase_line, bytes, (size_t)n);
+    if (in->phase_line.overflow)
+        buf_clear(&in->phase_line);
+    for (;;) {
+        struct str all = buf_str(&in->phase_line), rest = all;
+        struct str line = str_cut(&rest, '\n');
+        if (line.size == all.size)
+            return;
+        phase_report(i, line);
+        buf_consume(&in->phase_line, line.size + 1);
+    }
+}
+
+/* Whole lines go out; a line over the limit goes out cut, and its rest is dropped. */
+static void log_take(struct instance *i, struct str piece)
+{
+    struct instance_internals *in = i->in;
+    while (piece.size > 0) {
+        struct str rest = piece;
+        struct str head = str_cut(&rest, '\n');
+        bool whole = head.size < piece.size;
+        if (!in->line_cut) {
+            size_t room = in->line.max - in->line.size;
+            buf_append(&in->line, head.at, MIN(head.size, room));
+            in->line_cut = head.size > room;
+        }
+        if (whole) {
+            i->ops->on_line(i, buf_str(&in->line));
+            buf_clear(&in->line);
+            in->line_cut = false;
+        }
+        piece = rest;
+    }
+}
+
+static void log_resume(struct loop_timer *t)
+{
+    struct instance_internals *in = CONTAINER_OF(t, struct instance_internals, log_refill);
+    if (loop_watched(&in->out_io))
+        loop_rewatch(in->image.instance->env->loop, &in->out_io, EPOLLIN);
+}
+
+/* Beyond its rate the pipe is not read: the function waits in write(), as for any slow terminal. */
+static bool log_over_rate(struct instance *i, size_t bytes)
+{
+    struct instance_internals *in = i->in;
+    uint64_t now_us = loop_now_us(i->env->loop);
+    if (now_us - in->log_window_us >= 1000000) {
+        in->log_window_us = now_us;
+        in->log_window_bytes = 0;
+    }
+    in->log_window_bytes += bytes;
+    if (in->log_window_bytes < i->env->limits->log_rate_bytes_s)
+        return false;
+    loop_rewatch(i->env->loop, &in->out_io, 0);
+    loop_at(i->env->loop, &in->log_refill, in->log_window_us + 1000000);
+    return true;
+}
+
+static char read_space[READ_PER_TURN]; /* scratch of the loop thread, empty between calls */
+
+static void log_close(struct instance *i)
+{
+    struct instance_internals *in = i->in;
+    if (!loop_watched(&in->out_io))
+        return;
+    int fd = in->out_io.fd;
+    /* The last words of a crash are still in the pipe: it holds at most what a pipe holds. */
+    for (int turn = 0; turn < LAST_READS; turn++) {
+        ssize_t n = read(fd, read_space, sizeof read_space);
+        if (n <= 0)
+            break;
+        log_take(i, (struct str){ read_space, (size_t)n });
+    }
+    loop_unwatch(i->env->loop, &in->out_io);
+    loop_cancel(i->env->loop, &in->log_refill);
+    (void)close(fd);
+    if (in->line.size > 0) {
+        i->ops->on_line(i, buf_str(&in->line));
+        buf_clear(&in->line);
+    }
+}
+
+static void on_output(struct loop_io *io, uint32_t events)
+{
+    struct instance_internals *in = CONTAINER_OF(io, struct instance_internals, out_io);
+    struct instance *i = in->image.instance;
+    (void)events;
+    ssize_t n = read(io->fd, read_space, sizeof read_space);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0) {
+        log_close(i);
+        return;
+    }
+    log_take(i, (struct str){ read_space, (size_t)n });
+    (void)log_over_rate(i, (size_t)n);
+}
+
+/* ---- the sandbox ---------------------------------------------------------------------------- */
+
+static void on_bound(struct loop_timer *t)
+{
+    struct instance_internals *in = CONTAINER_OF(t, struct instance_internals, bound);
+    struct instance *i = in->image.instance;
+    char why[320];
+    if (i->state == INSTANCE_DRAINING) {
+        instance_kill(i);
+        return;
+    }
+    ASSERT(i->state == INSTANCE_STARTING);
+    snprintf(why, sizeof why, "not ready within %llu ms: %s",
+             (unsigned long long)i->env->limits->start_ms,
+             !in->exec_seen          ? "the sandbox did not start"
+             : in->probe_why[0]      ? in->probe_why
+             : !in->probe_passed     ? "nothing accepts connections on its port"
+                                     : "its model is still being verified");
+    fail(i, in->exec_seen ? PHASE_RUNTIME_INIT : PHASE_SANDBOX, true, why);
+}
+
+static void on_started(void *ctx, uint64_t exec_us, bool pool_hit)
+{
+    struct instance *i = ctx;
+    struct instance_internals *in = i->in;
+    in->exec_seen = true;
+    if (i->state != INSTANCE_STARTING)
+        return;
+    phase_end(&i->start, PHASE_SANDBOX, exec_us, PHASE_DONE);
+    phase_begin(&i->start, PHASE_RUNTIME_INIT, exec_us);
+    i->start.caches[CACHE_SANDBOX_POOL] = pool_hit ? CACHE_HIT : CACHE_MISS;
+    in->probe_pause_us = PROBE_PAUSE_FIRST_US;
+    uint64_t delay_us = (uint64_t)i->revision->readiness.initial_delay_s * 1000000;
+    in->probe_again.on_due = probe_now;
+    if (delay_us > 0)
+        loop_after(i->env->loop, &in->probe_again, delay_us);
+    else
+        probe_now(&in->probe_again);
+}
+
+static void on_over(void *ctx, const struct sandbox_exit *x, const struct err *why)
+{
+    struct instance *i = ctx;
+    struct instance_internals *in = i->in;
+    char text[512];
+    in->sandbox_over = true;
+    i->exit = *x;
+    log_close(i);
+    if (i->state == INSTANCE_STARTING) {
+        if (!in->exec_seen)
+            snprintf(text, sizeof text, "%s", why ? why->text : "the sandbox ended before it ran");
+        else if (x->oom_killed)
+            snprintf(text, sizeof text, "killed: over its memory limit of %llu MiB while starting",
+                     (unsigned long long)(i->revision->memory_bytes >> 20));
+        else if (x->status > 128)
+            snprintf(text, sizeof text, "killed by signal %d before it was ready", x->status - 128);
+        else
+            snprintf(text, sizeof text, "exited with status %d before it was ready", x->status);
+        bool retryable = !(why && (why->code == CODE_NOT_FOUND || why->code == CODE_INVALID));
+        fail(i, in->exec_seen ? PHASE_RUNTIME_INIT : PHASE_SANDBOX, retryable, text);
+    }
+    end(i);
+}
+
+static const struct sandbox_events sandbox_events = { on_started, on_over };
+
+struct strings { /* a growing NULL-terminated array of owned strings */
+    char **at;
+    size_t count;
+};
+static void strings_add(struct strings *s, char *take)
+{
+    s->at = xrealloc(s->at, s->count + 2, sizeof *s->at);
+    s->at[s->count++] = take;
+    s->at[s->count] = NULL;
+}
+static void strings_done(struct strings *s)
+{
+    for (size_t k = 0; k < s->count; k++)
+        free(s->at[k]);
+    free(s->at);
+}
+
+/* The runtime contract's variables first, the user's after them: PORT and K_* cannot be overridden,
+ * because deploy refuses them by name. */
+static void environment(const struct instance *i, struct strings *env)
+{
+    const struct revision *r = i->revision;
+    strings_add(env, xasprintf("PORT=%u", r->port));
+    strings_add(env, xasprintf("K_SERVICE=%s", r->service));
+    strings_add(env, xasprintf("K_CONFIGURATION=%s", r->service));
+    strings_add(env, xasprintf("K_REVISION=%s", r->name));
+    strings_add(env, xasprintf("HOSTNAME=%s", i->id));
+    strings_add(env, xstrdup("HOB_PHASES_FD=3"));
+    bool path = false, home = false;
+    for (size_t k = 0; r->env && r->env[k]; k++) {
+        path = path || strncmp(r->env[k], "PATH=", 5) == 0;
+        home = home || strncmp(r->env[k], "HOME=", 5) == 0;
+        strings_add(env, xstrdup(r->env[k]));
+    }
+    if (!path)
+        strings_add(env, xstrdup("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
+    if (!home)
+        strings_add(env, xstrdup("HOME=/tmp"));
+}
+
+static void arguments(const struct revision *r, struct strings *argv)
+{
+    if (!r->command || !r->command[0])
+        strings_add(argv, xstrdup("/app/run")); /* a bundle's own entry point */
+    for (size_t k = 0; r->command && r->command[k]; k++)
+        strings_add(argv, xstrdup(r->command[k]));
+    for (size_t k = 0; r->args && r->args[k]; k++)
+        strings_add(argv, xstrdup(r->args[k]));
+}
+
+static uint64_t or_default(uint64_t value, uint64_t otherwise) { return value ? value : otherwise; }
+
+static void sandbox_begin(struct instance *i)
+{
+    struct instance_internals *in = i->in;
+    const struct revision *r = i->revision;
+    const struct limits *l = i->env->limits;
+    struct strings argv = { 0 }, env = { 0 };
+    struct sandbox_mount mounts[INSTANCE_MODELS_MAX + 1];
+    struct sandbox_scratch scratches[INSTANCE_MODELS_MAX];
+    size_t mount_count = 0, scratch_count = 0;
+    uint64_t ephemeral = or_default(r->ephemeral_bytes, l->sandbox_scratch_bytes);
+
+    arguments(r, &argv);
+    environment(i, &env);
+    mounts[mount_count++] = (struct sandbox_mount){ in->image.path, "/app" };
+    for (uint32_t k = 0; k < in->model_count; k++)
+        mounts[mount_count++] =
+            (struct sandbox_mount){ in->models[k].path, in->models[k].target };
+    for (size_t k = 0; k < r->mount_count && scratch_count < COUNT_OF(scratches); k++)
+        if (!r->mounts[k].is_model)
+            scratches[scratch_count++] = (struct sandbox_scratch){
+                r->mounts[k].path, or_default(r->mounts[k].size_bytes, ephemeral) };
+
+    const struct sandbox_spec spec = {
+        .id = i->id, .argv = (const char *const *)argv.at, .env = (const char *const *)env.at,
+        .workdir = r->workdir ? r->workdir : "/app", .uid = r->uid, .gid = r->gid,
+        .memory_bytes = or_default(r->memory_bytes, l->sandbox_memory_bytes),
+        .ephemeral_bytes = ephemeral,
+        .cpu_milli = (uint32_t)or_default(r->cpu_milli, l->sandbox_cpu_milli),
+        .pids_max = (uint32_t)l->sandbox_pids, .fds_max = (uint32_t)l->sandbox_fds,
+        .mounts = mounts, .mount_count = mount_count,
+        .scratches = scratches, .scratch_count = scratch_count,
+    };
+    struct sandbox_pipes pipes = { -1, -1 };
+    struct err e;
+    phase_begin(&i->start, PHASE_SANDBOX, now_of(i));
+    int got = i->env->tier->ops->start(i->env->tier, &spec, &sandbox_events, i, &in->sandbox,
+                                       &pipes, &e);
+    strings_done(&argv);
+    strings_done(&env);
+    if (got < 0) {
+        fail(i, PHASE_SANDBOX, e.code != CODE_INVALID, e.text);
+        return;
+    }
+    in->out_io.on_ready = on_output;
+    in->phases_io.on_ready = on_phases;
+    if (loop_watch(i->env->loop, &in->out_io, pipes.out_fd, EPOLLIN, &e) < 0)
+        (void)close(pipes.out_fd);
+    if (loop_watch(i->env->loop, &in->phases_io, pipes.phases_fd, EPOLLIN, &e) < 0)
+        (void)close(pipes.phases_fd);
+    in->bound.on_due = on_bound;
+    loop_after(i->env->loop, &in->bound, l->start_ms * 1000);
+}
+
+/* ---- artifacts ------------------------------------------------------------------------------ */
+
+static bool all_present(const struct instance_internals *in)
+{
+    for (uint32_t k = 0; k < in->model_count; k++)
+        if (!in->models[k].present)
+            return false;
+    return in->image.present;
+}
+
+static void on_present(struct artifact_use *u, const char *path, const char *digest)
+{
+    struct artifact_wait *w = artifact_use_ctx(u);
+    struct instance *i = w->instance;
+    w->present = true;
+    snprintf(w->path, sizeof w->path, "%s", path);
+    if (w == &i->in->image)
+        snprintf(i->image_digest, sizeof i->image_digest, "%s", digest);
+    if (i->state == INSTANCE_STARTING && all_present(i->in))
+        sandbox_begin(i);
+}
+
+static void on_verified(struct artifact_use *u)
+{
+    struct artifact_wait *w = artifact_use_ctx(u);
+    w->verified = true;
+    ready_if_all(w->instance);
+}
+
+static void on_artifact_failed(struct artifact_use *u, enum phase at, bool retryable,
+                               const struct err *e)
+{
+    struct artifact_wait *w = artifact_use_ctx(u);
+    fail(w->instance, at, retryable, e->text);
+}
+
+static int artifact_begin(struct instance *i, struct artifact_wait *w, enum artifact_kind kind,
+                          const char *reference, struct err *e)
+{
+    const struct artifact_request q = {
+        .kind = kind, .reference = reference, .on_present = on_present,
+        .on_verified = on_verified, .on_failed = on_artifact_failed, .ctx = w,
+    };
+    w->instance = i;
+    return artifact_use_start(i->env->artifacts, &q, &w->use, e);
+}
+
+/* An image volume is a folder: a single-file model appears in it under the file's own name. */
+static void model_target(const struct revision_mount *m, char *into, size_t size)
+{
+    struct str ref = str_of(m->reference), path = str_cut(&ref, '@');
+    size_t at = path.size;
+    while (at > 0 && path.at[at - 1] != '/')
+        at--;
+    struct str base = str_from(path, at), query = base;
+    base = str_cut(&query, '?');
+    if (base.size == 0)
+        base = STR("model");
+    snprintf(into, size, "%s/" STR_FMT, m->path, STR_ARG(base));
+}
+
+void instance_launch(struct instance *i)
+{
+    struct instance_internals *in = i->in;
+    const struct revision *r = i->revision;
+    struct err e;
+    ASSERT(i->state == INSTANCE_WAITING);
+    i->state = INSTANCE_STARTING;
+    phase_end(&i->start, PHASE_SCHEDULE, now_of(i), PHASE_DONE);
+
+    char *pinned = r->image_digest && r->image_digest[0] && !strchr(r->image, '@')
+                       ? xasprintf("%s@%s", r->image, r->image_digest)
+                       : xstrdup(r->image);
+    int got = artifact_begin(i, &in->image, ARTIFACT_BUNDLE, pinned, &e);
+    free(pinned);
+    if (got < 0) {
+        fail(i, PHASE_IMAGE_PULL, false, e.text);
+        return;
+    }
+    for (size_t k = 0; k < r->mount_count; k++) {
+        if (!r->mounts[k].is_model)
+            continue;
+        if (in->model_count == COUNT_OF(in->models)) {
+            fail(i, PHASE_MODEL_FETCH, false, "more models than one instance may mount");
+            return;
+        }
+        struct artifact_wait *w = &in->models[in->model_count];
+        model_target(&r->mounts[k], w->target, sizeof w->target);
+        got = artifact_begin(i, w, ARTIFACT_MODEL, r->mounts[k].reference, &e);
+        if (got < 0) {
+            fail(i, PHASE_MODEL_FETCH, e.code == CODE_EXHAUSTED, e.text);
+            return;
+        }
+        in->model_count++;
+    }
+}
+
+/* ---- life ----------------------------------------------------------------------------------- */
+
+struct instance *instance_new(const struct instance_env *env, const struct instance_ops *ops,
+                              const struct revision *r, const char *suffix, void *owner)
+{
+    struct instance *i = xcalloc(1, sizeof *i);
+    i->in = xcalloc(1, sizeof *i->in);
+    i->env = env;
+    i->ops = ops;
+    i->revision = r;
+    i->owner = owner;
+    snprintf(i->id, sizeof i->id, "%.57s-%.5s", r->name, suffix); /* a DNS label: 63 at most */
+    i->start.begin_us = now_of(i);
+    i->start.begin_wall_ms = loop_wall_ms();
+    snprintf(i->start.id, sizeof i->start.id, "%.39s", i->id);
+    phase_begin(&i->start, PHASE_SCHEDULE, i->start.begin_us);
+    i->in->image.instance = i;
+    i->in->fresh_fd = -1;
+    i->in->end_task.run = on_end_task;
+    i->in->prober.on_result = on_probe;
+    i->in->log_refill.on_due = log_resume;
+    buf_init(&i->in->line, env->limits->log_line_bytes_max);
+    buf_init(&i->in->phase_line, PHASE_LINE_MAX * 4);
+    return i;
+}
+
+void instance_free(struct instance *i)
+{
+    if (!i)
+        return;
+    struct instance_internals *in = i->in;
+    quiet(i);
+    loop_undefer(i->env->loop, &in->end_task);
+    log_close(i);
+    if (loop_watched(&in->phases_io)) {
+        int fd = in->phases_io.fd;
+        loop_unwatch(i->env->loop, &in->phases_io);
+        (void)close(fd);
+    }
+    if (in->sandbox)
+        i->env->tier->ops->free(in->sandbox);
+    artifact_use_free(in->image.use);
+    for (uint32_t k = 0; k < COUNT_OF(in->models); k++)
+        artifact_use_free(in->models[k].use);
+    while (in->idle_count > 0)
+        (void)close(in->idle_fds[--in->idle_count]);
+    if (in->fresh_fd >= 0)
+        (void)close(in->fresh_fd);
+    buf_done(&in->line);
+    buf_done(&in->phase_line);
+    free(in);
+    free(i);
+}
+
+void instance_stop(struct instance *i)
+{
+    struct instance_internals *in = i->in;
+    if (i->state >= INSTANCE_DRAINING)
+        return;
+    quiet(i);
+    i->state = INSTANCE_DRAINING;
+    if (!in->sandbox || in->sandbox_over) {
+        end(i);
+        return;
+    }
+    i->env->tier->ops->signal(in->sandbox, 15);
+    in->bound.on_due = on_bound;
+    loop_after(i->env->loop, &in->bound, i->env->limits->drain_ms * 1000);
+}
+
+void instance_kill(struct instance *i)
+{
+    struct instance_internals *in = i->in;
+    if (i->state == INSTANCE_ENDED)
+        return;
+    quiet(i);
+    i->state = INSTANCE_DRAINING;
+    if (in->sandbox && !in->sandbox_over)
+        i->env->tier->ops->kill(in->sandbox);
+    else
+        end(i);
+}
+
+/* ---- connections ----------------------------------------------------------------------------- */
+
+int instance_idle_take(struct instance *i, bool *ret_reused)
+{
+    struct instance_internals *in = i->in;
+    if (in->fresh_fd >= 0) {
+        *ret_reused = false;
+        return TAKE_FD(in->fresh_fd);
+    }
+    if (in->idle_count == 0)
+        return -1;
+    *ret_reused = true;
+    return in->idle_fds[--in->idle_count]; /* the last used is the least likely to be closed */
+}
+
+void instance_idle_give(struct instance *i, int take_fd)
+{
+    struct instance_internals *in = i->in;
+    if (i->state != INSTANCE_READY || in->idle_count == INSTANCE_IDLE_MAX) {
+        (void)close(take_fd);
+        return;
+    }
+    in->idle_fds[in->idle_count++] = take_fd;
+}
+
+struct connecting *instance_connect(struct instance *i, uint64_t give_up_us,
+                                    void (*on_done)(void *ctx, int take_fd, const struct err *e),
+                                    void *ctx)
+{
+    const struct connect_request q = {
+        .loop = i->env->loop, .tier = i->env->tier, .sandbox = i->in->sandbox,
+        .port = i->revision->port, .give_up_us = give_up_us, .on_done = on_done, .ctx = ctx,
+    };
+    return connect_start(&q);
+}
+
+bool instance_usage(const struct instance *i, uint64_t *ret_cpu_us, uint64_t *ret_memory_bytes)
+{
+    return i->in->sandbox && !i->in->sandbox_over &&
+           i->env->tier->ops->usage(i->in->sandbox, ret_cpu_us, ret_memory_bytes) == 0;
+}

@@ -1,0 +1,91 @@
+/* instance.h -- one instance's life: start-up phases, probes, ready, busy, drain, stop.
+ *
+ * Receives a revision to run, artifacts, an isolation tier; later stop requests.
+ * Owns its sandbox, artifact leases, pipes and idle connections, and its start record.
+ * Emits ready, failed (once, instead of ready), ended (once, last), log lines.
+ * Refuses nothing by itself: how many there are is decided by fleet.c.
+ *
+ *   WAITING --launch--> STARTING --probe passed, models verified--> READY --stop--> DRAINING --> ENDED
+ *      \                    \--failed-------------------------------------------------------------^
+ *       \--stop--> ENDED                     READY --the function exits by itself--> ENDED
+ *
+ * Image, models and sandbox are waited for together; the sandbox's own preparation was done before
+ * (docs/decisions/0002). Loop thread only.
+ */
+#pragma once
+
+#include "artifact/artifact.h"
+#include "instance/backend.h"
+#include "instance/connect.h"
+#include "sandbox/sandbox.h"
+#include "serving/revision.h"
+#include "telemetry/phase.h"
+
+enum instance_state {
+    INSTANCE_WAITING,
+    INSTANCE_STARTING,
+    INSTANCE_READY,
+    INSTANCE_DRAINING,
+    INSTANCE_ENDED,
+};
+const char *instance_state_name(enum instance_state s);
+
+struct instance;
+
+struct instance_env { /* outlives every instance */
+    struct loop *loop;
+    const struct limits *limits;
+    struct sandbox_tier *tier;
+    struct artifact_store *artifacts;
+};
+struct instance_ops {
+    void (*on_ready)(struct instance *i);
+    /* Before it was ever ready. on_ended follows. */
+    void (*on_failed)(struct instance *i, bool retryable);
+    void (*on_ended)(struct instance *i); /* nothing is left of it; may free it */
+    void (*on_line)(struct instance *i, struct str line);
+};
+
+enum { INSTANCE_ID = 64, INSTANCE_IDLE_MAX = 128, INSTANCE_MODELS_MAX = 16 };
+
+/* Read by fleet.c and the gateway's seam; changed only through the functions below, but for the
+ * fields marked (fleet). */
+struct instance {
+    struct list_node node; /* (fleet) in its revision's list */
+    struct list_node wait_node; /* (fleet) waiting for a start slot */
+    void *owner;           /* (fleet) */
+    const struct revision *revision;
+    const struct instance_env *env;
+    const struct instance_ops *ops;
+    char id[INSTANCE_ID];
+    enum instance_state state;
+    struct start_record start;
+    bool was_ready, failed;
+    uint64_t ready_us, idle_since_us;
+    uint32_t in_flight;    /* (fleet) */
+    uint64_t requests;     /* (fleet) */
+    enum instance_counted { COUNTED_NOT, COUNTED_WAITING, COUNTED_LAUNCHING, COUNTED_READY } counted;
+                           /* (fleet) */
+    char image_digest[80]; /* "sha256:…" once resolved */
+    struct sandbox_exit exit;
+    struct instance_internals *in;
+};
+
+/* suffix: five characters that make the name unique, chosen by the caller (randomness comes in). */
+struct instance *instance_new(const struct instance_env *env, const struct instance_ops *ops,
+                              const struct revision *r, const char *suffix, void *owner);
+void instance_free(struct instance *i); /* any time; what runs is killed, no callback any more */
+
+void instance_launch(struct instance *i); /* WAITING -> STARTING */
+/* Drains: SIGTERM, then SIGKILL when its grace is over. on_ended follows. */
+void instance_stop(struct instance *i);
+void instance_kill(struct instance *i); /* now; on_ended follows */
+
+/* A kept-alive connection, or -1. */
+int instance_idle_take(struct instance *i, bool *ret_reused);
+void instance_idle_give(struct instance *i, int take_fd);
+/* A new one; as connect_start(). */
+struct connecting *instance_connect(struct instance *i, uint64_t give_up_us,
+                                    void (*on_done)(void *ctx, int take_fd, const struct err *e),
+                                    void *ctx);
+bool instance_usage(const struct instance *i, uint64_t *ret_cpu_us, uint64_t *ret_memory_bytes);

@@ -1,0 +1,632 @@
+/* The fleet and its instances, with a fake isolation tier, fake artifacts and simulated time. Only
+ * TCP connects are real: loopback answers within the call, so no event is needed. */
+#include "instance/fleet.h"
+#include "tap.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* ---- simulated time ------------------------------------------------------------------------- */
+
+static uint64_t sim_us;
+static uint64_t sim_due_us; /* what the loop would have slept for */
+static uint64_t world_now(struct loop_world *w) { return (void)w, sim_us; }
+static int world_control(struct loop_world *w, int op, int fd, uint32_t events, uint32_t slot,
+                         struct err *e)
+{
+    return (void)w, (void)op, (void)fd, (void)events, (void)slot, (void)e, 0;
+}
+static int world_wait(struct loop_world *w, uint64_t due_us, struct loop_event *into, int max,
+                      struct err *e)
+{
+    (void)w, (void)into, (void)max, (void)e;
+    sim_due_us = due_us;
+    return 0;
+}
+static void world_free(struct loop_world *w) { (void)w; }
+static struct loop_world world = { world_now, world_control, world_wait, world_free };
+
+/* ---- fake artifacts (link-time) ------------------------------------------------------------- */
+
+struct artifact_use {
+    struct loop_task task;
+    struct loop *loop;
+    struct artifact_request q;
+    struct artifact_facts facts;
+};
+static struct {
+    struct loop *loop;
+    enum { FETCH_OK, FETCH_FAILS, FETCH_HANGS } mode;
+    bool retryable;
+    int uses;
+} origin;
+static void use_run(struct loop_task *t)
+{
+    struct artifact_use *u = CONTAINER_OF(t, struct artifact_use, task);
+    struct err e;
+    if (origin.mode == FETCH_FAILS) {
+        err_set(&e, CODE_UNAVAILABLE, "origin is dead");
+        u->q.on_failed(u, PHASE_IMAGE_PULL, origin.retryable, &e);
+        return;
+    }
+    u->q.on_present(u, "bundles/sha256-x", "sha256:x");
+    u->q.on_verified(u);
+}
+int artifact_use_start(struct artifact_store *s, const struct artifact_request *q,
+                       struct artifact_use **ret, struct err *e)
+{
+    (void)s, (void)e;
+    struct artifact_use *u = xcalloc(1, sizeof *u);
+    u->q = *q;
+    u->loop = origin.loop;
+    u->facts.was_present = true;
+    u->task.run = use_run;
+    if (origin.mode != FETCH_HANGS)
+        loop_defer(u->loop, &u->task);
+    origin.uses++;
+    *ret = u;
+    return 0;
+}
+void artifact_use_free(struct artifact_use *u)
+{
+    if (!u)
+        return;
+    origin.uses--;
+    loop_undefer(u->loop, &u->task);
+    free(u);
+}
+void *artifact_use_ctx(const struct artifact_use *u) { return u->q.ctx; }
+const struct artifact_facts *artifact_use_facts(const struct artifact_use *u) { return &u->facts; }
+
+/* ---- fake tier -------------------------------------------------------------------------------- */
+
+struct sandbox {
+    struct list_node node;
+    struct loop_task started, ended;
+    struct sandbox_events events;
+    void *ctx;
+    int out_w, phases_w;
+    bool over;
+    struct sandbox_exit exit;
+};
+static struct {
+    struct sandbox_tier tier;
+    struct loop *loop;
+    struct list all;
+    enum { RUN_OK, RUN_EXITS, RUN_MUTE } mode;
+    int starts, open;
+} iso;
+static void sb_started(struct loop_task *t)
+{
+    struct sandbox *sb = CONTAINER_OF(t, struct sandbox, started);
+    sb->events.on_started(sb->ctx, sim_us, true);
+    if (iso.mode == RUN_EXITS) {
+        sb->exit.status = 3;
+        loop_defer(iso.loop, &sb->ended);
+    }
+}
+static void sb_ended(struct loop_task *t)
+{
+    struct sandbox *sb = CONTAINER_OF(t, struct sandbox, ended);
+    sb->over = true;
+    sb->events.on_ended(sb->ctx, &sb->exit, NULL);
+}
+static int tier_start(struct sandbox_tier *t, const struct sandbox_spec *spec,
+                      const struct sandbox_events *events, void *ctx, struct sandbox **ret,
+                      struct sandbox_pipes *ret_pipes, struct err *e)
+{
+    int out[2], phases[2];
+    (void)t, (void)spec, (void)e;
+    if (pipe2(out, O_CLOEXEC | O_NONBLOCK) || pipe2(phases, O_CLOEXEC | O_NONBLOCK))
+        abort();
+    struct sandbox *sb = xcalloc(1, sizeof *sb);
+    *sb = (struct sandbox){ .started.run = sb_started, .ended.run = sb_ended, .events = *events,
+                            .ctx = ctx, .out_w = out[1], .phases_w = phases[1] };
+    list_push(&iso.all, &sb->node);
+    iso.starts++;
+    iso.open++;
+    loop_defer(iso.loop, &sb->started);
+    *ret = sb;
+    *ret_pipes = (struct sandbox_pipes){ out[0], phases[0] };
+    return 0;
+}
+static void tier_kill(struct sandbox *sb)
+{
+    if (!sb->over)
+        loop_defer(iso.loop, &sb->ended);
+}
+static void tier_signal(struct sandbox *sb, int signo) { (void)signo, tier_kill(sb); }
+static int tier_socket(struct sandbox *sb, struct err *e)
+{
+    (void)sb, (void)e;
+    if (iso.mode == RUN_EXITS)
+        return open("/dev/null", O_RDONLY | O_CLOEXEC); /* nothing listens: connect fails */
+    return socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+static void tier_want(struct sandbox *sb, void (*on_socket)(void *, int), void *ctx)
+{
+    (void)sb, on_socket(ctx, -1);
+}
+static int tier_usage(struct sandbox *sb, uint64_t *cpu, uint64_t *mem)
+{
+    return (void)sb, *cpu = *mem = 1, 0;
+}
+static void tier_sb_free(struct sandbox *sb)
+{
+    loop_undefer(iso.loop, &sb->started);
+    loop_undefer(iso.loop, &sb->ended);
+    list_remove(&iso.all, &sb->node);
+    close(sb->out_w);
+    close(sb->phases_w);
+    iso.open--;
+    free(sb);
+}
+static const struct sandbox_tier_ops tier_ops = {
+    .name = "fake", .start = tier_start, .signal = tier_signal, .kill = tier_kill,
+    .socket = tier_socket, .want_socket = tier_want, .usage = tier_usage, .free = tier_sb_free,
+};
+
+void revision_free(struct revision *r) { free(r); }
+
+/* ---- the bench -------------------------------------------------------------------------------- */
+
+static struct bench {
+    struct loop *loop;
+    struct limits limits;
+    struct fleet *fleet;
+    struct backend *backend;
+    int listen_fd;
+    uint16_t port;
+    int starts_seen, limits_hit;
+    struct fleet_facts facts; /* the last told */
+} b;
+
+struct call { /* what the gateway would be */
+    struct ticket t;
+    struct lease lease;
+    enum { CALL_NEW, CALL_WAITS, CALL_RUNS, CALL_REFUSED, CALL_DONE } state;
+    enum ticket_result result;
+    uint32_t retry_after_s;
+};
+static void on_facts(void *c, const struct revision *r, const struct fleet_facts *f)
+{
+    (void)c, (void)r;
+    b.facts = *f;
+}
+static void on_start(void *c, const struct revision *r, const struct start_record *s)
+{
+    (void)c, (void)r, (void)s;
+    b.starts_seen++;
+}
+static void on_record(void *c, const struct invocation_record *r) { (void)c, (void)r; }
+static void on_limit(void *c, const char *l) { (void)c, (void)l, b.limits_hit++; }
+static const struct fleet_observer observer = { on_facts, on_start, on_record, on_limit };
+
+static void on_turn(struct ticket *t, enum ticket_result r, const struct lease *l,
+                    uint32_t retry_after_s, const struct err *e)
+{
+    struct call *c = CONTAINER_OF(t, struct call, t);
+    ASSERT(c->state == CALL_WAITS); /* once, and never inside ask() */
+    ASSERT((r == TICKET_FAILED) == (e && e->code != CODE_EXHAUSTED && e->code != CODE_DEADLINE));
+    c->state = r == TICKET_GRANTED ? CALL_RUNS : CALL_REFUSED;
+    c->result = r;
+    c->retry_after_s = retry_after_s;
+    if (l)
+        c->lease = *l;
+}
+static void settle(void)
+{
+    struct err e;
+    for (int k = 0; k < 12; k++) {
+        ASSERT(loop_turn(b.loop, false, &e) >= 0);
+        fleet_check(b.fleet);
+    }
+    for (int fd; (fd = accept4(b.listen_fd, NULL, NULL, SOCK_NONBLOCK)) >= 0;)
+        close(fd);
+}
+static void pass(uint64_t us) /* in steps, as timers would have it */
+{
+    for (uint64_t end = sim_us + us; sim_us < end;) {
+        sim_us += MIN(us / 20 + 1, end - sim_us);
+        settle();
+    }
+}
+static void setup(void)
+{
+    struct err e;
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t size = sizeof a;
+    memset(&b, 0, sizeof b);
+    sim_us = 1000000000;
+    b.listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    ASSERT(bind(b.listen_fd, (struct sockaddr *)&a, sizeof a) == 0 && listen(b.listen_fd, 4096) == 0);
+    getsockname(b.listen_fd, (struct sockaddr *)&a, &size);
+    b.port = ntohs(a.sin_port);
+    ASSERT(loop_open_in(&world, &b.loop, &e) == 0);
+    limits_default(&b.limits);
+    origin.loop = iso.loop = b.loop;
+    origin.mode = FETCH_OK;
+    iso.mode = RUN_OK;
+    iso.starts = iso.open = origin.uses = 0;
+    iso.tier.ops = &tier_ops;
+    list_init(&iso.all);
+    const struct instance_env env = { b.loop, &b.limits, &iso.tier, NULL };
+    ASSERT(fleet_open(&env, &observer, NULL, 42, &b.fleet, &e) == 0);
+    b.backend = fleet_backend(b.fleet);
+}
+static bool teardown(void) /* false: something was left behind */
+{
+    settle();
+    fleet_free(b.fleet);
+    loop_free(b.loop);
+    close(b.listen_fd);
+    return iso.open == 0 && origin.uses == 0;
+}
+static struct revision *revision(const char *service, uint64_t generation)
+{
+    static char names[64][80];
+    static int next;
+    char *name = names[next++ % 64];
+    snprintf(name, 80, "%s-%05d", service, (int)generation);
+    struct revision *r = xcalloc(1, sizeof *r);
+    *r = (struct revision){
+        .ns = "default", .service = service, .name = name, .generation = generation,
+        .image = "file:///x", .port = b.port, .timeout_s = 300, .initial_scale = 1, .target = 70,
+        .window_us = 60000000, .queue_depth = 1000, .progress_deadline_us = 600000000,
+    };
+    return r;
+}
+static void ask(struct call *c, const char *host, uint64_t within_us)
+{
+    memset(c, 0, sizeof *c);
+    c->t.target = b.backend->ops->route(b.backend, str_of(host));
+    ASSERT(c->t.target);
+    c->t.arrival_us = sim_us;
+    c->t.deadline_us = sim_us + within_us;
+    c->t.on_turn = on_turn;
+    c->state = CALL_WAITS;
+    b.backend->ops->ask(b.backend, &c->t);
+    ASSERT(c->state == CALL_WAITS);
+}
+static void done(struct call *c, bool keep)
+{
+    ASSERT(c->state == CALL_RUNS);
+    c->state = CALL_DONE;
+    if (!keep)
+        close(c->lease.fd);
+    b.backend->ops->release(b.backend, &c->lease, keep ? c->lease.fd : -1, true);
+}
+#define HOST "f.default.localhost"
+#define SECOND UINT64_C(1000000)
+
+/* ---- stories ---------------------------------------------------------------------------------- */
+
+TEST(a_burst_of_200_on_a_cold_function_starts_max_scale_and_answers_all)
+{
+    static struct call calls[200];
+    setup();
+    struct revision *r = revision("f", 1);
+    r->container_concurrency = 10;
+    r->target = 7;
+    r->max_scale = 4;
+    r->initial_scale = 0;
+    fleet_add(b.fleet, r, false);
+    settle();
+    CHECK_EQ(iso.starts, 0);
+    for (size_t k = 0; k < COUNT_OF(calls); k++)
+        ask(&calls[k], HOST, 60 * SECOND);
+    settle();
+    CHECK_EQ(iso.starts, 4);
+    int answered = 0, rounds = 0, cold = 0;
+    for (; answered < 200 && rounds < 50; rounds++) {
+        int running = 0;
+        for (size_t k = 0; k < COUNT_OF(calls); k++)
+            running += calls[k].state == CALL_RUNS;
+        CHECK(running <= 40);
+        for (size_t k = 0; k < COUNT_OF(calls); k++)
+            if (calls[k].state == CALL_RUNS) {
+                cold += calls[k].lease.cold;
+                done(&calls[k], true);
+                answered++;
+            }
+        settle();
+    }
+    CHECK_EQ(answered, 200);
+    CHECK_EQ(rounds, 5);
+    CHECK_EQ(cold, 200);
+    CHECK_EQ(iso.starts, 4);
+    CHECK(teardown());
+}
+
+TEST(the_last_request_starts_the_clock_to_zero_and_zero_costs_nothing)
+{
+    struct call c;
+    setup();
+    fleet_add(b.fleet, revision("f", 1), false);
+    settle();
+    CHECK(b.facts.ready_once && b.facts.actual == 1);
+    ask(&c, HOST, SECOND);
+    settle();
+    CHECK_EQ(c.state, CALL_RUNS);
+    CHECK(!c.lease.cold);
+    pass(100 * SECOND); /* busy: it stays */
+    CHECK_EQ(fleet_totals(b.fleet).ready, 1);
+    done(&c, true);
+    pass(59 * SECOND);
+    CHECK_EQ(fleet_totals(b.fleet).ready, 1);
+    pass(2 * SECOND);
+    CHECK_EQ(fleet_live(b.fleet), 0);
+    CHECK_EQ(iso.open, 0);
+    struct err e;
+    CHECK(loop_turn(b.loop, true, &e) >= 0);
+    CHECK(sim_due_us == UINT64_MAX); /* the loop would sleep for ever */
+    ask(&c, HOST, SECOND);
+    settle();
+    CHECK(c.state == CALL_RUNS && c.lease.cold);
+    done(&c, false);
+    CHECK(teardown());
+}
+
+TEST(a_full_queue_and_a_late_one_are_refused_and_each_is_told_once)
+{
+    static struct call calls[4];
+    setup();
+    struct revision *r = revision("f", 1);
+    r->container_concurrency = 1;
+    r->max_scale = 1;
+    r->queue_depth = 2;
+    fleet_add(b.fleet, r, false);
+    pass(SECOND);
+    for (int k = 0; k < 4; k++)
+        ask(&calls[k], HOST, (k == 2 ? 1 : 30) * SECOND);
+    settle();
+    CHECK_EQ(calls[0].state, CALL_RUNS);
+    CHECK(calls[3].state == CALL_REFUSED && calls[3].result == TICKET_FULL);
+    CHECK(calls[3].retry_after_s >= 1 && b.limits_hit == 1);
+    pass(2 * SECOND);
+    CHECK(calls[2].state == CALL_REFUSED && calls[2].result == TICKET_LATE);
+    done(&calls[0], true);
+    settle();
+    CHECK_EQ(calls[1].state, CALL_RUNS);
+    CHECK(calls[1].lease.fd_reused && !calls[1].lease.cold);
+    done(&calls[1], true);
+    CHECK(teardown());
+}
+
+TEST(a_cancelled_ticket_is_never_told_in_any_state)
+{
+    struct call a, queued, due;
+    setup();
+    struct revision *r = revision("f", 1);
+    r->container_concurrency = 1;
+    r->max_scale = 1;
+    fleet_add(b.fleet, r, false);
+    settle();
+    ask(&due, HOST, SECOND); /* granted, to be told at the end of the turn */
+    b.backend->ops->cancel(b.backend, &due.t);
+    ask(&a, HOST, SECOND);
+    ask(&queued, HOST, SECOND);
+    b.backend->ops->cancel(b.backend, &queued.t);
+    settle();
+    CHECK(due.state == CALL_WAITS && queued.state == CALL_WAITS && a.state == CALL_RUNS);
+    done(&a, true);
+    pass(3 * SECOND);
+    CHECK(due.state == CALL_WAITS && queued.state == CALL_WAITS);
+    CHECK(teardown());
+}
+
+TEST(a_start_that_fails_tells_the_waiting_at_once_and_pauses)
+{
+    struct call c, again;
+    setup();
+    iso.mode = RUN_EXITS;
+    struct revision *r = revision("f", 1);
+    r->initial_scale = 0;
+    fleet_add(b.fleet, r, false);
+    ask(&c, HOST, 60 * SECOND);
+    settle();
+    CHECK(c.state == CALL_REFUSED && c.result == TICKET_FAILED);
+    CHECK(b.facts.failing && b.facts.exit_status == 3 && b.facts.failed_phase == PHASE_RUNTIME_INIT);
+    CHECK(strstr(b.facts.message, "status 3"));
+    int starts = iso.starts;
+    ask(&again, HOST, 60 * SECOND);
+    settle();
+    CHECK(again.state == CALL_REFUSED && again.result == TICKET_FAILED); /* within the pause */
+    CHECK_EQ(iso.starts, starts);
+    iso.mode = RUN_OK;
+    pass(SECOND);
+    ask(&again, HOST, 60 * SECOND);
+    settle();
+    CHECK_EQ(again.state, CALL_RUNS);
+    CHECK(!b.facts.failing);
+    done(&again, true);
+    CHECK(teardown());
+}
+
+TEST(what_cannot_get_better_is_not_tried_again_until_somebody_asks)
+{
+    setup();
+    origin.mode = FETCH_FAILS;
+    origin.retryable = false;
+    fleet_add(b.fleet, revision("f", 1), false);
+    pass(100 * SECOND);
+    CHECK_EQ(b.starts_seen, 1);
+    CHECK(b.facts.failing && b.facts.failed_phase == PHASE_IMAGE_PULL && !b.facts.ready_once);
+    struct call c;
+    ask(&c, HOST, SECOND);
+    settle();
+    CHECK_EQ(b.starts_seen, 2);
+    CHECK(c.state == CALL_REFUSED && c.result == TICKET_FAILED);
+    origin.retryable = true;
+    pass(100 * SECOND);
+    ask(&c, HOST, SECOND);
+    settle();
+    pass(300 * SECOND);
+    CHECK(b.starts_seen > 6 && b.starts_seen < 30); /* tried again, ever more slowly */
+    CHECK(teardown());
+}
+
+TEST(an_instance_that_dies_with_requests_on_it_goes_when_they_let_go)
+{
+    struct call c;
+    setup();
+    struct revision *r = revision("f", 1);
+    r->min_scale = 1;
+    fleet_add(b.fleet, r, false);
+    settle();
+    ask(&c, HOST, SECOND);
+    settle();
+    CHECK_EQ(c.state, CALL_RUNS);
+    CHECK_EQ(iso.starts, 1);
+    tier_kill(CONTAINER_OF(list_first(&iso.all), struct sandbox, node));
+    settle();
+    CHECK_EQ(iso.starts, 2); /* min-scale: replaced at once */
+    CHECK_EQ(iso.open, 2);
+    done(&c, false);
+    settle();
+    CHECK_EQ(iso.open, 1);
+    CHECK(teardown());
+}
+
+TEST(a_new_revision_takes_over_only_when_it_is_ready_and_the_old_one_goes)
+{
+    struct call c;
+    struct target_policy p;
+    setup();
+    struct revision *r = revision("f", 1);
+    r->min_scale = 2;
+    fleet_add(b.fleet, r, false);
+    settle();
+    iso.mode = RUN_MUTE;
+    origin.mode = FETCH_HANGS;
+    fleet_add(b.fleet, revision("f", 2), false);
+    pass(SECOND);
+    ask(&c, HOST, SECOND);
+    settle();
+    b.backend->ops->policy(c.t.target, &p);
+    CHECK_STR(p.revision, "f-00001");
+    CHECK_EQ(c.state, CALL_RUNS);
+    origin.mode = FETCH_OK;
+    fleet_add(b.fleet, revision("f", 3), false);
+    settle();
+    b.backend->ops->policy(c.t.target, &p);
+    CHECK_STR(p.revision, "f-00003");
+    CHECK_EQ(fleet_totals(b.fleet).revisions, 2); /* 1 still serves c; 2 never came and went */
+    done(&c, true);
+    pass(SECOND);
+    CHECK_EQ(fleet_totals(b.fleet).revisions, 1);
+    CHECK_EQ(fleet_totals(b.fleet).ready, 1);
+    CHECK(teardown());
+}
+
+TEST(a_deleted_service_refuses_the_waiting_and_outlives_the_running)
+{
+    struct call runs, waits;
+    setup();
+    struct revision *r = revision("f", 1);
+    r->container_concurrency = 1;
+    r->max_scale = 1;
+    fleet_add(b.fleet, r, false);
+    settle();
+    ask(&runs, HOST, SECOND);
+    ask(&waits, HOST, SECOND);
+    settle();
+    fleet_remove_service(b.fleet, "default", "f");
+    settle();
+    CHECK(waits.state == CALL_REFUSED && waits.result == TICKET_FAILED);
+    CHECK(b.backend->ops->route(b.backend, STR(HOST)) == NULL);
+    CHECK_EQ(iso.open, 1);
+    done(&runs, true);
+    settle();
+    CHECK_EQ(iso.open, 0);
+    CHECK_EQ(fleet_live(b.fleet), 0);
+    CHECK(teardown());
+}
+
+TEST(a_full_node_makes_room_by_stopping_what_is_idle_longest)
+{
+    struct call c;
+    setup();
+    b.limits.instances_max = 2;
+    fleet_add(b.fleet, revision("old", 1), false);
+    settle();
+    pass(SECOND);
+    fleet_add(b.fleet, revision("new", 1), false);
+    settle();
+    struct revision *r = revision("f", 1);
+    r->initial_scale = 0;
+    fleet_add(b.fleet, r, false);
+    ask(&c, HOST, 5 * SECOND);
+    pass(SECOND);
+    CHECK_EQ(c.state, CALL_RUNS);
+    struct fleet_totals t;
+    CHECK(fleet_service_totals(b.fleet, "default", "old", &t) && t.ready == 0);
+    CHECK(fleet_service_totals(b.fleet, "default", "new", &t) && t.ready == 1);
+    done(&c, true);
+    CHECK(teardown());
+}
+
+/* Everything at random; fleet_check() runs after every turn. */
+TEST(random_lives_keep_the_invariants)
+{
+    static struct call calls[60];
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        struct rng r = { seed };
+        setup();
+        b.limits.instances_max = 3 + rng_below(&r, 6);
+        b.limits.starts_max = 1 + rng_below(&r, 3);
+        memset(calls, 0, sizeof calls);
+        uint64_t generation = 0;
+        for (int step = 0; step < 400; step++) {
+            struct call *c = &calls[rng_below(&r, COUNT_OF(calls))];
+            bool here = b.backend->ops->route(b.backend, STR(HOST)) != NULL;
+            uint64_t dice = rng_below(&r, 100);
+            if (dice < 3 || !here) {
+                struct revision *v = revision("f", ++generation);
+                v->container_concurrency = (uint32_t)rng_below(&r, 3);
+                v->target = v->container_concurrency ? v->container_concurrency : 2;
+                v->max_scale = (uint32_t)rng_below(&r, 5);
+                v->min_scale = v->max_scale ? (uint32_t)rng_below(&r, v->max_scale) : 0;
+                v->queue_depth = (uint32_t)rng_below(&r, 20);
+                v->window_us = 6 * SECOND;
+                fleet_add(b.fleet, v, rng_chance(&r, 20));
+            } else if (dice < 4) {
+                fleet_remove_service(b.fleet, "default", "f");
+            } else if (dice < 50 && c->state != CALL_WAITS && c->state != CALL_RUNS) {
+                ask(c, HOST, rng_below(&r, 5 * SECOND));
+            } else if (dice < 70 && c->state == CALL_RUNS) {
+                done(c, rng_chance(&r, 70));
+            } else if (dice < 75 && c->state == CALL_WAITS) {
+                b.backend->ops->cancel(b.backend, &c->t);
+                c->state = CALL_DONE;
+            } else if (dice < 80 && list_first(&iso.all)) {
+                struct sandbox *sb = CONTAINER_OF(list_first(&iso.all), struct sandbox, node);
+                tier_kill(sb);
+            } else if (dice < 85) {
+                origin.mode = (int)rng_below(&r, 3);
+                origin.retryable = rng_chance(&r, 50);
+                iso.mode = (int)rng_below(&r, 2);
+            } else {
+                sim_us += rng_below(&r, 3 * SECOND);
+            }
+            if (rng_chance(&r, 70))
+                settle();
+        }
+        origin.mode = FETCH_OK;
+        iso.mode = RUN_OK;
+        pass(200 * SECOND);
+        for (size_t k = 0; k < COUNT_OF(calls); k++) {
+            if (calls[k].state == CALL_WAITS)
+                FAIL("seed %" PRIu64 ": call %zu waits for ever", seed, k);
+            if (calls[k].state == CALL_RUNS)
+                done(&calls[k], true);
+        }
+        if (!teardown())
+            FAIL("seed %" PRIu64 ": something was left behind", seed);
+    }
+}
+
+TEST_MAIN()
