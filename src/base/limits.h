@@ -24,6 +24,7 @@
     X(http_trailer_bytes_max,     "bytes", 8192, 0, 65536, "all trailer fields of one message")      \
     X(upgrade_idle_ms,            "ms",    3600000, 1000, 86400000, "an upgraded connection (WebSocket) in silence") \
     X(api_body_bytes_max,         "bytes", 3145728, 1024, 67108864, "a request body on the API, as in Kubernetes") \
+    X(api_answer_bytes_max,       "bytes", 268435456, 65536, 4294967296, "a whole answer of the API; a larger one is answered with 500") \
     X(api_watchers_max,           "",      256, 1, 65536, "open watch and log streams")               \
     /* --- admission --------------------------------------------------------------------------- */ \
     X(queue_depth_max,            "",      1000, 0, 1000000, "requests that wait for an instance, per revision (hob.dev/queue-depth)") \

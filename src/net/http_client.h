@@ -10,12 +10,12 @@
 #include "base/err.h"
 
 struct http_client_call {
-    const char *address;   /* "127.0.0.1:8081", "[::1]:80", or "unix:/path" */
+    const char *address;         /* "127.0.0.1:8081", "[::1]:80", or "unix:/path" */
     const char *method, *target; /* "/path?query" */
-    const char *host;      /* Host header; NULL: the address */
-    const char *headers;   /* more "Name: value\r\n" lines, or NULL */
-    struct str body;       /* at NULL: none */
-    uint32_t timeout_ms;   /* for connecting and between bytes; 0: none between bytes */
+    const char *host;            /* Host header; NULL: the address */
+    const char *headers;         /* more "Name: value\r\n" lines, or NULL */
+    struct str body;             /* at NULL: none */
+    uint32_t timeout_ms;         /* for connecting and between bytes; 0: none between bytes */
     size_t body_bytes_max;
     /* Not NULL: gets the body as it comes; return < 0 to stop (the call then returns that). */
     int (*on_body)(void *ctx, struct str piece);
@@ -28,7 +28,7 @@ struct http_client_answer {
 };
 /* 0: an answer came, whatever its status. CODE_UNAVAILABLE: nobody listens there (the text says how
  * to start hob); CODE_DEADLINE; CODE_INTERNAL: not HTTP. */
-int http_client_do(const struct http_client_call *c, struct http_client_answer *ret,
-                   struct err *e) MUST_USE;
+int http_client_do(const struct http_client_call *c, struct http_client_answer *ret, struct err *e)
+    MUST_USE;
 void http_client_answer_done(struct http_client_answer *a);
 struct str http_client_header(const struct http_client_answer *a, const char *name);

@@ -23,12 +23,13 @@ int http_server_open(struct loop *l, const struct limits *limits, int listen_fd,
                      const struct http_server_ops *ops, void *ctx, struct http_server **ret,
                      struct err *e) MUST_USE;
 void http_server_stop(struct http_server *s); /* accepts no more; open calls go on */
-void http_server_free(struct http_server *s); /* closes everything */
+/* Closes everything: open streams hear on_gone, other open calls must not be answered any more. */
+void http_server_free(struct http_server *s);
 DEFINE_AUTO(http_server, struct http_server *, http_server_free)
 
 /* The request; text is valid until the answer is complete. */
 struct str http_call_method(const struct http_call *c);
-struct str http_call_path(const struct http_call *c);  /* as sent, without the query */
+struct str http_call_path(const struct http_call *c); /* as sent, without the query */
 /* Query parameter or header by name; at NULL: absent. A parameter is percent-decoded. */
 struct str http_call_param(struct http_call *c, const char *name);
 struct str http_call_header(const struct http_call *c, const char *name);
@@ -44,7 +45,9 @@ void http_answer(struct http_call *c, int status, const char *content_type, cons
                  struct str body);
 
 /* Streamed (watch, logs -f): chunked to 1.1, close-delimited to 1.0. on_gone: the client left or is
- * too slow (more than http_stream_buffer_bytes pending): the call is over, do not touch it. */
+ * too slow (a write found more than http_stream_buffer_bytes of earlier ones still pending, or
+ * http_idle_ms passed without a byte taken): the call is over, do not touch it. Never called from inside
+ * these functions. */
 void http_stream_begin(struct http_call *c, int status, const char *content_type,
                        void (*on_gone)(void *ctx), void *ctx);
 void http_stream_write(struct http_call *c, struct str data);
