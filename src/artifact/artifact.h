@@ -42,7 +42,8 @@ struct artifact_transport {
 struct transfer_head {
     int status;           /* HTTP status; 0: none came */
     int64_t size;         /* of the whole thing; -1 unknown */
-    bool ranges;          /* the origin honoured the range (206) */
+    int64_t from;         /* 206: the first byte that comes, as the origin says; -1: it does not */
+    int64_t retry_after_ms; /* -1: the origin asked for no pause */
     char etag[128];
 };
 struct transfer_request {
