@@ -154,6 +154,8 @@ void work_pool_free(struct work_pool *p)
 int work_submit(struct work_pool *p, struct work *w, struct err *e)
 {
     ASSERT(w->run && w->on_done && !w->submitted);
+    if (p->stopping) /* written on this thread: no lock to read it */
+        return err_set(e, CODE_CANCELLED, "%s: closing", p->name);
     if (p->waiting >= p->waiting_max)
         return err_set(e, CODE_EXHAUSTED, "%s: %u jobs wait already", p->name, p->waiting);
     p->waiting++;

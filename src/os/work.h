@@ -2,7 +2,8 @@
  *
  * Receives jobs from the loop thread; runs `run` on a helper; calls `on_done` on the loop thread,
  * exactly once, never before work_submit() returned. Jobs of one pool start in order of submission.
- * Owns its threads. Refuses more than `waiting_max` waiting jobs (CODE_EXHAUSTED).
+ * Owns its threads. Refuses more than `waiting_max` waiting jobs (CODE_EXHAUSTED), and any job while it
+ * closes (CODE_CANCELLED): an on_done that comes from closing cannot submit the next step.
  * `run` may touch only what the job carries.
  */
 #pragma once

@@ -61,4 +61,34 @@ TEST(a_full_pool_refuses_and_a_closing_one_hands_back_what_never_ran)
     sem_destroy(&gate);
 }
 
+struct chain {
+    struct work work;
+    struct work_pool *pool;
+    sem_t ran;
+    int next;
+};
+static void chain_done(struct work *w)
+{
+    struct chain *c = CONTAINER_OF(w, struct chain, work);
+    struct err e = { 0 };
+    c->next = work_submit(c->pool, &c->work, &e);
+}
+static void chain_run(struct work *w) { sem_post(&CONTAINER_OF(w, struct chain, work)->ran); }
+
+TEST(a_closing_pool_takes_no_next_step)
+{
+    struct loop *l = NULL;
+    struct err e;
+    CHECK_EQ(loop_open(&l, &e), 0);
+    struct chain c = { .work = { .run = chain_run, .on_done = chain_done } };
+    sem_init(&c.ran, 0, 0);
+    CHECK_EQ(work_pool_open(l, "test", 1, 2, &c.pool, &e), 0);
+    CHECK_EQ(work_submit(c.pool, &c.work, &e), 0);
+    sem_wait(&c.ran);
+    work_pool_free(c.pool); /* the job ends here; its next step would never have been reported */
+    CHECK_EQ(c.next, -CODE_CANCELLED);
+    sem_destroy(&c.ran);
+    loop_free(l);
+}
+
 TEST_MAIN()
