@@ -114,9 +114,16 @@ static bool folds_to(struct str name, const char *listed)
     return true;
 }
 
+/* "Transfer-Encodingx": some parsers stop comparing where the known name ends. */
+static bool starts_as_framing(struct str name)
+{
+    return (name.size > 14 && folds_to(str_head(name, 14), "content-length")) ||
+           (name.size > 17 && folds_to(str_head(name, 17), "transfer-encoding"));
+}
+
 enum http_field_id http_field_find(struct str name, bool *ret_imitates)
 {
-    *ret_imitates = false;
+    *ret_imitates = starts_as_framing(name);
     if (name.size > NAME_SIZE_MAX || name.size == 0)
         return HTTP_FIELD_OTHER;
     const uint8_t *row = fields_of_size[name.size];

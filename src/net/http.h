@@ -90,9 +90,9 @@ enum http_field_id {
 };
 _Static_assert(HTTP_FIELD_IDS <= 64, "sets of field ids are 64-bit masks");
 
-/* ASCII case does not matter. Neither does '_' for '-': see *ret_imitates, true when the name is
- * not the listed one but becomes it in a CGI-style environment (Content_Length), which is how such
- * names slip past a gateway. */
+/* ASCII case does not matter. *ret_imitates: the name is not a listed one but is taken for it by some:
+ * it becomes it in a CGI-style environment (Content_Length), or only begins like a framing one
+ * (Transfer-Encodingx). That is how framing slips past a gateway. */
 enum http_field_id http_field_find(struct str name, bool *ret_imitates);
 const char *http_field_name(enum http_field_id id); /* not for _OTHER */
 unsigned http_field_flags(enum http_field_id id);   /* HTTP_FIELD_ONCE | …; 0 for _OTHER */

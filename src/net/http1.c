@@ -99,10 +99,10 @@ static bool take_field(struct http1_head *h, struct http_field *f)
 
     f->id = (uint8_t)id;
     f->hop = (flags & HTTP_FIELD_HOP) != 0;
+    if (imitates)
+        return refuse(h, 400, "field name imitates a known one");
     if (id == HTTP_FIELD_OTHER)
         return true;
-    if (imitates)
-        return refuse(h, 400, "field name imitates a known one, with '_' for '-'");
     if (http1_has(h, id))
         return (flags & HTTP_FIELD_ONCE) == 0 || refuse(h, 400, twice_text(id));
     h->seen |= BIT(id);
@@ -404,15 +404,23 @@ static const char *step_target(struct http1_head *h, const char *p, const char *
     return p + 1;
 }
 
-static bool version_take(struct http1_head *h, const char *p)
+/* 1: taken; 0: not all here yet; -1: refused, as soon as it cannot become a version any more. */
+static int version_take(struct http1_head *h, const char *p, const char *end)
 {
-    if (memcmp(p, "HTTP/", 5) != 0 || p[5] < '0' || p[5] > '9' || p[6] != '.' || p[7] < '0' ||
-        p[7] > '9')
-        return refuse(h, 400, "start line is malformed, or not HTTP");
-    if (p[5] != '1' || p[7] > '1')
-        return refuse(h, 505, "HTTP version other than 1.0 and 1.1");
+    size_t here = (size_t)(end - p);
+    bool bad = memcmp(p, "HTTP/", MIN(here, 5)) != 0;
+    if (!bad && here < VERSION_BYTES)
+        return 0;
+    if (bad || p[5] < '0' || p[5] > '9' || p[6] != '.' || p[7] < '0' || p[7] > '9') {
+        refuse(h, 400, "start line is malformed, or not HTTP");
+        return -1;
+    }
+    if (p[5] != '1' || p[7] > '1') {
+        refuse(h, 505, "HTTP version other than 1.0 and 1.1");
+        return -1;
+    }
     h->minor = (uint8_t)(p[7] - '0');
-    return true;
+    return 1;
 }
 
 /* The line's CR is at p, or should be. p, when the LF has not come yet; NULL after a refusal. */
@@ -431,10 +439,11 @@ static const char *line_end(struct http1_head *h, const char *p, const char *end
 
 static const char *step_request_version(struct http1_head *h, const char *p, const char *end)
 {
-    if (end - p <= VERSION_BYTES)
-        return p;
-    if (!version_take(h, p))
+    int r = version_take(h, p, end);
+    if (r < 0)
         return NULL;
+    if (r == 0 || end - p == VERSION_BYTES)
+        return p;
     if (p[VERSION_BYTES] != '\r' && p[VERSION_BYTES] != '\n') {
         refuse(h, 400, "request line is malformed");
         return NULL;
@@ -445,10 +454,11 @@ static const char *step_request_version(struct http1_head *h, const char *p, con
 
 static const char *step_response_version(struct http1_head *h, const char *p, const char *end)
 {
-    if (end - p < VERSION_BYTES)
-        return p;
-    if (!version_take(h, p))
+    int r = version_take(h, p, end);
+    if (r < 0)
         return NULL;
+    if (r == 0)
+        return p;
     h->state = IN_STATUS;
     return p + VERSION_BYTES;
 }
@@ -459,9 +469,9 @@ static bool is_digit(char c) { return c >= '0' && c <= '9'; }
  * depends on it, so that is the one thing forgiven. */
 static const char *step_status(struct http1_head *h, const char *p, const char *end)
 {
-    if (end - p < STATUS_BYTES)
+    if (*p == ' ' && end - p < STATUS_BYTES)
         return p;
-    if (p[0] != ' ' || p[1] < '1' || p[1] > '5' || !is_digit(p[2]) || !is_digit(p[3]) ||
+    if (*p != ' ' || p[1] < '1' || p[1] > '5' || !is_digit(p[2]) || !is_digit(p[3]) ||
         (p[4] != ' ' && p[4] != '\r')) {
         refuse(h, 502, "status line is malformed");
         return NULL;

@@ -11,8 +11,8 @@
  * other than the target's, names that imitate known ones (Content_Length), a Connection that
  * nominates end-to-end fields, expectations but 100-continue, CONNECT, and versions but 1.0 and 1.1.
  *
- * Invariant: the result depends on the bytes alone, not on how they were cut into feeds; and no
- * byte is looked at twice, however small the pieces. (Both are the fuzz target's property.)
+ * Invariant: the result depends on the bytes alone, not on how they were cut into feeds (the fuzz
+ * targets' property). A feed goes on where the last one stopped: pieces of one byte cost no more.
  */
 #pragma once
 
