@@ -69,6 +69,7 @@
     X(records_max,                "",      1000000, 100, 1000000000, "invocation records kept; the oldest go first") \
     X(records_age_s,              "s",     604800, 60, 315360000, "invocation records older than this go")  \
     X(records_waiting_max,        "",      65536, 256, 10000000, "records not yet written; more are dropped and counted") \
+    X(store_waiting_bytes_max,    "bytes", 67108864, 1048576, 1099511627776, "text of the changes waiting for their commit") \
     X(store_waiting_max,          "",      4096, 16, 1000000, "changes waiting for their commit")       \
     X(hops_max,                   "",      16, 1, 1000, "functions calling functions (Hob-Hops)")
 // clang-format on
