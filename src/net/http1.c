@@ -687,9 +687,7 @@ enum http1_result http1_head_feed(struct http1_head *h, const char *at, size_t s
         size_t most = MIN(h->line + h->limits->http_line_bytes_max, h->limits->http_head_bytes_max);
         const char *end = at + MIN(size, most), *before = p;
         uint8_t state = h->state;
-        if (p < end)
-            p = step(h, p, end);
-        if (!p)
+        if (p < end && (p = step(h, p, end)) == NULL)
             return HTTP1_BAD;
         h->scan = (uint32_t)(p - at);
         if (h->state != state || p > before)

@@ -225,6 +225,16 @@ TEST(a_request_is_taken_apart)
     CHECK(!http1_field(&h, HTTP_FIELD_COOKIE).at && !http1_field_named(&h, STR("x")).at);
 }
 
+TEST(a_feed_of_nothing_asks_for_more)
+{
+    struct limits l = defaults();
+    struct http1_head h;
+    http1_head_init(&h, HTTP1_REQUEST, &l);
+    CHECK_EQ(http1_head_feed(&h, NULL, 0), HTTP1_MORE);
+    CHECK_EQ(http1_head_feed(&h, "GET", 3), HTTP1_MORE);
+    http1_head_done(&h);
+}
+
 TEST(a_query_may_be_absent_or_empty)
 {
     HEAD_OF(HTTP1_REQUEST, "GET /a? HTTP/1.1\r\nHost: h\r\n\r\n");
