@@ -2,7 +2,7 @@
  * owned by one allocation; immutable after it was made. */
 #pragma once
 
-#include "base/limits.h"
+#include "codec/json.h"
 
 enum probe_kind { PROBE_TCP, PROBE_HTTP, PROBE_EXEC, PROBE_GRPC };
 struct probe {
@@ -53,5 +53,16 @@ struct revision {
     double start_budget_percentile;   /* hob.dev/start-budget-percentile, default 99 */
     uint64_t progress_deadline_us;
 };
+struct revision_source {
+    const char *ns, *service, *name;
+    uint64_t generation;
+    const json_t *annotations; /* of the template; NULL: none */
+    const json_t *pod;         /* spec of the template, defaulted and valid */
+    const char *image_digest;  /* NULL: not resolved yet */
+};
+/* Expands $(NAME) in env, command and args as Kubernetes does. Refuses (CODE_INVALID) what the checks of
+ * service.h should have refused, and arguments and environment over sandbox_args_bytes_max. */
+int revision_decode(const struct revision_source *s, const struct limits *l, struct revision **ret,
+                    struct err *e) MUST_USE;
 void revision_free(struct revision *r);
 DEFINE_AUTO(revision, struct revision *, revision_free)

@@ -1,0 +1,599 @@
+#include "serving/pod.h"
+
+#include "codec/digest.h"
+#include "codec/names.h"
+#include "codec/quantity.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define CONTAINER POD_PATH ".containers[0]"
+
+struct check {
+    const json_t *pod, *container;
+    const struct limits *limits;
+    struct refusals *refused, *warnings;
+};
+
+static bool among(const char *const *set, size_t count, const char *text)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(set[i], text) == 0)
+            return true;
+    return false;
+}
+
+static const char *text_at(const json_t *j, const char *key)
+{
+    const char *text = json_string_value(json_object_get(j, key));
+    return text ? text : "";
+}
+
+/* ---- defaults ---- */
+
+static void set_missing(json_t *object, const char *key, json_t *take_value)
+{
+    if (json_object_get(object, key))
+        json_decref(take_value);
+    else
+        (void)json_object_set_new(object, key, take_value);
+}
+
+static void probe_default(json_t *probe, bool readiness)
+{
+    static const char *const handlers[] = { "exec", "grpc", "httpGet", "tcpSocket" };
+    bool any = false;
+    if (!probe)
+        return;
+    for (size_t i = 0; i < COUNT_OF(handlers); i++)
+        any |= json_object_get(probe, handlers[i]) != NULL;
+    if (!any)
+        (void)json_object_set_new(probe, "tcpSocket", json_object());
+    for (size_t i = 2; i < COUNT_OF(handlers); i++) {
+        json_t *handler = json_object_get(probe, handlers[i]);
+        if (handler)
+            set_missing(handler, "port", json_integer(0));
+    }
+    set_missing(probe, "successThreshold", json_integer(1));
+    if (!readiness || json_int_at(probe, "periodSeconds", 0) > 0) {
+        set_missing(probe, "timeoutSeconds", json_integer(1));
+        set_missing(probe, "failureThreshold", json_integer(3));
+    }
+    if (!readiness)
+        set_missing(probe, "periodSeconds", json_integer(10));
+}
+
+static const json_t *volume_find(const json_t *pod, const char *name)
+{
+    const json_t *volumes = json_object_get(pod, "volumes");
+    for (size_t i = 0; i < json_array_size(volumes); i++)
+        if (strcmp(text_at(json_array_get(volumes, i), "name"), name) == 0)
+            return json_array_get(volumes, i);
+    return NULL;
+}
+
+/* Everything but scratch space is read-only, whatever was asked. */
+static void mounts_default(const json_t *pod, json_t *container)
+{
+    json_t *mounts = json_object_get(container, "volumeMounts");
+    for (size_t i = 0; i < json_array_size(mounts); i++) {
+        json_t *mount = json_array_get(mounts, i);
+        const json_t *volume = volume_find(pod, text_at(mount, "name"));
+        if (volume && !json_object_get(volume, "emptyDir"))
+            (void)json_object_set_new(mount, "readOnly", json_true());
+    }
+}
+
+void pod_default(json_t *pod)
+{
+    json_t *containers = json_object_get(pod, "containers");
+    if (json_int_at(pod, "timeoutSeconds", 0) == 0)
+        (void)json_object_set_new(pod, "timeoutSeconds", json_integer(300));
+    for (size_t i = 0; i < json_array_size(containers); i++) {
+        json_t *container = json_array_get(containers, i);
+        probe_default(json_object_get(container, "readinessProbe"), true);
+        probe_default(json_object_get(container, "livenessProbe"), false);
+        probe_default(json_object_get(container, "startupProbe"), false);
+        mounts_default(pod, container);
+    }
+}
+
+/* ---- references ---- */
+
+/* Absolute, and without a step that goes nowhere or back. */
+static bool path_clean(struct str path)
+{
+    if (path.size < 2 || path.at[0] != '/')
+        return false;
+    struct str rest = str_from(path, 1);
+    for (bool more = true; more;) {
+        more = memchr(rest.at, '/', rest.size) != NULL;
+        struct str step = str_cut(&rest, '/');
+        if (step.size == 0 && rest.size == 0 && !more)
+            return path.at[path.size - 1] == '/'; /* one slash at the end is common */
+        if (step.size == 0 || str_is(step, ".") || str_is(step, ".."))
+            return false;
+    }
+    return true;
+}
+
+/* host[:port]/path, with nothing in it that a request line or a header could not carry. */
+static bool url_rest_fits(struct str rest)
+{
+    for (size_t i = 0; i < rest.size; i++)
+        if (rest.at[i] <= ' ' || rest.at[i] >= 0x7f || strchr("\"<>\\^`{|}#@", rest.at[i]))
+            return false;
+    return rest.size > 0 && rest.at[0] != '/' && memchr(rest.at, '/', rest.size);
+}
+
+static bool registry_like(const char *text)
+{
+    size_t size = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                               "._-/:@");
+    return size > 0 && !text[size] && !strstr(text, "//") && !strstr(text, ":/") &&
+           !strchr("./:@-_", text[0]) && !strchr("./:@-_", text[size - 1]);
+}
+
+enum pod_reference pod_reference_parse(const char *text, bool *ret_pinned, struct err *e)
+{
+    enum { REFERENCE_MAX = 2048 };
+    struct digest ignored;
+    struct str base;
+    *ret_pinned = false;
+    if (strlen(text) > REFERENCE_MAX) {
+        (void)err_set(e, CODE_INVALID, "longer than %d bytes", REFERENCE_MAX);
+        return POD_REFERENCE_BAD;
+    }
+    int r = digest_cut(str_of(text), &base, &ignored, e);
+    if (r < 0)
+        return POD_REFERENCE_BAD;
+    *ret_pinned = r == 1;
+    if (str_starts(base, STR("file://"))) {
+        if (path_clean(str_from(base, 7)))
+            return POD_REFERENCE_LOCAL;
+        (void)err_set(e, CODE_INVALID, "want file:/// and a path without empty, . or .. steps");
+        return POD_REFERENCE_BAD;
+    }
+    bool plain = str_starts(base, STR("http://"));
+    if (plain || str_starts(base, STR("https://"))) {
+        if (url_rest_fits(str_from(base, plain ? 7 : 8)))
+            return POD_REFERENCE_WEB;
+        (void)err_set(e, CODE_INVALID, "want http(s)://host/path");
+        return POD_REFERENCE_BAD;
+    }
+    if (registry_like(text))
+        return POD_REFERENCE_REGISTRY;
+    (void)err_set(e, CODE_INVALID, "could not parse reference: %.200s", text);
+    return POD_REFERENCE_BAD;
+}
+
+/* ---- the container ---- */
+
+static void image_check(const struct check *c)
+{
+    const char *image = json_string_value(json_object_get(c->container, "image"));
+    struct err e = { .text = "only file:// folders are images" };
+    AUTO_FREE char *details = NULL;
+    bool pinned;
+    if (!image) {
+        refusals_add(c->refused, CONTAINER ".image", NULL, "missing field(s)");
+        return;
+    }
+    switch (pod_reference_parse(image, &pinned, &e)) {
+    case POD_REFERENCE_LOCAL: return;
+    case POD_REFERENCE_REGISTRY:
+        refusals_add(c->refused, CONTAINER ".image",
+                     "an image is a folder of this machine for now: file:///path[@sha256:<hex>]",
+                     "registry image support is disabled");
+        return;
+    case POD_REFERENCE_WEB:
+    case POD_REFERENCE_BAD:
+        details = xasprintf("image: \"%s\", error: %s", image, e.text);
+        refusals_add(c->refused, CONTAINER ".image", details, "Failed to parse image reference");
+        return;
+    }
+}
+
+static void env_check(const struct check *c)
+{
+    static const char *const reserved[] = { "PORT", "K_SERVICE", "K_CONFIGURATION", "K_REVISION" };
+    const json_t *env = json_object_get(c->container, "env");
+    for (size_t i = 0; i < json_array_size(env); i++) {
+        const char *name = text_at(json_array_get(env, i), "name");
+        struct refusal_path path = refusal_path(CONTAINER ".env[%zu].name", i);
+        struct err e;
+        if (!*name)
+            refusals_add(c->refused, path.text, NULL, "missing field(s)");
+        else if (among(reserved, COUNT_OF(reserved), name))
+            refusals_add(c->refused, path.text, NULL, "\"%s\" is a reserved environment variable", name);
+        else if (!names_env(str_of(name), &e))
+            refusals_add(c->refused, path.text, e.text, "invalid value: %s", name);
+    }
+}
+
+static void ports_check(const struct check *c)
+{
+    static const int64_t reserved[] = { 8008, 8012, 8013, 8022, 9090, 9091 };
+    const json_t *ports = json_object_get(c->container, "ports"), *port = json_array_get(ports, 0);
+    if (json_array_size(ports) > 1)
+        refusals_add(c->refused, POD_PATH ".containers[*].ports",
+                     "Only a single port is allowed across all containers",
+                     "more than one container port is set");
+    if (!port)
+        return;
+    int64_t number = json_int_at(port, "containerPort", 0);
+    const char *name = text_at(port, "name"), *protocol = text_at(port, "protocol");
+    for (size_t i = 0; i < COUNT_OF(reserved); i++) {
+        char why[80];
+        (void)snprintf(why, sizeof why, "%lld is a reserved port, please use a different value",
+                       (long long)number);
+        if (number == reserved[i])
+            refusals_add(c->refused, CONTAINER ".ports.containerPort", why,
+                         "invalid value: %lld is a reserved port", (long long)number);
+    }
+    if (number < 0 || number > 65535)
+        refusals_add(c->refused, CONTAINER ".ports.containerPort", NULL, "expected 0 <= %lld <= 65535",
+                     (long long)number);
+    if (*protocol && strcmp(protocol, "TCP") != 0)
+        refusals_add(c->refused, CONTAINER ".ports.protocol", NULL, "invalid value: %s", protocol);
+    if (*name && strcmp(name, "h2c") != 0 && strcmp(name, "http1") != 0)
+        refusals_add(c->refused, CONTAINER ".ports", "Name must be empty, or one of: 'h2c', 'http1'",
+                     "Port name %s is not allowed", name);
+}
+
+static void resource_check(const struct check *c, const char *kind, const char *name,
+                           const char *text)
+{
+    static const char *const known[] = { "cpu", "memory", "ephemeral-storage" };
+    struct refusal_path path = refusal_path(CONTAINER ".resources.%s.%s", kind, name);
+    struct quantity q;
+    struct err e;
+    if (quantity_parse(str_of(text), &q, &e) < 0)
+        return; /* refused with the types */
+    if (q.negative)
+        refusals_add(c->refused, path.text, "must be greater than or equal to 0", "invalid value: %s",
+                     text);
+    else if (!among(known, COUNT_OF(known), name) && q.nano > 0)
+        refusals_add(c->refused, path.text,
+                     "hob does not promise devices that are not there; see hob doctor",
+                     "this node has no %s", name);
+}
+
+static void resources_check(const struct check *c)
+{
+    static const char *const kinds[] = { "limits", "requests" };
+    const json_t *resources = json_object_get(c->container, "resources");
+    const json_t *limits = json_object_get(resources, "limits");
+    const char *name;
+    const json_t *value;
+    for (size_t i = 0; i < COUNT_OF(kinds); i++)
+        json_object_foreach(json_object_get(resources, kinds[i]), name, value)
+            resource_check(c, kinds[i], name, json_string_value(value));
+    json_object_foreach(json_object_get(resources, "requests"), name, value) {
+        const char *most = json_string_value(json_object_get(limits, name));
+        struct quantity asked, limit;
+        struct err e;
+        AUTO_FREE char *why = NULL;
+        if (!most || quantity_parse(str_of(json_string_value(value)), &asked, &e) < 0 ||
+            quantity_parse(str_of(most), &limit, &e) < 0 || asked.nano <= limit.nano)
+            continue;
+        why = xasprintf("must be less than or equal to %s limit of %s", name, most);
+        refusals_add(c->refused, REFUSAL_AT(CONTAINER ".resources.requests.%s", name), why,
+                     "invalid value: %s", json_string_value(value));
+    }
+}
+
+static void security_check(const struct check *c)
+{
+    const json_t *security = json_object_get(c->container, "securityContext");
+    const char *profile = json_text_at(security, "seccompProfile.type");
+    if (json_is_true(json_object_get(security, "runAsNonRoot")) &&
+        json_int_at(security, "runAsUser", 65532) == 0)
+        refusals_add(c->refused, CONTAINER ".securityContext.runAsUser", "runAsNonRoot is true",
+                     "invalid value: 0");
+    if (json_is_true(json_object_get(security, "allowPrivilegeEscalation")))
+        refusals_add(c->warnings, CONTAINER ".securityContext.allowPrivilegeEscalation", NULL,
+                     "a function never gains privileges in hob; true has no effect");
+    if (json_is_false(json_object_get(security, "readOnlyRootFilesystem")))
+        refusals_add(c->warnings, CONTAINER ".securityContext.readOnlyRootFilesystem", NULL,
+                     "the root is always read-only in hob; write to /tmp or an emptyDir");
+    if (profile && strcmp(profile, "RuntimeDefault") != 0)
+        refusals_add(c->warnings, CONTAINER ".securityContext.seccompProfile.type", NULL,
+                     "hob's own system call filter is always on; %s has no effect", profile);
+}
+
+static void names_check(const struct check *c)
+{
+    static const char *const policies[] = { "File", "FallbackToLogsOnError", "" };
+    static const char *const pulls[] = { "Always", "IfNotPresent", "Never", "" };
+    const char *policy = text_at(c->container, "terminationMessagePolicy");
+    const char *pull = text_at(c->container, "imagePullPolicy");
+    const char *directory = text_at(c->container, "workingDir");
+    if (strcmp(text_at(c->container, "name"), "queue-proxy") == 0)
+        refusals_add(c->refused, CONTAINER ".name", NULL, "\"queue-proxy\" is a reserved container name");
+    if (!among(policies, COUNT_OF(policies), policy))
+        refusals_add(c->refused, CONTAINER ".terminationMessagePolicy", NULL, "invalid value: %s",
+                     policy);
+    if (!among(pulls, COUNT_OF(pulls), pull))
+        refusals_add(c->refused, CONTAINER ".imagePullPolicy", NULL, "invalid value: %s", pull);
+    if (*directory && *directory != '/')
+        refusals_add(c->refused, CONTAINER ".workingDir", "must be absolute", "invalid value: %s",
+                     directory);
+}
+
+/* ---- probes ---- */
+
+static void probe_port_check(const struct check *c, const json_t *probe, const char *base,
+                             const char *handler)
+{
+    const json_t *port = json_object_get(json_object_get(probe, handler), "port");
+    const char *own = json_text_at(c->container, "ports.0.name");
+    struct refusal_path path = refusal_path("%s.%s.port", base, handler);
+    if (json_is_string(port) && strcmp(json_string_value(port), own ? own : "http") != 0)
+        refusals_add(c->refused, path.text, "Probe port must match container port", "invalid value: %s",
+                     json_string_value(port));
+    else if (json_is_integer(port) &&
+             (json_integer_value(port) < 0 || json_integer_value(port) > 65535))
+        refusals_add(c->refused, path.text, NULL, "expected 0 <= %lld <= 65535",
+                     (long long)json_integer_value(port));
+}
+
+static void probe_check(const struct check *c, const char *name)
+{
+    static const char *const handlers[] = { "exec", "grpc", "httpGet", "tcpSocket" };
+    const json_t *probe = json_object_get(c->container, name);
+    struct refusal_path base = refusal_path(CONTAINER ".%s", name);
+    size_t count = 0;
+    if (!probe)
+        return;
+    for (size_t i = 0; i < COUNT_OF(handlers); i++)
+        count += json_object_get(probe, handlers[i]) != NULL;
+    for (size_t i = 0; i < COUNT_OF(handlers); i++)
+        if (count > 1 && json_object_get(probe, handlers[i]))
+            refusals_add(c->refused, REFUSAL_AT("%s.%s", base.text, handlers[i]), NULL,
+                         "expected exactly one, got both");
+    probe_port_check(c, probe, base.text, "httpGet");
+    probe_port_check(c, probe, base.text, "tcpSocket");
+    const char *scheme = json_text_at(probe, "httpGet.scheme");
+    if (scheme && strcmp(scheme, "HTTP") != 0)
+        refusals_add(c->refused, REFUSAL_AT("%s.httpGet.scheme", base.text), NULL,
+                     strcmp(scheme, "HTTPS") == 0 ? "%s support is disabled" : "invalid value: %s",
+                     scheme);
+    const json_t *command = json_at(probe, "exec.command");
+    if (json_object_get(probe, "exec") && json_array_size(command) == 0)
+        refusals_add(c->refused, REFUSAL_AT("%s.exec.command", base.text), NULL, "missing field(s)");
+}
+
+static void at_least(const struct check *c, const json_t *probe, const char *key, int64_t min)
+{
+    int64_t n = json_int_at(probe, key, 0);
+    if (n < min || n > INT32_MAX)
+        refusals_add(c->refused, REFUSAL_AT(CONTAINER ".readinessProbe.%s", key), NULL,
+                     "expected %lld <= %lld <= 2147483647", (long long)min, (long long)n);
+}
+
+static void readiness_check(const struct check *c)
+{
+    static const char *const aggressive_not[] = { "failureThreshold", "timeoutSeconds" };
+    const json_t *probe = json_object_get(c->container, "readinessProbe");
+    at_least(c, probe, "periodSeconds", 0);
+    at_least(c, probe, "initialDelaySeconds", 0);
+    at_least(c, probe, "successThreshold", 1);
+    if (json_int_at(probe, "periodSeconds", 0) != 0) {
+        at_least(c, probe, "timeoutSeconds", 1);
+        at_least(c, probe, "failureThreshold", 1);
+        return;
+    }
+    for (size_t i = 0; i < COUNT_OF(aggressive_not); i++)
+        if (json_int_at(probe, aggressive_not[i], 0) != 0)
+            refusals_add(c->refused, REFUSAL_AT(CONTAINER ".readinessProbe.%s", aggressive_not[i]),
+                         NULL, "%s is disallowed when periodSeconds is zero", aggressive_not[i]);
+}
+
+/* ---- volumes ---- */
+
+static void model_check(const struct check *c, const json_t *volume, size_t index)
+{
+    const char *reference = json_text_at(volume, "image.reference");
+    struct refusal_path path = refusal_path(POD_PATH ".volumes[%zu].image.reference", index);
+    struct err e;
+    bool pinned;
+    if (!reference) {
+        refusals_add(c->refused, path.text, NULL, "missing field(s)");
+        return;
+    }
+    switch (pod_reference_parse(reference, &pinned, &e)) {
+    case POD_REFERENCE_LOCAL:
+        if (!pinned)
+            refusals_add(c->warnings, path.text, NULL,
+                         "not pinned by @sha256:<hex>, so what is mounted may differ from what was tested");
+        return;
+    case POD_REFERENCE_WEB:
+        if (!pinned)
+            refusals_add(c->refused, path.text,
+                         "what comes over the network is verified before its first use: add @sha256:<hex>",
+                         "invalid value: %s", reference);
+        return;
+    case POD_REFERENCE_REGISTRY:
+        refusals_add(c->refused, path.text,
+                     "want file:///path or http(s)://host/path, with @sha256:<hex>",
+                     "registry image support is disabled");
+        return;
+    case POD_REFERENCE_BAD:
+        refusals_add(c->refused, path.text, e.text, "invalid value: %s", reference);
+        return;
+    }
+}
+
+static void scratch_check(const struct check *c, const json_t *volume, size_t index)
+{
+    const json_t *scratch = json_object_get(volume, "emptyDir");
+    const char *medium = text_at(scratch, "medium"), *size = text_at(scratch, "sizeLimit");
+    if (*medium && strcmp(medium, "Memory") != 0)
+        refusals_add(c->refused, REFUSAL_AT(POD_PATH ".volumes[%zu].emptyDir.medium", index), NULL,
+                     "invalid value: %s", medium);
+    if (*size == '-')
+        refusals_add(c->refused, REFUSAL_AT(POD_PATH ".volumes[%zu].emptyDir.sizeLimit", index), NULL,
+                     "invalid value: %s", size);
+}
+
+static void source_check(const struct check *c, const json_t *volume, size_t index)
+{
+    static const char *const sources[] = { "configMap", "emptyDir", "image", "projected", "secret" };
+    size_t count = 0;
+    for (size_t i = 0; i < COUNT_OF(sources); i++)
+        count += json_object_get(volume, sources[i]) != NULL;
+    for (size_t i = 0; count != 1 && i < COUNT_OF(sources); i++)
+        if (count == 0 || json_object_get(volume, sources[i]))
+            refusals_add(c->refused, REFUSAL_AT(POD_PATH ".volumes[%zu].%s", index, sources[i]), NULL,
+                         "expected exactly one, got %s", count ? "both" : "neither");
+    if (json_object_get(volume, "image"))
+        model_check(c, volume, index);
+    if (json_object_get(volume, "emptyDir"))
+        scratch_check(c, volume, index);
+}
+
+static bool mounted(const struct check *c, const char *name)
+{
+    const json_t *mounts = json_object_get(c->container, "volumeMounts");
+    for (size_t i = 0; i < json_array_size(mounts); i++)
+        if (strcmp(text_at(json_array_get(mounts, i), "name"), name) == 0)
+            return true;
+    return false;
+}
+
+static void volumes_check(const struct check *c)
+{
+    const json_t *volumes = json_object_get(c->pod, "volumes");
+    size_t count = json_array_size(volumes);
+    if (count > c->limits->sandbox_mounts_max) {
+        refusals_add(c->refused, POD_PATH ".volumes", NULL, "expected 0 <= %zu <= %llu", count,
+                     (unsigned long long)c->limits->sandbox_mounts_max);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const json_t *volume = json_array_get(volumes, i);
+        const char *name = text_at(volume, "name");
+        struct refusal_path path = refusal_path(POD_PATH ".volumes[%zu].name", i);
+        struct err e;
+        if (!*name)
+            refusals_add(c->refused, path.text, NULL, "missing field(s)");
+        else if (!names_label(str_of(name), &e))
+            refusals_add(c->refused, path.text, NULL, "invalid value: %s", name);
+        if (volume_find(c->pod, name) != volume)
+            refusals_add(c->refused, path.text, NULL, "duplicate volume name \"%s\"", name);
+        if (!mounted(c, name))
+            refusals_add(c->refused, path.text, NULL, "volume with name \"%s\" not mounted", name);
+        source_check(c, volume, i);
+    }
+}
+
+/* "/a//b/./c/../" -> "/a/b", as Go's path.Clean on an absolute path. */
+static void clean_path(const char *path, char *into, size_t size)
+{
+    size_t used = 0;
+    struct str rest = str_of(path);
+    while (rest.size > 0) {
+        struct str step = str_cut(&rest, '/');
+        if (step.size == 0 || str_is(step, "."))
+            continue;
+        if (str_is(step, "..")) {
+            while (used > 0 && into[--used] != '/')
+                ;
+            continue;
+        }
+        if (used + step.size + 2 > size)
+            break;
+        into[used++] = '/';
+        memcpy(into + used, step.at, step.size);
+        used += step.size;
+    }
+    if (used == 0)
+        into[used++] = '/';
+    into[used] = '\0';
+}
+
+enum { MOUNT_PATH_MAX = 1024 };
+
+static void mount_path_check(const struct check *c, const json_t *mounts, size_t index)
+{
+    static const char *const reserved[] = { "/", "/dev", "/dev/log" };
+    const char *given = text_at(json_array_get(mounts, index), "mountPath");
+    struct refusal_path path = refusal_path(CONTAINER ".volumeMounts[%zu].mountPath", index);
+    char clean[MOUNT_PATH_MAX + 2], other[MOUNT_PATH_MAX + 2];
+    clean_path(given, clean, sizeof clean);
+    if (!*given)
+        refusals_add(c->refused, path.text, NULL, "missing field(s)");
+    else if (*given != '/')
+        refusals_add(c->refused, path.text, NULL, "invalid value: %s", given);
+    else if (strlen(given) > MOUNT_PATH_MAX)
+        refusals_add(c->refused, path.text, "longer than 1024 bytes", "invalid value: %.64s", given);
+    else if (among(reserved, COUNT_OF(reserved), clean))
+        refusals_add(c->refused, path.text, NULL, "mountPath \"%s\" is a reserved path", clean);
+    for (size_t i = 0; *given == '/' && i < index; i++) {
+        clean_path(text_at(json_array_get(mounts, i), "mountPath"), other, sizeof other);
+        if (strcmp(clean, other) != 0)
+            continue;
+        refusals_add(c->refused, path.text, NULL, "invalid value: \"%s\" must be unique", given);
+        break;
+    }
+}
+
+static void mounts_check(const struct check *c)
+{
+    const json_t *mounts = json_object_get(c->container, "volumeMounts");
+    size_t count = json_array_size(mounts);
+    if (count > c->limits->sandbox_mounts_max) {
+        refusals_add(c->refused, CONTAINER ".volumeMounts", NULL, "expected 0 <= %zu <= %llu", count,
+                     (unsigned long long)c->limits->sandbox_mounts_max);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!volume_find(c->pod, text_at(json_array_get(mounts, i), "name")))
+            refusals_add(c->refused, REFUSAL_AT(CONTAINER ".volumeMounts[%zu].name", i), NULL,
+                         "volumeMount has no matching volume");
+        mount_path_check(c, mounts, i);
+    }
+}
+
+/* ---- all of it ---- */
+
+static void container_check(const struct check *c)
+{
+    names_check(c);
+    image_check(c);
+    env_check(c);
+    ports_check(c);
+    resources_check(c);
+    security_check(c);
+    probe_check(c, "readinessProbe");
+    probe_check(c, "livenessProbe");
+    probe_check(c, "startupProbe");
+    readiness_check(c);
+    mounts_check(c);
+}
+
+void pod_check(const json_t *pod, const struct limits *l, struct refusals *refused,
+               struct refusals *warnings)
+{
+    const json_t *containers = json_object_get(pod, "containers");
+    size_t count = json_array_size(containers);
+    size_t inits = json_array_size(json_object_get(pod, "initContainers"));
+    const char *account = text_at(pod, "serviceAccountName");
+    struct check c = { pod, json_array_get(containers, 0), l, refused, warnings };
+    struct err e;
+    if (inits > 0)
+        refusals_add(refused, "", NULL,
+                     "pod spec support for init-containers is off, but found %zu init containers", inits);
+    if (*account && !names_subdomain(str_of(account), &e))
+        refusals_add(refused, POD_PATH ".serviceAccountName", e.text, "invalid value: %s", account);
+    if (count > 1) {
+        refusals_add(refused, "", NULL, "multi-container is off, but found %zu containers", count);
+        return; /* which of them serves is not known, so neither is the rest */
+    }
+    if (count == 0)
+        refusals_add(refused, POD_PATH ".containers", NULL, "missing field(s)");
+    else
+        container_check(&c);
+    volumes_check(&c);
+}

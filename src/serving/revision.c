@@ -1,0 +1,395 @@
+#include "serving/revision.h"
+
+#include "codec/quantity.h"
+#include "serving/annotations.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { DEFAULT_USER = 65532, DEFAULT_PORT = 8080, DEFAULT_CONCURRENCY = 100 };
+
+/* ---- $(NAME) ---- */
+
+struct scope {
+    const json_t *pairs; /* array of "NAME=value", later ones win */
+    size_t max;
+};
+
+static const char *scope_find(const struct scope *s, struct str name)
+{
+    for (size_t i = json_array_size(s->pairs); i-- > 0;) {
+        const char *pair = json_string_value(json_array_get(s->pairs, i));
+        if (str_starts(str_of(pair), name) && pair[name.size] == '=')
+            return pair + name.size + 1;
+    }
+    return NULL;
+}
+
+/* "$(NAME)" of a known name is its value, "$$" is "$"; everything else stays as it is. */
+static void expand(const struct scope *s, const char *text, struct buf *into)
+{
+    while (*text) {
+        const char *dollar = strchr(text, '$');
+        if (!dollar) {
+            buf_text(into, text);
+            return;
+        }
+        buf_append(into, text, (size_t)(dollar - text));
+        const char *end = dollar[1] == '(' ? strchr(dollar, ')') : NULL;
+        if (dollar[1] == '$') {
+            buf_text(into, "$");
+            text = dollar + 2;
+        } else if (!end) {
+            buf_text(into, "$");
+            text = dollar + 1;
+        } else {
+            struct str name = { dollar + 2, (size_t)(end - dollar - 2) };
+            const char *value = scope_find(s, name);
+            if (value)
+                buf_text(into, value);
+            else
+                buf_append(into, dollar, (size_t)(end + 1 - dollar));
+            text = end + 1;
+        }
+    }
+}
+
+/* NULL: it does not fit. */
+static json_t *expanded(const struct scope *s, const char *name, const char *text)
+{
+    struct buf b;
+    buf_init(&b, s->max);
+    if (name)
+        buf_printf(&b, "%s=", name);
+    expand(s, text, &b);
+    json_t *result = b.overflow ? NULL : json_stringn(b.size ? buf_at(&b) : "", b.size);
+    buf_done(&b);
+    return result;
+}
+
+struct words {
+    json_t *env, *command, *args; /* expanded */
+    size_t bytes;
+};
+
+static void words_done(struct words *w)
+{
+    json_decref(w->env);
+    json_decref(w->command);
+    json_decref(w->args);
+}
+static void words_auto(struct words *w) { words_done(w); }
+
+static int append(struct words *w, json_t *list, json_t *take, const struct limits *l, struct err *e)
+{
+    w->bytes += json_string_length(take) + 1;
+    if (!take || w->bytes > l->sandbox_args_bytes_max) {
+        json_decref(take);
+        return err_set(e, CODE_INVALID,
+                       "arguments and environment: more than %llu bytes (limit sandbox_args_bytes_max)",
+                       (unsigned long long)l->sandbox_args_bytes_max);
+    }
+    (void)json_array_append_new(list, take);
+    return 0;
+}
+
+static int list_expand(struct words *w, const struct scope *s, const json_t *from, json_t *into,
+                       const struct limits *l, struct err *e)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < json_array_size(from); i++) {
+        const char *text = json_string_value(json_array_get(from, i));
+        if (!text)
+            return err_set(e, CODE_INVALID, "command and args: not all text");
+        r = append(w, into, expanded(s, NULL, text), l, e);
+    }
+    return r;
+}
+
+/* A value sees the variables before it; command and args see them all, and the four of the contract. */
+static int words_expand(struct words *w, const struct revision_source *src, const json_t *container,
+                        uint16_t port, const struct limits *l, struct err *e)
+{
+    const json_t *env = json_object_get(container, "env");
+    struct scope s = { w->env, l->sandbox_args_bytes_max };
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < json_array_size(env); i++) {
+        const char *name = json_text_at(json_array_get(env, i), "name");
+        const char *value = json_text_at(json_array_get(env, i), "value");
+        if (!name)
+            return err_set(e, CODE_INVALID, "env: a variable without name");
+        r = append(w, w->env, expanded(&s, name, value ? value : ""), l, e);
+    }
+    if (r < 0)
+        return r;
+    AUTO_JSON json_t *all = json_copy(w->env);
+    (void)json_array_append_new(all, json_sprintf("PORT=%u", port));
+    (void)json_array_append_new(all, json_sprintf("K_REVISION=%s", src->name));
+    (void)json_array_append_new(all, json_sprintf("K_CONFIGURATION=%s", src->service));
+    (void)json_array_append_new(all, json_sprintf("K_SERVICE=%s", src->service));
+    s.pairs = all;
+    r = list_expand(w, &s, json_object_get(container, "command"), w->command, l, e);
+    if (r < 0)
+        return r;
+    return list_expand(w, &s, json_object_get(container, "args"), w->args, l, e);
+}
+
+/* ---- one allocation ---- */
+
+/* Hands out pieces of one block, measured before. */
+struct block {
+    char *at, *end;
+};
+
+static void *take(struct block *b, size_t size)
+{
+    size = (size + 15) & ~(size_t)15;
+    ASSERT(size <= (size_t)(b->end - b->at));
+    void *piece = b->at;
+    b->at += size;
+    return piece;
+}
+
+static const char *take_text(struct block *b, const char *text)
+{
+    if (!text)
+        return NULL;
+    size_t size = strlen(text) + 1;
+    char *copy = take(b, size);
+    memcpy(copy, text, size);
+    return copy;
+}
+
+static const char *const *take_list(struct block *b, const json_t *texts)
+{
+    size_t count = json_array_size(texts);
+    const char **list = take(b, (count + 1) * sizeof *list);
+    for (size_t i = 0; i < count; i++)
+        list[i] = take_text(b, json_string_value(json_array_get(texts, i)));
+    list[count] = NULL;
+    return list;
+}
+
+/* Room for every value of the tree, whatever it becomes: its text, a pointer, its rounding. */
+static size_t measure(const json_t *j)
+{
+    const char *key;
+    const json_t *value;
+    size_t size = 96 + sizeof(struct revision_mount);
+    json_object_foreach((json_t *)(uintptr_t)j, key, value)
+        size += measure(value);
+    for (size_t i = 0; i < json_array_size(j); i++)
+        size += measure(json_array_get(j, i));
+    return size + json_string_length(j);
+}
+
+/* ---- parts ---- */
+
+struct decode {
+    const struct revision_source *src;
+    const struct limits *limits;
+    const json_t *container;
+    struct block block;
+    struct revision *r;
+};
+
+static uint32_t u32_at(const json_t *j, const char *path, uint32_t otherwise)
+{
+    int64_t n = json_int_at(j, path, otherwise);
+    return n < 0 ? 0 : n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
+}
+
+static uint16_t port_of(const json_t *container)
+{
+    uint32_t port = u32_at(container, "ports.0.containerPort", 0);
+    return port > 0 && port <= UINT16_MAX ? (uint16_t)port : DEFAULT_PORT;
+}
+
+/* The limit; without one, a request above what an instance gets anyway. 0: what it gets anyway. */
+static int64_t resource(const json_t *container, const char *name, uint64_t usual,
+                        int64_t (*value_of)(const struct quantity *q))
+{
+    const char *limit = json_text_key(container, "resources.limits", name);
+    const char *request = json_text_key(container, "resources.requests", name);
+    struct quantity q;
+    struct err e;
+    if (limit && quantity_parse(str_of(limit), &q, &e) == 0)
+        return value_of(&q);
+    if (request && quantity_parse(str_of(request), &q, &e) == 0 && value_of(&q) > (int64_t)usual)
+        return value_of(&q);
+    return 0;
+}
+
+static void decode_limits(struct decode *d)
+{
+    struct revision *r = d->r;
+    const struct limits *l = d->limits;
+    int64_t memory = resource(d->container, "memory", l->sandbox_memory_bytes, quantity_units);
+    int64_t scratch =
+        resource(d->container, "ephemeral-storage", l->sandbox_scratch_bytes, quantity_units);
+    int64_t cpu = resource(d->container, "cpu", l->sandbox_cpu_milli, quantity_milli);
+    r->memory_bytes = (uint64_t)memory;
+    r->ephemeral_bytes = (uint64_t)scratch;
+    r->cpu_milli = cpu > UINT32_MAX ? UINT32_MAX : (uint32_t)cpu;
+    r->uid = u32_at(d->container, "securityContext.runAsUser", DEFAULT_USER);
+    r->gid = u32_at(d->container, "securityContext.runAsGroup", DEFAULT_USER);
+}
+
+static void decode_probe(struct decode *d)
+{
+    static const struct {
+        const char *key;
+        enum probe_kind kind;
+    } handlers[] = { { "httpGet", PROBE_HTTP },
+                     { "exec", PROBE_EXEC },
+                     { "grpc", PROBE_GRPC },
+                     { "tcpSocket", PROBE_TCP } };
+    const json_t *j = json_object_get(d->container, "readinessProbe"), *handler = NULL;
+    struct probe *p = &d->r->readiness;
+    for (size_t i = 0; !handler && i < COUNT_OF(handlers); i++) {
+        handler = json_object_get(j, handlers[i].key);
+        p->kind = handlers[i].kind; /* the last, tcpSocket, when there is none */
+    }
+    uint32_t port = u32_at(handler, "port", 0);
+    p->port = port > 0 && port <= UINT16_MAX ? (uint16_t)port : d->r->port;
+    const char *path = json_text_at(handler, "path");
+    p->path = take_text(&d->block, path && *path ? path : "/");
+    p->host = take_text(&d->block, json_text_at(handler, "host"));
+    p->command = take_list(&d->block, json_object_get(handler, "command"));
+    const json_t *headers = json_object_get(handler, "httpHeaders");
+    AUTO_JSON json_t *lines = json_array();
+    for (size_t i = 0; i < json_array_size(headers); i++) {
+        const char *name = json_text_at(json_array_get(headers, i), "name");
+        const char *value = json_text_at(json_array_get(headers, i), "value");
+        if (name)
+            (void)json_array_append_new(lines, json_sprintf("%s: %s", name, value ? value : ""));
+    }
+    p->headers = take_list(&d->block, lines);
+    p->initial_delay_s = u32_at(j, "initialDelaySeconds", 0);
+    p->period_s = u32_at(j, "periodSeconds", 0);
+    p->timeout_s = u32_at(j, "timeoutSeconds", p->period_s ? 1 : 0);
+    p->success_threshold = MAX(1u, u32_at(j, "successThreshold", 1));
+    p->failure_threshold = u32_at(j, "failureThreshold", p->period_s ? 3 : 0);
+}
+
+static int decode_mounts(struct decode *d, struct err *e)
+{
+    const json_t *mounts = json_object_get(d->container, "volumeMounts");
+    const json_t *volumes = json_object_get(d->src->pod, "volumes");
+    size_t count = json_array_size(mounts);
+    struct revision_mount *into = take(&d->block, count * sizeof *into);
+    for (size_t i = 0; i < count; i++) {
+        const char *name = json_text_at(json_array_get(mounts, i), "name");
+        const char *path = json_text_at(json_array_get(mounts, i), "mountPath");
+        const json_t *volume = NULL;
+        for (size_t k = 0; name && k < json_array_size(volumes); k++) {
+            const char *other = json_text_at(json_array_get(volumes, k), "name");
+            if (other && strcmp(other, name) == 0)
+                volume = json_array_get(volumes, k);
+        }
+        const char *reference = json_text_at(volume, "image.reference");
+        const char *size = json_text_at(volume, "emptyDir.sizeLimit");
+        if (!volume || !path || (!reference && !json_object_get(volume, "emptyDir")))
+            return err_set(e, CODE_INVALID, "volume mount %zu: nothing that can be mounted", i);
+        struct quantity q = { 0 };
+        if (size && quantity_parse(str_of(size), &q, e) < 0)
+            return err_wrap(e, "volume %s: sizeLimit", name);
+        into[i] = (struct revision_mount){
+            .volume = take_text(&d->block, name),
+            .path = take_text(&d->block, path),
+            .is_model = reference != NULL,
+            .reference = take_text(&d->block, reference),
+            .size_bytes = (uint64_t)quantity_units(&q),
+        };
+    }
+    d->r->mounts = into;
+    d->r->mount_count = count;
+    return 0;
+}
+
+static uint32_t count_of(double n) { return n <= 0 ? 0 : n >= UINT32_MAX ? UINT32_MAX : (uint32_t)n; }
+
+static uint64_t us_of(int64_t ns) { return ns <= 0 ? 0 : (uint64_t)ns / 1000; }
+
+/* Knative: total = min(target, containerConcurrency); wanted = total × utilization, at least 0.01. */
+static double target_of(const json_t *annotations, uint32_t concurrency)
+{
+    double total = annotation_number(annotations, ANNOTATION_TARGET);
+    if (total < 0)
+        total = concurrency ? concurrency : DEFAULT_CONCURRENCY;
+    else if (concurrency)
+        total = MIN(total, concurrency);
+    return MAX(0.01, total * annotation_number(annotations, ANNOTATION_UTILIZATION) / 100);
+}
+
+static void decode_annotations(struct decode *d)
+{
+    const json_t *a = d->src->annotations;
+    struct revision *r = d->r;
+    double depth = annotation_number(a, ANNOTATION_QUEUE_DEPTH);
+    int64_t budget_ns = annotation_ns(a, ANNOTATION_START_BUDGET);
+    r->min_scale = count_of(annotation_number(a, ANNOTATION_MIN_SCALE));
+    r->max_scale = count_of(annotation_number(a, ANNOTATION_MAX_SCALE));
+    r->initial_scale = count_of(annotation_number(a, ANNOTATION_INITIAL_SCALE));
+    r->target = target_of(a, r->container_concurrency);
+    r->window_us = us_of(annotation_ns(a, ANNOTATION_WINDOW));
+    r->retention_us = us_of(annotation_ns(a, ANNOTATION_RETENTION));
+    r->scale_down_delay_us = us_of(annotation_ns(a, ANNOTATION_SCALE_DOWN_DELAY));
+    r->progress_deadline_us = us_of(annotation_ns(a, ANNOTATION_PROGRESS_DEADLINE));
+    r->queue_depth = count_of(depth < 0 ? (double)d->limits->queue_depth_max : depth);
+    r->start_budget_ms = (uint32_t)(us_of(budget_ns) / 1000);
+    r->start_budget_percentile = annotation_number(a, ANNOTATION_START_BUDGET_PERCENTILE);
+}
+
+static void decode_container(struct decode *d, const struct words *w)
+{
+    const char *protocol = json_text_at(d->container, "ports.0.name");
+    struct revision *r = d->r;
+    r->ns = take_text(&d->block, d->src->ns);
+    r->service = take_text(&d->block, d->src->service);
+    r->name = take_text(&d->block, d->src->name);
+    r->generation = d->src->generation;
+    r->image = take_text(&d->block, json_text_at(d->container, "image"));
+    r->image_digest = take_text(&d->block, d->src->image_digest ? d->src->image_digest : "");
+    r->command = take_list(&d->block, w->command);
+    r->args = take_list(&d->block, w->args);
+    r->env = take_list(&d->block, w->env);
+    r->workdir = take_text(&d->block, json_text_at(d->container, "workingDir"));
+    r->port = port_of(d->container);
+    r->protocol = protocol && strcmp(protocol, "h2c") == 0 ? PORT_H2C : PORT_HTTP1;
+    r->container_concurrency = u32_at(d->src->pod, "containerConcurrency", 0);
+    r->timeout_s = u32_at(d->src->pod, "timeoutSeconds", 300);
+    r->response_start_timeout_s = u32_at(d->src->pod, "responseStartTimeoutSeconds", 0);
+    r->idle_timeout_s = u32_at(d->src->pod, "idleTimeoutSeconds", 0);
+}
+
+int revision_decode(const struct revision_source *s, const struct limits *l, struct revision **ret,
+                    struct err *e)
+{
+    const json_t *container = json_at(s->pod, "containers.0");
+    if (!json_text_at(container, "image"))
+        return err_set(e, CODE_INVALID, "revision %s: no container with an image", s->name);
+    __attribute__((cleanup(words_auto))) struct words w = { json_array(), json_array(), json_array(),
+                                                            0 };
+    int r = words_expand(&w, s, container, port_of(container), l, e);
+    if (r < 0)
+        return err_wrap(e, "revision %s", s->name);
+
+    size_t size = sizeof(struct revision) + strlen(s->ns) + strlen(s->service) + strlen(s->name) +
+                  measure(s->pod) + measure(w.env) + measure(w.command) + measure(w.args) + 1024;
+    char *base = xcalloc(1, size);
+    struct decode d = { s, l, container, { base, base + size }, NULL };
+    AUTO(revision) struct revision *made = take(&d.block, sizeof *made);
+    d.r = made;
+    decode_container(&d, &w);
+    decode_limits(&d);
+    decode_probe(&d);
+    decode_annotations(&d);
+    r = decode_mounts(&d, e);
+    if (r < 0)
+        return err_wrap(e, "revision %s", s->name);
+    *ret = TAKE(made);
+    return 0;
+}
+
+void revision_free(struct revision *r) { free(r); }

@@ -1,0 +1,246 @@
+#include "serving/pod.h"
+#include "serving/revision.h"
+#include "serving/service.h"
+#include "tap.h"
+
+static struct limits limits;
+
+#define HEX64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+/* Decodes what service_prepare() makes of a pod and annotations, as the catalog does. */
+static int decode(const char *pod, const char *annotations, struct revision **ret, struct err *e)
+{
+    AUTO_JSON json_t *p = NULL;
+    AUTO_JSON json_t *a = NULL;
+    struct service_draft d;
+    struct service_terms t = { &limits, "ns", SERVICE_UNKNOWN_REFUSE, "abcde" };
+    limits_default(&limits);
+    int r = json_read(str_of(pod), &limits, &p, e);
+    ASSERT(r == 0);
+    r = json_read(str_of(annotations), &limits, &a, e);
+    ASSERT(r == 0);
+    AUTO_JSON json_t *in =
+        json_pack("{s:{s:s},s:{s:{s:{s:O},s:O}}}", "metadata", "name", "f", "spec", "template",
+                  "metadata", "annotations", a, "spec", p);
+    service_prepare(in, NULL, &t, &d);
+    if (d.refusal != SERVICE_ACCEPTED) {
+        struct buf b;
+        buf_init(&b, 4096);
+        refusals_text(&d.refused, &b);
+        printf("# " STR_FMT "\n", STR_ARG(buf_str(&b)));
+        buf_done(&b);
+    }
+    ASSERT(d.refusal == SERVICE_ACCEPTED);
+    struct revision_source s = {
+        .ns = "ns",
+        .service = "f",
+        .name = "f-00007",
+        .generation = 7,
+        .annotations = json_at(d.object, "spec.template.metadata.annotations"),
+        .pod = json_at(d.object, POD_PATH),
+    };
+    r = revision_decode(&s, &limits, ret, e);
+    service_draft_done(&d);
+    return r;
+}
+
+TEST(a_minimal_revision_has_knatives_defaults)
+{
+    AUTO(revision) struct revision *r = NULL;
+    struct err e = { 0 };
+    CHECK_EQ(decode("{\"containers\":[{\"image\":\"file:///f\"}]}", "{}", &r, &e), 0);
+    CHECK_STR(r->ns, "ns");
+    CHECK_STR(r->service, "f");
+    CHECK_STR(r->name, "f-00007");
+    CHECK_EQ(r->generation, 7);
+    CHECK_STR(r->image, "file:///f");
+    CHECK_STR(r->image_digest, "");
+    CHECK(!r->command[0] && !r->args[0] && !r->env[0] && !r->workdir);
+    CHECK_EQ(r->port, 8080);
+    CHECK_EQ(r->protocol, PORT_HTTP1);
+    CHECK_EQ(r->timeout_s, 300);
+    CHECK(!r->container_concurrency && !r->response_start_timeout_s && !r->idle_timeout_s);
+    CHECK(r->uid == 65532 && r->gid == 65532);
+    CHECK(!r->memory_bytes && !r->ephemeral_bytes && !r->cpu_milli && !r->mount_count);
+    CHECK_EQ(r->readiness.kind, PROBE_TCP);
+    CHECK_EQ(r->readiness.port, 8080);
+    CHECK(r->readiness.period_s == 0 && r->readiness.success_threshold == 1);
+    CHECK(r->min_scale == 0 && r->max_scale == 0 && r->initial_scale == 1);
+    CHECK_EQ(r->target * 1000, 70000);
+    CHECK_EQ(r->window_us, 60000000);
+    CHECK(r->retention_us == 0 && r->scale_down_delay_us == 0);
+    CHECK_EQ(r->progress_deadline_us, 600000000);
+    CHECK_EQ(r->queue_depth, limits.queue_depth_max);
+    CHECK(r->start_budget_ms == 0);
+    CHECK_EQ(r->start_budget_percentile, 99);
+}
+
+TEST(everything_that_was_said_is_in_the_revision)
+{
+    AUTO(revision) struct revision *r = NULL;
+    struct err e = { 0 };
+    const char *pod =
+        "{\"containerConcurrency\":10,\"timeoutSeconds\":20,\"responseStartTimeoutSeconds\":5,"
+        "\"idleTimeoutSeconds\":3,\"containers\":[{\"image\":\"file:///f@sha256:" HEX64 "\","
+        "\"command\":[\"/bin/f\"],\"args\":[\"-x\",\"y z\"],\"workingDir\":\"/w\",\"env\":[{\"name\":"
+        "\"A\",\"value\":\"1\"},{\"name\":\"B\"}],\"ports\":[{\"name\":\"h2c\",\"containerPort\":81}],"
+        "\"resources\":{\"limits\":{\"memory\":\"1.5Gi\",\"cpu\":\"250m\"},\"requests\":{"
+        "\"ephemeral-storage\":\"1Gi\"}},\"securityContext\":{\"runAsUser\":5,\"runAsGroup\":6},"
+        "\"readinessProbe\":{\"httpGet\":{\"path\":\"/h\",\"host\":\"x\",\"httpHeaders\":[{\"name\":"
+        "\"K\",\"value\":\"v\"}]},\"periodSeconds\":4,\"initialDelaySeconds\":2},\"volumeMounts\":[{"
+        "\"name\":\"m\",\"mountPath\":\"/m\"},{\"name\":\"s\",\"mountPath\":\"/s\"}]}],\"volumes\":[{"
+        "\"name\":\"s\",\"emptyDir\":{\"sizeLimit\":\"1Mi\"}},{\"name\":\"m\",\"image\":{\"reference\":"
+        "\"http://h/m@sha256:" HEX64 "\"}}]}";
+    const char *annotations =
+        "{\"autoscaling.knative.dev/min-scale\":\"1\",\"autoscaling.knative.dev/maxScale\":\"9\","
+        "\"autoscaling.knative.dev/initial-scale\":\"2\",\"autoscaling.knative.dev/target\":\"20\","
+        "\"autoscaling.knative.dev/target-utilization-percentage\":\"50\","
+        "\"autoscaling.knative.dev/window\":\"2m\","
+        "\"autoscaling.knative.dev/scale-down-delay\":\"15s\","
+        "\"autoscaling.knative.dev/scale-to-zero-pod-retention-period\":\"1m5s\","
+        "\"serving.knative.dev/progress-deadline\":\"30s\",\"hob.dev/queue-depth\":\"0\","
+        "\"hob.dev/start-budget\":\"1.5s\",\"hob.dev/start-budget-percentile\":\"99.5\"}";
+    if (decode(pod, annotations, &r, &e) != 0)
+        FAIL("%s", e.text);
+    CHECK_STR(r->command[0], "/bin/f");
+    CHECK_STR(r->args[1], "y z");
+    CHECK(!r->command[1] && !r->args[2]);
+    CHECK_STR(r->env[0], "A=1");
+    CHECK_STR(r->env[1], "B=");
+    CHECK(!r->env[2]);
+    CHECK_STR(r->workdir, "/w");
+    CHECK(r->port == 81 && r->protocol == PORT_H2C);
+    CHECK(r->container_concurrency == 10 && r->timeout_s == 20);
+    CHECK(r->response_start_timeout_s == 5 && r->idle_timeout_s == 3);
+    CHECK(r->uid == 5 && r->gid == 6);
+    CHECK_EQ(r->memory_bytes, INT64_C(1610612736));
+    CHECK_EQ(r->cpu_milli, 250);
+    CHECK_EQ(r->ephemeral_bytes, INT64_C(1) << 30); /* a request above the default */
+    CHECK(r->readiness.kind == PROBE_HTTP && r->readiness.port == 81);
+    CHECK_STR(r->readiness.path, "/h");
+    CHECK_STR(r->readiness.host, "x");
+    CHECK_STR(r->readiness.headers[0], "K: v");
+    CHECK(!r->readiness.headers[1]);
+    CHECK(r->readiness.period_s == 4 && r->readiness.initial_delay_s == 2);
+    CHECK(r->readiness.timeout_s == 1 && r->readiness.failure_threshold == 3);
+    CHECK_EQ(r->mount_count, 2);
+    CHECK(r->mounts[0].is_model && !r->mounts[1].is_model);
+    CHECK_STR(r->mounts[0].path, "/m");
+    CHECK_STR(r->mounts[0].reference, "http://h/m@sha256:" HEX64);
+    CHECK_STR(r->mounts[1].volume, "s");
+    CHECK_EQ(r->mounts[1].size_bytes, 1 << 20);
+    CHECK(r->min_scale == 1 && r->max_scale == 9 && r->initial_scale == 2);
+    CHECK_EQ(r->target * 1000, 5000); /* min(20, containerConcurrency 10), half of it */
+    CHECK_EQ(r->window_us, 120000000);
+    CHECK_EQ(r->scale_down_delay_us, 15000000);
+    CHECK_EQ(r->retention_us, 65000000);
+    CHECK_EQ(r->progress_deadline_us, 30000000);
+    CHECK_EQ(r->queue_depth, 0);
+    CHECK_EQ(r->start_budget_ms, 1500);
+    CHECK_EQ(r->start_budget_percentile * 10, 995);
+}
+
+TEST(a_small_request_does_not_lower_what_an_instance_gets)
+{
+    AUTO(revision) struct revision *r = NULL;
+    struct err e = { 0 };
+    CHECK_EQ(decode("{\"containers\":[{\"image\":\"file:///f\",\"resources\":{\"requests\":{\"memory\":"
+                    "\"64Mi\",\"cpu\":\"100m\"}}}]}",
+                    "{}", &r, &e),
+             0);
+    CHECK(r->memory_bytes == 0 && r->cpu_milli == 0);
+}
+
+static const struct {
+    const char *env, *arg, *expected_last, *expected_arg;
+} expansions[] = {
+    { "{\"name\":\"A\",\"value\":\"1\"},{\"name\":\"B\",\"value\":\"$(A)$(A)\"}", "$(B)", "B=11", "11" },
+    { "{\"name\":\"B\",\"value\":\"$(A)\"}", "$(A)", "B=$(A)", "$(A)" },
+    { "{\"name\":\"B\",\"value\":\"$$(A)$\"}", "$$(B)", "B=$(A)$", "$(B)" },
+    { "{\"name\":\"B\",\"value\":\"$x$(\"}", "$(B", "B=$x$(", "$(B" },
+    { "{\"name\":\"A\",\"value\":\"1\"},{\"name\":\"A\",\"value\":\"$(A)2\"}", "$(A)", "A=12", "12" },
+    { "{\"name\":\"B\",\"value\":\"$(PORT)\"}", "$(PORT) $(K_SERVICE) $(K_REVISION)", "B=$(PORT)",
+      "8080 f f-00007" },
+};
+
+TEST(references_to_variables_are_expanded_as_in_kubernetes)
+{
+    for (size_t i = 0; i < COUNT_OF(expansions); i++) {
+        AUTO(revision) struct revision *r = NULL;
+        struct err e = { 0 };
+        AUTO_FREE char *pod =
+            xasprintf("{\"containers\":[{\"image\":\"file:///f\",\"env\":[%s],\"args\":[\"%s\"]}]}",
+                      expansions[i].env, expansions[i].arg);
+        CHECK_EQ(decode(pod, "{}", &r, &e), 0);
+        size_t last = 0;
+        while (r->env[last + 1])
+            last++;
+        CHECK_STR(r->env[last], expansions[i].expected_last);
+        CHECK_STR(r->args[0], expansions[i].expected_arg);
+    }
+}
+
+TEST(an_environment_that_doubles_itself_is_refused)
+{
+    struct buf pod;
+    struct revision *r = NULL;
+    struct err e = { 0 };
+    buf_init(&pod, 1 << 20);
+    buf_text(&pod, "{\"containers\":[{\"image\":\"file:///f\",\"env\":[{\"name\":\"A\",\"value\":\"xxxx\"}");
+    for (int i = 0; i < 60; i++)
+        buf_text(&pod, ",{\"name\":\"A\",\"value\":\"$(A)$(A)\"}");
+    buf_text(&pod, "]}]}");
+    AUTO_FREE char *text = buf_take_text(&pod);
+    CHECK_EQ(decode(text, "{}", &r, &e), -CODE_INVALID);
+    CHECK_STR(e.text, "revision f-00007: arguments and environment: more than 131072 bytes (limit "
+                      "sandbox_args_bytes_max)");
+    CHECK(!r);
+}
+
+TEST(many_small_parts_have_their_room_and_together_a_bound)
+{
+    AUTO(revision) struct revision *r = NULL;
+    struct revision *none = NULL;
+    struct err e = { 0 };
+    for (int count = 3000; count <= 50000; count += 47000) {
+        struct buf pod;
+        buf_init(&pod, 1 << 22);
+        buf_text(&pod, "{\"volumes\":[{\"name\":\"s\",\"emptyDir\":{}}],\"containers\":[{\"image\":"
+                       "\"file:///f\",\"volumeMounts\":[{\"name\":\"s\",\"mountPath\":\"/a\"}");
+        for (int i = 0; i < 15; i++)
+            buf_printf(&pod, ",{\"name\":\"s\",\"mountPath\":\"/%c\"}", 'b' + i);
+        buf_text(&pod, "],\"args\":[\"\"");
+        for (int i = 0; i < count; i++)
+            buf_text(&pod, ",\"ab\"");
+        buf_text(&pod, "]}]}");
+        AUTO_FREE char *text = buf_take_text(&pod);
+        if (count == 3000)
+            CHECK_EQ(decode(text, "{}", &r, &e), 0);
+        else
+            CHECK_EQ(decode(text, "{}", &none, &e), -CODE_INVALID);
+    }
+    CHECK(r->mount_count == 16 && !strcmp(r->mounts[15].path, "/p") && !none);
+    CHECK(!strcmp(r->args[3000], "ab") && !r->args[3001]);
+}
+
+TEST(an_object_that_was_never_checked_is_refused_not_trusted)
+{
+    static const char *const pods[] = {
+        "{}", "[]", "null", "{\"containers\":[]}", "{\"containers\":[{\"image\":7}]}",
+        "{\"containers\":[{\"image\":\"x\",\"args\":[1]}]}",
+        "{\"containers\":[{\"image\":\"x\",\"env\":[{}]}]}",
+        "{\"containers\":[{\"image\":\"x\",\"volumeMounts\":[{\"name\":\"a\"}]}]}",
+    };
+    limits_default(&limits);
+    for (size_t i = 0; i < COUNT_OF(pods); i++) {
+        struct revision *r = NULL;
+        struct err e = { 0 };
+        AUTO_JSON json_t *pod = NULL;
+        CHECK_EQ(json_read(str_of(pods[i]), &limits, &pod, &e), 0);
+        struct revision_source s = { "ns", "f", "f-1", 1, NULL, pod, NULL };
+        CHECK_EQ(revision_decode(&s, &limits, &r, &e), -CODE_INVALID);
+        CHECK(!r);
+    }
+}
+
+TEST_MAIN()
