@@ -9,9 +9,9 @@
 #include <unistd.h>
 
 enum {
-    RETRY_FIRST_US = 50,    /* an exec'd static program listens within half a millisecond */
-    RETRY_LAST_US = 5000,   /* what a slow starter waits at most beyond its own readiness */
-    CROWDED_US = 2000,      /* accept queue full: the function is busy accepting */
+    RETRY_FIRST_US = 50,  /* an exec'd static program listens within half a millisecond */
+    RETRY_LAST_US = 5000, /* what a slow starter waits at most beyond its own readiness */
+    CROWDED_US = 2000,    /* accept queue full: the function is busy accepting */
 };
 
 struct connecting {
@@ -96,7 +96,8 @@ static void on_socket(void *ctx, int take_fd)
  * refused, or (EALREADY) nothing at all, which means that the accept queue is full. */
 static int connect_now(int fd, uint16_t port)
 {
-    struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port),
+    struct sockaddr_in to = { .sin_family = AF_INET,
+                              .sin_port = htons(port),
                               .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     for (int look = 0; look < 2; look++) {
         if (connect(fd, (struct sockaddr *)&to, sizeof to) == 0 || errno == EISCONN)

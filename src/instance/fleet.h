@@ -63,6 +63,12 @@ struct fleet_totals fleet_totals(const struct fleet *f);
 /* Gauges of one service, all revisions together; false: unknown. */
 bool fleet_service_totals(const struct fleet *f, const char *ns, const char *service,
                           struct fleet_totals *ret);
+/* The revision that serves new requests; NULL: no such service. Valid until the loop turns. */
+const struct revision *fleet_serving(const struct fleet *f, const char *ns, const char *service);
+void fleet_each_service(const struct fleet *f,
+                        void (*on_service)(void *ctx, const struct revision *serving,
+                                           const struct fleet_totals *t),
+                        void *ctx);
 /* Walks everything and asserts the invariants above; for tests and simulation. */
 void fleet_check(const struct fleet *f);
 struct fnlog *fleet_log(struct fleet *f, const char *ns, const char *service); /* NULL: unknown */

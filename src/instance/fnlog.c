@@ -12,7 +12,11 @@ void fnlog_init(struct fnlog *l, size_t bytes_max)
 
 void fnlog_done(struct fnlog *l)
 {
-    ASSERT(l->followers.count == 0);
+    for (struct list_node *n; (n = list_first(&l->followers)) != NULL;) {
+        struct fnlog_follower *f = CONTAINER_OF(n, struct fnlog_follower, node);
+        f->on_close(f);
+        ASSERT(!list_node_linked(n));
+    }
     buf_done(&l->ring);
 }
 

@@ -16,10 +16,11 @@ struct fnlog {
 struct fnlog_follower { /* embedded; zero it first */
     struct list_node node;
     void (*on_line)(struct fnlog_follower *f, struct str line); /* may unfollow itself */
+    void (*on_close)(struct fnlog_follower *f); /* the log goes; must unfollow */
 };
 
 void fnlog_init(struct fnlog *l, size_t bytes_max);
-void fnlog_done(struct fnlog *l); /* followers must have left */
+void fnlog_done(struct fnlog *l); /* tells the followers first */
 void fnlog_line(struct fnlog *l, int64_t wall_ms, const char *instance, struct str text);
 struct str fnlog_tail(const struct fnlog *l, uint32_t lines); /* borrowed until the next line */
 void fnlog_follow(struct fnlog *l, struct fnlog_follower *f);

@@ -115,8 +115,10 @@ static void facts_to_phase(struct instance *i, enum phase p, uint64_t begin_us, 
         start = MIN(start, m->start_us);
         finish = MAX(finish, m->start_us + (uint64_t)m->duration_us);
     }
-    *m = (struct phase_mark){ .start_us = start, .duration_us = (int64_t)(finish - start),
-                              .bytes = m->bytes + bytes, .outcome = PHASE_DONE };
+    *m = (struct phase_mark){ .start_us = start,
+                              .duration_us = (int64_t)(finish - start),
+                              .bytes = m->bytes + bytes,
+                              .outcome = PHASE_DONE };
 }
 
 static void record_artifacts(struct instance *i)
@@ -195,12 +197,14 @@ static void probe_now(struct loop_timer *t)
     struct instance *i = in->image.instance;
     const struct probe *p = &i->revision->readiness;
     const struct connect_request q = {
-        .loop = i->env->loop, .tier = i->env->tier, .sandbox = in->sandbox,
+        .loop = i->env->loop,
+        .tier = i->env->tier,
+        .sandbox = in->sandbox,
         .port = p->port ? p->port : i->revision->port,
         .retry_refused = i->state == INSTANCE_STARTING,
-        .give_up_us = now_of(i) + (i->state == INSTANCE_STARTING
-                                       ? i->env->limits->start_ms * 1000
-                                       : (uint64_t)MAX(p->timeout_s, 1u) * 1000000),
+        .give_up_us =
+            now_of(i) + (i->state == INSTANCE_STARTING ? i->env->limits->start_ms * 1000
+                                                       : (uint64_t)MAX(p->timeout_s, 1u) * 1000000),
     };
     prober_try(&in->prober, p, i->id, &q);
 }
@@ -391,10 +395,10 @@ static void on_bound(struct loop_timer *t)
     ASSERT(i->state == INSTANCE_STARTING);
     snprintf(why, sizeof why, "not ready within %llu ms: %s",
              (unsigned long long)i->env->limits->start_ms,
-             !in->exec_seen          ? "the sandbox did not start"
-             : in->probe_why[0]      ? in->probe_why
-             : !in->probe_passed     ? "nothing accepts connections on its port"
-                                     : "its model is still being verified");
+             !in->exec_seen      ? "the sandbox did not start"
+             : in->probe_why[0]  ? in->probe_why
+             : !in->probe_passed ? "nothing accepts connections on its port"
+                                 : "its model is still being verified");
     fail(i, in->exec_seen ? PHASE_RUNTIME_INIT : PHASE_SANDBOX, true, why);
 }
 
@@ -478,7 +482,8 @@ static void environment(const struct instance *i, struct strings *env)
         strings_add(env, xstrdup(r->env[k]));
     }
     if (!path)
-        strings_add(env, xstrdup("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
+        strings_add(env,
+                    xstrdup("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
     if (!home)
         strings_add(env, xstrdup("HOME=/tmp"));
 }
@@ -510,28 +515,34 @@ static void sandbox_begin(struct instance *i)
     environment(i, &env);
     mounts[mount_count++] = (struct sandbox_mount){ in->image.path, "/app" };
     for (uint32_t k = 0; k < in->model_count; k++)
-        mounts[mount_count++] =
-            (struct sandbox_mount){ in->models[k].path, in->models[k].target };
+        mounts[mount_count++] = (struct sandbox_mount){ in->models[k].path, in->models[k].target };
     for (size_t k = 0; k < r->mount_count && scratch_count < COUNT_OF(scratches); k++)
         if (!r->mounts[k].is_model)
-            scratches[scratch_count++] = (struct sandbox_scratch){
-                r->mounts[k].path, or_default(r->mounts[k].size_bytes, ephemeral) };
+            scratches[scratch_count++] =
+                (struct sandbox_scratch){ r->mounts[k].path, r->mounts[k].size_bytes };
 
     const struct sandbox_spec spec = {
-        .id = i->id, .argv = (const char *const *)argv.at, .env = (const char *const *)env.at,
-        .workdir = r->workdir ? r->workdir : "/app", .uid = r->uid, .gid = r->gid,
+        .id = i->id,
+        .argv = (const char *const *)argv.at,
+        .env = (const char *const *)env.at,
+        .workdir = r->workdir ? r->workdir : "/app",
+        .uid = r->uid,
+        .gid = r->gid,
         .memory_bytes = or_default(r->memory_bytes, l->sandbox_memory_bytes),
         .ephemeral_bytes = ephemeral,
         .cpu_milli = (uint32_t)or_default(r->cpu_milli, l->sandbox_cpu_milli),
-        .pids_max = (uint32_t)l->sandbox_pids, .fds_max = (uint32_t)l->sandbox_fds,
-        .mounts = mounts, .mount_count = mount_count,
-        .scratches = scratches, .scratch_count = scratch_count,
+        .pids_max = (uint32_t)l->sandbox_pids,
+        .fds_max = (uint32_t)l->sandbox_fds,
+        .mounts = mounts,
+        .mount_count = mount_count,
+        .scratches = scratches,
+        .scratch_count = scratch_count,
     };
     struct sandbox_pipes pipes = { -1, -1 };
     struct err e;
     phase_begin(&i->start, PHASE_SANDBOX, now_of(i));
-    int got = i->env->tier->ops->start(i->env->tier, &spec, &sandbox_events, i, &in->sandbox,
-                                       &pipes, &e);
+    int got =
+        i->env->tier->ops->start(i->env->tier, &spec, &sandbox_events, i, &in->sandbox, &pipes, &e);
     strings_done(&argv);
     strings_done(&env);
     if (got < 0) {
@@ -588,8 +599,12 @@ static int artifact_begin(struct instance *i, struct artifact_wait *w, enum arti
                           const char *reference, struct err *e)
 {
     const struct artifact_request q = {
-        .kind = kind, .reference = reference, .on_present = on_present,
-        .on_verified = on_verified, .on_failed = on_artifact_failed, .ctx = w,
+        .kind = kind,
+        .reference = reference,
+        .on_present = on_present,
+        .on_verified = on_verified,
+        .on_failed = on_artifact_failed,
+        .ctx = w,
     };
     w->instance = i;
     return artifact_use_start(i->env->artifacts, &q, &w->use, e);
@@ -758,8 +773,13 @@ struct connecting *instance_connect(struct instance *i, uint64_t give_up_us,
                                     void *ctx)
 {
     const struct connect_request q = {
-        .loop = i->env->loop, .tier = i->env->tier, .sandbox = i->in->sandbox,
-        .port = i->revision->port, .give_up_us = give_up_us, .on_done = on_done, .ctx = ctx,
+        .loop = i->env->loop,
+        .tier = i->env->tier,
+        .sandbox = i->in->sandbox,
+        .port = i->revision->port,
+        .give_up_us = give_up_us,
+        .on_done = on_done,
+        .ctx = ctx,
     };
     return connect_start(&q);
 }

@@ -26,7 +26,8 @@ static void result(struct prober *p, bool passed, int take_fd, const char *why)
 
 static void on_timeout(struct loop_timer *t)
 {
-    result(CONTAINER_OF(t, struct prober, timer), false, -1, "no answer within the probe's timeout");
+    result(CONTAINER_OF(t, struct prober, timer), false, -1,
+           "no answer within the probe's timeout");
 }
 
 /* Only "HTTP/1.x NNN" is looked at: the kubelet does not care for the rest either. */
@@ -62,8 +63,9 @@ static void send_request(struct prober *p)
     struct err e;
     const struct probe *probe = p->probe;
     buf_init(&b, KIB(16));
-    buf_printf(&b, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: kube-probe/hob\r\n"
-                   "Accept: */*\r\nConnection: close\r\n",
+    buf_printf(&b,
+               "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: kube-probe/hob\r\n"
+               "Accept: */*\r\nConnection: close\r\n",
                probe->path ? probe->path : "/", probe->host ? probe->host : p->host);
     for (size_t i = 0; probe->headers && probe->headers[i]; i++)
         buf_printf(&b, "%s\r\n", probe->headers[i]);

@@ -243,6 +243,14 @@ void metrics_limit(struct metrics *m, const char *limit)
     UNREACHABLE("every limit has a row in base/limits.h");
 }
 
+uint64_t metrics_limit_reached(const struct metrics *m, const char *limit)
+{
+    for (size_t i = 0; i < limit_row_count; i++)
+        if (strcmp(limit_rows[i].name, limit) == 0)
+            return m->limits_reached[i];
+    return 0;
+}
+
 bool metrics_warm_median(const struct metrics *m, const char *ns, const char *service,
                          uint64_t *ret_us)
 {

@@ -32,6 +32,7 @@ void metrics_first_request(struct metrics *m, const char *ns, const char *servic
                            int64_t first_request_delta_us);
 void metrics_limit(struct metrics *m,
                    const char *limit); /* a name of base/limits.h, reached once */
+uint64_t metrics_limit_reached(const struct metrics *m, const char *limit); /* how often */
 void metrics_forget(struct metrics *m, const char *ns, const char *service); /* it was deleted */
 
 /* Median of the handler's time (dispatch to first byte) of warm invocations; false: none yet. */

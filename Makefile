@@ -1,0 +1,50 @@
+# Thin: what to install, and which meson build folder to use. The build itself is meson.build.
+#
+#   make        build/hob                     make test    unit, fuzz corpus, simulation, end to end
+#   make run    the example, start to finish  make bench   figures (BENCH=name for one)
+#   make fuzz   libFuzzer, FUZZ_SECONDS each  make lint    formats, forbidden calls, static analysis
+
+FUZZ_SECONDS ?= 30
+PYTHON ?= /usr/bin/python3
+MESON_TEST = build-test
+
+.PHONY: all run test unit e2e bench fuzz lint clean
+all: build/build.ninja
+	@ninja -C build -j "$$(nproc)" src/cli/hob >/tmp/hob-build.$$$$ 2>&1 || { cat /tmp/hob-build.$$$$; rm -f /tmp/hob-build.$$$$; exit 1; }; rm -f /tmp/hob-build.$$$$
+	@cp -f build/src/cli/hob build/hob
+
+build/build.ninja:
+	@tools/deps.sh build
+	@meson setup build -Dbuildtype=release >/dev/null
+
+$(MESON_TEST)/build.ninja:
+	@tools/deps.sh build test
+	@meson setup $(MESON_TEST) -Dfaults=true -Db_sanitize=address,undefined >/dev/null
+
+run: all
+	@tools/deps.sh run
+	@$(PYTHON) examples/event-classifier/run.py --hob build/hob
+
+test: $(MESON_TEST)/build.ninja
+	@tools/deps.sh build test
+	@$(PYTHON) tools/test.py --build $(MESON_TEST)
+
+bench: all
+	@tools/deps.sh bench
+	@ninja -C build bench-tools >/dev/null
+	@$(PYTHON) test/bench/bench.py --hob build/hob --out build/bench.json $(BENCH)
+
+fuzz:
+	@tools/deps.sh build fuzz
+	@test -f build-fuzz/build.ninja || CC=clang meson setup build-fuzz -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false >/dev/null
+	@ninja -C build-fuzz >/dev/null
+	@for f in build-fuzz/test/fuzz_*; do [ -x "$$f" ] && [ -f "$$f" ] || continue; n=$$(basename $$f | sed s/fuzz_//); \
+	  mkdir -p build-fuzz/corpus/$$n; echo "== $$n"; \
+	  $$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 build-fuzz/corpus/$$n test/fuzz/corpus/$$n 2>&1 | grep -E 'number_of_executed|ERROR|SUMMARY' ; done
+
+lint:
+	@tools/deps.sh build test
+	@$(PYTHON) tools/lint.py
+
+clean:
+	rm -rf build $(MESON_TEST) build-fuzz build-clang

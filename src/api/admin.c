@@ -1,0 +1,555 @@
+#include "api/admin.h"
+
+#include "codec/json.h"
+#include "telemetry/record_json.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define TYPE_JSON    "application/json"
+#define TYPE_PROBLEM "application/problem+json"
+#define TYPE_TEXT    "text/plain; charset=utf-8"
+
+enum {
+    ANSWER_MAX = 16 * 1024 * 1024,
+    RECORDS_DEFAULT = 50,
+    RECORDS_MAX = 1000,
+    TAIL_DEFAULT = 100,
+    VALUES_MAX = 64,
+};
+
+struct admin {
+    struct admin_sources s;
+    struct list streams; /* struct log_stream */
+};
+
+struct log_stream {
+    struct list_node node;
+    struct fnlog_follower follower;
+    struct fnlog *log;
+    struct admin *admin;
+    struct http_call *call;
+    char instance[INSTANCE_ID]; /* "" for all */
+};
+
+/* ---- answers ------------------------------------------------------------------------------- */
+
+static void answer_json(struct http_call *c, int status, const char *type, json_t *take_j)
+{
+    struct buf b;
+    buf_init(&b, ANSWER_MAX);
+    json_write(take_j, &b);
+    buf_text(&b, "\n");
+    json_decref(take_j);
+    if (b.overflow)
+        http_answer(c, 507, TYPE_PROBLEM, NULL,
+                    STR("{\"title\":\"the answer is too large; ask for less with limit=\"}\n"));
+    else
+        http_answer(c, status, type, NULL, buf_str(&b));
+    buf_done(&b);
+}
+
+/* RFC 9457 */
+static void answer_problem(struct http_call *c, int status, const char *title, const char *detail)
+{
+    answer_json(c, status, TYPE_PROBLEM,
+                json_pack("{s:s, s:s, s:i, s:s}", "type", "about:blank", "title", title, "status",
+                          status, "detail", detail));
+}
+
+static void answer_err(struct http_call *c, const struct err *e)
+{
+    answer_problem(c, code_http_status(e->code), code_name(e->code), e->text);
+}
+
+static void answer_items(struct http_call *c, json_t *take_items)
+{
+    answer_json(c, 200, TYPE_JSON, json_pack("{s:o}", "items", take_items));
+}
+
+static json_t *time_json(int64_t wall_ms)
+{
+    char text[40];
+    struct tm tm;
+    time_t seconds = (time_t)(wall_ms / 1000);
+    gmtime_r(&seconds, &tm);
+    size_t used = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
+    snprintf(text + used, sizeof text - used, ".%03dZ", (int)(wall_ms % 1000));
+    return json_string(text);
+}
+
+static json_t *number(uint64_t n) { return json_integer((json_int_t)n); }
+
+/* ---- invocations --------------------------------------------------------------------------- */
+
+struct record_call {
+    struct record_query q;
+    struct http_call *call;
+};
+
+static void on_records(struct record_query *q, int r, const struct invocation_record *rows,
+                       uint32_t count, const struct err *e)
+{
+    struct record_call *rc = CONTAINER_OF(q, struct record_call, q);
+    if (r < 0) {
+        answer_err(rc->call, e);
+    } else if (!q->by_id) {
+        json_t *items = json_array();
+        for (uint32_t i = 0; i < count; i++)
+            json_array_append_new(items, record_to_json(&rows[i]));
+        answer_items(rc->call, items);
+    } else if (count == 1) {
+        answer_json(rc->call, 200, TYPE_JSON, record_to_json(&rows[0]));
+    } else {
+        answer_problem(rc->call, 404, "no such invocation",
+                       "no record has this id; records are written within 200 ms and kept for a "
+                       "while (hob limits: records_max, records_age_s)");
+    }
+    free(rc);
+}
+
+static void records_ask(struct admin *a, struct http_call *c, const struct record_query *q)
+{
+    struct err e;
+    struct record_call *rc = xcalloc(1, sizeof *rc);
+    rc->q = *q;
+    rc->q.on_done = on_records;
+    rc->call = c;
+    if (store_records(a->s.store, &rc->q, &e) < 0) {
+        free(rc);
+        answer_err(c, &e);
+    }
+}
+
+static bool param_u64(struct http_call *c, const char *name, uint64_t otherwise, uint64_t max,
+                      uint64_t *ret)
+{
+    struct str text = http_call_param(c, name);
+    *ret = otherwise;
+    return !text.at || (str_u64(text, ret) && *ret >= 1 && *ret <= max);
+}
+
+/* False: longer than `size` allows. An absent parameter is the empty text. */
+static bool param_text(struct http_call *c, const char *name, char *into, size_t size)
+{
+    struct str text = http_call_param(c, name);
+    if (text.size >= size)
+        return false;
+    if (text.size > 0)
+        memcpy(into, text.at, text.size);
+    into[text.size] = '\0';
+    return true;
+}
+
+static void invocations(struct admin *a, struct http_call *c)
+{
+    struct record_query q = { 0 };
+    uint64_t limit;
+    struct str cold = http_call_param(c, "cold");
+    if (!param_u64(c, "limit", RECORDS_DEFAULT, RECORDS_MAX, &limit)) {
+        answer_problem(c, 400, "bad parameter", "limit: want a number from 1 to 1000");
+    } else if (!param_text(c, "namespace", q.ns, sizeof q.ns) ||
+               !param_text(c, "service", q.service, sizeof q.service)) {
+        answer_problem(c, 400, "bad parameter", "namespace, service: longer than a name can be");
+    } else {
+        q.limit = (uint32_t)limit;
+        q.cold_only = cold.at && str_is(cold, "true");
+        records_ask(a, c, &q);
+    }
+}
+
+static void invocation(struct admin *a, struct http_call *c)
+{
+    struct record_query q = { .by_id = true, .limit = 1 };
+    char id[UUID_TEXT];
+    if (!http_call_segment(c, 2, id, sizeof id) || !uuid_parse(str_of(id), &q.id))
+        answer_problem(c, 400, "bad id", "an invocation id is a UUID, as in Hob-Invocation-Id");
+    else
+        records_ask(a, c, &q);
+}
+
+/* ---- instances, models, limits --------------------------------------------------------------- */
+
+struct instances_ctx {
+    struct admin *a;
+    json_t *items;
+};
+
+static void instance_add(void *ctx, const struct instance *i)
+{
+    struct instances_ctx *ic = ctx;
+    uint64_t now_us = loop_now_us(ic->a->s.loop), cpu_us = 0, memory = 0;
+    struct start_record relative;
+    phase_relative(&i->start, &relative);
+    json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", i->id, "namespace", i->revision->ns,
+                          "service", i->revision->service, "revision", i->revision->name, "state",
+                          instance_state_name(i->state));
+    json_object_set_new(j, "in_flight", number(i->in_flight));
+    json_object_set_new(j, "requests", number(i->requests));
+    json_object_set_new(j, "age_s", number((now_us - i->start.begin_us) / 1000000));
+    json_object_set_new(j, "start", start_to_json(&relative));
+    if (i->state == INSTANCE_READY && i->in_flight == 0)
+        json_object_set_new(j, "idle_s", number((now_us - i->idle_since_us) / 1000000));
+    if (instance_usage(i, &cpu_us, &memory)) {
+        json_object_set_new(j, "cpu_us", number(cpu_us));
+        json_object_set_new(j, "memory_bytes", number(memory));
+    }
+    json_array_append_new(ic->items, j);
+}
+
+static void instances(struct admin *a, struct http_call *c)
+{
+    struct instances_ctx ic = { a, json_array() };
+    fleet_each_instance(a->s.fleet, instance_add, &ic);
+    answer_items(c, ic.items);
+}
+
+static void model_add(void *ctx, const struct artifact_info *i)
+{
+    static const char *const kinds[] = { "bundle", "model" };
+    static const char *const states[] = { "fetching", "present", "broken" };
+    json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s}", "digest", i->digest, "kind", kinds[i->kind],
+                          "reference", i->reference, "state", states[i->state], "error", i->error);
+    json_object_set_new(j, "size_bytes", number(i->size_bytes));
+    json_object_set_new(j, "have_bytes", number(i->have_bytes));
+    json_object_set_new(j, "origin_bytes", number(i->origin_bytes));
+    json_object_set_new(j, "resident_permille", number(i->resident_permille));
+    json_object_set_new(j, "users", number(i->users));
+    json_object_set_new(j, "pins", number(i->pins));
+    if (i->last_used_wall_ms > 0)
+        json_object_set_new(j, "last_used", time_json(i->last_used_wall_ms));
+    json_array_append_new(ctx, j);
+}
+
+static void models(struct admin *a, struct http_call *c)
+{
+    json_t *items = json_array();
+    artifact_each(a->s.artifacts, model_add, items);
+    answer_items(c, items);
+}
+
+static void model_delete(struct admin *a, struct http_call *c)
+{
+    char digest[80];
+    struct err e;
+    if (!http_call_segment(c, 2, digest, sizeof digest))
+        answer_problem(c, 400, "bad digest", "want sha256: and 64 hexadecimal digits");
+    else if (artifact_evict(a->s.artifacts, digest, &e) < 0)
+        answer_err(c, &e);
+    else
+        answer_json(c, 200, TYPE_JSON, json_pack("{s:s}", "evicted", digest));
+}
+
+static void limits_list(struct admin *a, struct http_call *c)
+{
+    json_t *items = json_array();
+    for (size_t k = 0; k < limit_row_count; k++) {
+        const struct limit_row *row = &limit_rows[k];
+        json_t *j = json_pack("{s:s, s:s, s:s}", "name", row->name, "unit", row->unit, "help",
+                              row->help);
+        json_object_set_new(j, "value", number(limit_value(a->s.limits, row)));
+        json_object_set_new(j, "default", number(row->initial));
+        json_object_set_new(j, "reached", number(metrics_limit_reached(a->s.metrics, row->name)));
+        json_array_append_new(items, j);
+    }
+    answer_items(c, items);
+}
+
+/* ---- one service: percentiles and logs -------------------------------------------------------- */
+
+static json_t *percentiles_json(const struct metrics_percentiles *p)
+{
+    json_t *j = json_object();
+    json_object_set_new(j, "count", number(p->count));
+    json_object_set_new(j, "p50_us", number(p->p50_us));
+    json_object_set_new(j, "p90_us", number(p->p90_us));
+    json_object_set_new(j, "p99_us", number(p->p99_us));
+    json_object_set_new(j, "max_us", number(p->max_us));
+    return j;
+}
+
+static json_t *budget_json(const struct metrics_report *r)
+{
+    static const char *const verdicts[] = { "none", "unknown", "kept", "missed" };
+    json_t *j = json_pack("{s:s, s:i, s:f}", "verdict", verdicts[r->budget], "budget_ms",
+                          (int)r->budget_ms, "percentile", r->budget_percentile);
+    if (r->budget >= METRICS_BUDGET_KEPT && r->budget_measured_us != UINT64_MAX)
+        json_object_set_new(j, "measured_us", number(r->budget_measured_us));
+    return j;
+}
+
+static json_t *phases_json(const struct metrics_report *r)
+{
+    json_t *phases = json_array();
+    for (enum phase p = 0; p < PHASES; p++) {
+        if (r->phases[p].time.count == 0 && r->phases[p].failures == 0)
+            continue;
+        json_t *j = percentiles_json(&r->phases[p].time);
+        json_object_set_new(j, "name", json_string(phase_name(p)));
+        json_object_set_new(j, "failures", number(r->phases[p].failures));
+        json_array_append_new(phases, j);
+    }
+    return phases;
+}
+
+static void stats(struct admin *a, struct http_call *c, const struct revision *v)
+{
+    struct metrics_report r;
+    struct fleet_totals t;
+    metrics_report(a->s.metrics, v->ns, v->service, v->start_budget_ms, v->start_budget_percentile,
+                   &r);
+    (void)fleet_service_totals(a->s.fleet, v->ns, v->service, &t);
+    json_t *j = json_pack("{s:s, s:s, s:s, s:f}", "namespace", v->ns, "service", v->service,
+                          "revision", v->name, "cold_frequency", r.cold_frequency);
+    json_object_set_new(j, "invocations", number(r.invocations));
+    json_object_set_new(j, "cold", number(r.cold));
+    json_object_set_new(j, "starts", number(r.starts));
+    json_object_set_new(j, "starts_failed", number(r.starts_failed));
+    json_object_set_new(j, "instances_ready", number(t.ready));
+    json_object_set_new(j, "instances_starting", number(t.starting));
+    json_object_set_new(j, "in_flight", number(t.running));
+    json_object_set_new(j, "queued", number(t.queued));
+    json_object_set_new(j, "phases", phases_json(&r));
+    json_object_set_new(j, "ready", percentiles_json(&r.ready));
+    json_object_set_new(j, "handler", percentiles_json(&r.handler));
+    json_object_set_new(j, "total", percentiles_json(&r.total));
+    json_object_set_new(j, "budget", budget_json(&r));
+    answer_json(c, 200, TYPE_JSON, j);
+}
+
+static bool of_instance(const struct log_stream *ls, struct str line)
+{
+    struct str rest = line;
+    (void)str_cut(&rest, ' ');
+    return ls->instance[0] == '\0' || str_is(str_cut(&rest, ' '), ls->instance);
+}
+
+static void stream_free(struct log_stream *ls)
+{
+    fnlog_unfollow(ls->log, &ls->follower);
+    list_remove(&ls->admin->streams, &ls->node);
+    free(ls);
+}
+
+static void on_stream_gone(void *ctx) { stream_free(ctx); }
+
+static void on_log_line(struct fnlog_follower *f, struct str line)
+{
+    struct log_stream *ls = CONTAINER_OF(f, struct log_stream, follower);
+    if (of_instance(ls, line))
+        http_stream_write(ls->call, line);
+}
+
+/* The service goes: the stream ends, as `logs -f` on a deleted function should. */
+static void on_log_closed(struct fnlog_follower *f)
+{
+    struct log_stream *ls = CONTAINER_OF(f, struct log_stream, follower);
+    struct http_call *c = ls->call;
+    stream_free(ls);
+    http_stream_end(c);
+}
+
+static void tail_into(const struct log_stream *ls, struct str tail, struct buf *b)
+{
+    while (tail.size > 0) {
+        const char *at = tail.at;
+        size_t size = str_cut(&tail, '\n').size + 1;
+        if (of_instance(ls, (struct str){ at, size }))
+            buf_append(b, at, size);
+    }
+}
+
+static void stream_open(struct admin *a, struct http_call *c, const struct log_stream *like,
+                        struct str first)
+{
+    if (a->streams.count >= a->s.limits->api_watchers_max) {
+        metrics_limit(a->s.metrics, "api_watchers_max");
+        answer_problem(c, 429, "too many streams", "api_watchers_max streams are open already");
+        return;
+    }
+    struct log_stream *ls = xcalloc(1, sizeof *ls);
+    *ls = *like;
+    list_push(&a->streams, &ls->node);
+    fnlog_follow(ls->log, &ls->follower);
+    http_stream_begin(c, 200, TYPE_TEXT, on_stream_gone, ls);
+    if (first.size > 0)
+        http_stream_write(c, first);
+}
+
+static void logs(struct admin *a, struct http_call *c, const struct revision *v)
+{
+    struct log_stream like = { .admin = a, .call = c,
+                               .log = fleet_log(a->s.fleet, v->ns, v->service),
+                               .follower = { .on_line = on_log_line, .on_close = on_log_closed } };
+    struct str follow = http_call_param(c, "follow");
+    struct buf b;
+    uint64_t tail;
+    if (!param_u64(c, "tail", TAIL_DEFAULT, 1000000, &tail) ||
+        !param_text(c, "instance", like.instance, sizeof like.instance)) {
+        answer_problem(c, 400, "bad parameter", "tail: want a number from 1; instance: a name");
+        return;
+    }
+    buf_init(&b, a->s.limits->log_ring_bytes);
+    tail_into(&like, fnlog_tail(like.log, (uint32_t)tail), &b);
+    if (follow.at && str_is(follow, "true"))
+        stream_open(a, c, &like, buf_str(&b));
+    else
+        http_answer(c, 200, TYPE_TEXT, NULL, buf_str(&b));
+    buf_done(&b);
+}
+
+static void service_page(struct admin *a, struct http_call *c)
+{
+    char ns[64], name[64], what[16];
+    if (!http_call_segment(c, 2, ns, sizeof ns) || !http_call_segment(c, 3, name, sizeof name) ||
+        !http_call_segment(c, 4, what, sizeof what)) {
+        answer_problem(c, 400, "bad path", "want /v1/services/{namespace}/{name}/stats or /logs");
+        return;
+    }
+    const struct revision *v = fleet_serving(a->s.fleet, ns, name);
+    if (!v)
+        answer_problem(c, 404, "no such service",
+                       "no service of this name is deployed in this namespace; see hob get services");
+    else if (strcmp(what, "stats") == 0)
+        stats(a, c, v);
+    else if (strcmp(what, "logs") == 0)
+        logs(a, c, v);
+    else
+        answer_problem(c, 404, "no such page", "a service has /stats and /logs");
+}
+
+/* ---- health and metrics ------------------------------------------------------------------------ */
+
+static void health(struct admin *a, struct http_call *c)
+{
+    (void)a;
+    http_answer(c, 200, TYPE_TEXT, NULL, STR("ok\n"));
+}
+
+static void ready(struct admin *a, struct http_call *c)
+{
+    struct err e;
+    struct buf b;
+    if (a->s.ready(a->s.ctx, &e) == 0) {
+        health(a, c);
+        return;
+    }
+    buf_init(&b, 1024);
+    buf_printf(&b, "not ready: %s\n", e.text);
+    http_answer(c, 503, TYPE_TEXT, "Retry-After: 1\r\n", buf_str(&b));
+    buf_done(&b);
+}
+
+struct functions_ctx {
+    void (*emit)(void *emit_ctx, const struct metrics_function *f);
+    void *emit_ctx;
+};
+
+static void function_emit(void *ctx, const struct revision *serving, const struct fleet_totals *t)
+{
+    struct functions_ctx *fc = ctx;
+    const struct metrics_function f = {
+        .ns = serving->ns, .service = serving->service, .in_flight = t->running,
+        .queued = t->queued, .instances_ready = t->ready, .instances_starting = t->starting,
+        .instances_wanted = (uint64_t)t->ready + t->starting,
+    };
+    fc->emit(fc->emit_ctx, &f);
+}
+
+static void functions(void *ctx, void (*emit)(void *emit_ctx, const struct metrics_function *f),
+                      void *emit_ctx)
+{
+    struct admin *a = ctx;
+    struct functions_ctx fc = { emit, emit_ctx };
+    fleet_each_service(a->s.fleet, function_emit, &fc);
+}
+
+static void metrics_page(struct admin *a, struct http_call *c)
+{
+    struct metrics_value values[VALUES_MAX];
+    struct buf b;
+    const struct metrics_source source = { .ctx = a, .functions = functions, .values = values,
+                                           .value_count = a->s.values(a->s.ctx, values, VALUES_MAX) };
+    buf_init(&b, ANSWER_MAX * 4);
+    metrics_write(a->s.metrics, &source, &b);
+    if (b.overflow)
+        answer_problem(c, 507, "too many functions", "the page of metrics does not fit");
+    else
+        http_answer(c, 200, METRICS_TYPE, NULL, buf_str(&b));
+    buf_done(&b);
+}
+
+/* ---- routing ------------------------------------------------------------------------------------- */
+
+static const struct page {
+    const char *method, *path; /* "*" stands for one segment */
+    void (*handle)(struct admin *a, struct http_call *c);
+} pages[] = {
+    { "GET", "/healthz", health },
+    { "GET", "/livez", health },
+    { "GET", "/readyz", ready },
+    { "GET", "/metrics", metrics_page },
+    { "GET", "/v1/invocations", invocations },
+    { "GET", "/v1/invocations/*", invocation },
+    { "GET", "/v1/instances", instances },
+    { "GET", "/v1/limits", limits_list },
+    { "GET", "/v1/models", models },
+    { "DELETE", "/v1/models/*", model_delete },
+    { "GET", "/v1/services/*/*/*", service_page },
+};
+
+static bool path_fits(struct str path, const char *pattern)
+{
+    struct str want = str_of(pattern);
+    while (path.size > 0 && want.size > 0) {
+        struct str have = str_cut(&path, '/'), like = str_cut(&want, '/');
+        if (str_is(like, "*") ? have.size == 0 : !str_eq(have, like))
+            return false;
+    }
+    return path.size == 0 && want.size == 0;
+}
+
+void admin_handle(struct admin *a, struct http_call *c)
+{
+    struct str method = http_call_method(c), path = http_call_path(c);
+    const char *allow = NULL;
+    for (size_t k = 0; k < COUNT_OF(pages); k++) {
+        if (!path_fits(path, pages[k].path))
+            continue;
+        bool head = str_is(method, "HEAD") && strcmp(pages[k].method, "GET") == 0;
+        if (str_is(method, pages[k].method) || head) {
+            pages[k].handle(a, c);
+            return;
+        }
+        allow = pages[k].method;
+    }
+    if (allow) {
+        char headers[32];
+        snprintf(headers, sizeof headers, "Allow: %s\r\n", allow);
+        http_answer(c, 405, TYPE_PROBLEM, headers,
+                    STR("{\"title\":\"this page takes another method\",\"status\":405}\n"));
+    } else {
+        answer_problem(c, 404, "no such page",
+                       "the API has /apis/serving.knative.dev/v1, /v1/invocations, /v1/instances, "
+                       "/v1/models, /v1/limits, /v1/services/{ns}/{name}/stats, /metrics, /readyz");
+    }
+}
+
+struct admin *admin_new(const struct admin_sources *s)
+{
+    struct admin *a = xcalloc(1, sizeof *a);
+    a->s = *s;
+    list_init(&a->streams);
+    return a;
+}
+
+void admin_free(struct admin *a)
+{
+    if (!a)
+        return;
+    LIST_EACH(&a->streams, n, tmp)
+        on_log_closed(&CONTAINER_OF(n, struct log_stream, node)->follower);
+    free(a);
+}

@@ -1,0 +1,41 @@
+/* admin.h -- hob's own part of the API: invocations, instances, models, limits, percentiles, logs,
+ * metrics, health.
+ *
+ * Receives requests that api/kube did not claim. Owns the open log streams. Emits JSON lists
+ * ({"items": […]}), Prometheus text, plain log lines. Refuses unknown paths (404 problem+json),
+ * wrong methods (405 with Allow), parameters out of range (400), more than api_watchers_max
+ * streams (429). Loop thread only.
+ *
+ *   GET /healthz /livez /readyz       GET /metrics
+ *   GET /v1/invocations[?namespace=&service=&cold=true&limit=]   GET /v1/invocations/{id}
+ *   GET /v1/instances                 GET /v1/limits
+ *   GET /v1/models                    DELETE /v1/models/{digest}
+ *   GET /v1/services/{ns}/{name}/stats
+ *   GET /v1/services/{ns}/{name}/logs[?tail=&follow=true&instance=]
+ */
+#pragma once
+
+#include "instance/fleet.h"
+#include "net/http_server.h"
+#include "store/store.h"
+#include "telemetry/metrics.h"
+
+struct admin;
+
+struct admin_sources { /* outlive the admin */
+    struct loop *loop;
+    const struct limits *limits;
+    struct fleet *fleet;
+    struct artifact_store *artifacts;
+    struct store *store;
+    struct metrics *metrics;
+    /* Values of the node for /metrics, written into `into`; how many. */
+    size_t (*values)(void *ctx, struct metrics_value *into, size_t max);
+    int (*ready)(void *ctx, struct err *e); /* 0: serves; else why not */
+    void *ctx;
+};
+
+struct admin *admin_new(const struct admin_sources *s);
+void admin_free(struct admin *a); /* open streams are ended */
+DEFINE_AUTO(admin, struct admin *, admin_free)
+void admin_handle(struct admin *a, struct http_call *c); /* answers everything, 404 included */

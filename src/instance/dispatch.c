@@ -1,0 +1,383 @@
+#include "instance/fleet_impl.h"
+
+#include "base/log.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+enum {
+    CONNECT_GIVE_UP_US = 10000000, /* an accept queue full for 10 s is a failed instance */
+    REFUSED_RETRY_AFTER_S = 1,
+};
+
+enum ticket_state {
+    TICKET_IDLE,
+    TICKET_QUEUED,
+    TICKET_CONNECTING,
+    TICKET_DUE,
+    TICKET_LEASED,
+    TICKET_REFUSING, /* decided inside ask(); told from a timer that is due at once */
+};
+
+static void note_load(struct rev *v)
+{
+    scaler_note(&v->scaler, v->running + v->queue.count, fleet_now(v->target->fleet));
+}
+
+/* ---- tickets --------------------------------------------------------------------------------- */
+
+static void ticket_due(struct fleet *f, struct ticket *t)
+{
+    t->state = TICKET_DUE;
+    list_push(&f->due, &t->node);
+    loop_defer(f->env.loop, &f->due_task);
+}
+
+static void lease_fill(const struct ticket *t, struct lease *l)
+{
+    struct instance *i = t->instance;
+    *l = (struct lease){ .instance = i,
+                         .fd = t->fd,
+                         .fd_reused = t->fd_reused,
+                         .instance_id = i->id,
+                         .cold = t->cold,
+                         .start = &i->start,
+                         .ready_us = i->ready_us };
+}
+
+/* The first dispatch ends the phase `ready`. */
+static void mark_dispatched(struct instance *i, uint64_t now_us)
+{
+    if (i->start.phases[PHASE_READY].outcome == PHASE_OPEN)
+        phase_end(&i->start, PHASE_READY, now_us, PHASE_DONE);
+}
+
+static void due_run(struct loop_task *task)
+{
+    struct fleet *f = CONTAINER_OF(task, struct fleet, due_task);
+    for (struct list_node *n; (n = list_first(&f->due)) != NULL;) {
+        struct ticket *t = CONTAINER_OF(n, struct ticket, node);
+        struct lease lease;
+        list_remove(&f->due, n);
+        mark_dispatched(t->instance, loop_clock_us(f->env.loop));
+        lease_fill(t, &lease);
+        t->state = TICKET_LEASED;
+        t->waiting = false;
+        t->on_turn(t, TICKET_GRANTED, &lease, 0, NULL);
+    }
+}
+
+static void ticket_refuse(struct ticket *t, enum ticket_result r, uint32_t retry_after_s,
+                          const struct err *e)
+{
+    struct rev *v = t->revision;
+    loop_cancel(v->target->fleet->env.loop, &t->timer);
+    if (t->state == TICKET_REFUSING)
+        v->refusing--;
+    t->state = TICKET_IDLE;
+    t->waiting = false;
+    fleet_evaluate_soon(v); /* it may have been the last thing that held a removed revision */
+    t->on_turn(t, r, NULL, retry_after_s, e);
+}
+
+static void instance_let_go(struct rev *v, struct instance *i)
+{
+    ASSERT(i->in_flight > 0 && v->running > 0);
+    i->in_flight--;
+    v->running--;
+    if (i->in_flight == 0)
+        i->idle_since_us = fleet_now(v->target->fleet);
+    note_load(v);
+    if (i->in_flight == 0 && i->state == INSTANCE_ENDED)
+        fleet_reap(i);
+}
+
+/* Callbacks never come inside ask(): a refusal decided there is told from a timer due at once. */
+static void refuse_soon(struct ticket *t, void (*on_due)(struct loop_timer *t))
+{
+    struct rev *v = t->revision;
+    loop_cancel(v->target->fleet->env.loop, &t->timer);
+    t->state = TICKET_REFUSING;
+    t->timer = (struct loop_timer){ .on_due = on_due };
+    v->refusing++;
+    loop_at(v->target->fleet->env.loop, &t->timer, 0);
+}
+
+static void on_connect_refused(struct loop_timer *timer)
+{
+    struct ticket *t = CONTAINER_OF(timer, struct ticket, timer);
+    struct err e;
+    const struct rev *v = t->revision;
+    err_set(&e, CODE_UNAVAILABLE, "an instance of %s did not accept a connection on port %u",
+            v->spec->name, v->spec->port);
+    ticket_refuse(t, TICKET_FAILED, REFUSED_RETRY_AFTER_S, &e);
+}
+
+static void on_connected(void *ctx, int take_fd, const struct err *e)
+{
+    struct ticket *t = ctx;
+    struct rev *v = t->revision;
+    t->connecting = NULL;
+    if (take_fd < 0) {
+        log_event(LOG_WARN, "connect.failed", "instance=%s error=\"%s\"",
+                  ((struct instance *)t->instance)->id, LOG_QUOTED(e->text));
+        refuse_soon(t, on_connect_refused);
+        instance_let_go(v, t->instance);
+        dispatch_queue(v);
+        fleet_evaluate_soon(v);
+        return;
+    }
+    t->fd = take_fd;
+    t->fd_reused = false;
+    ticket_due(v->target->fleet, t);
+}
+
+static void ticket_connect(struct ticket *t)
+{
+    struct rev *v = t->revision;
+    struct instance *i = t->instance;
+    uint64_t give_up_us = MIN(t->deadline_us, fleet_now(v->target->fleet) + CONNECT_GIVE_UP_US);
+    t->state = TICKET_CONNECTING;
+    struct connecting *c = instance_connect(i, give_up_us, on_connected, t);
+    if (c)
+        t->connecting = c;
+}
+
+/* Takes a slot on the instance for the ticket, and a connection. */
+static void ticket_grant(struct ticket *t, struct instance *i, bool cold)
+{
+    struct rev *v = t->revision;
+    struct fleet *f = v->target->fleet;
+    ASSERT(i->state == INSTANCE_READY);
+    loop_cancel(f->env.loop, &t->timer);
+    i->in_flight++;
+    i->requests++;
+    v->running++;
+    t->instance = i;
+    t->cold = cold;
+    t->fd = instance_idle_take(i, &t->fd_reused);
+    if (t->fd >= 0)
+        ticket_due(f, t);
+    else
+        ticket_connect(t);
+}
+
+struct instance *dispatch_pick(const struct rev *v)
+{
+    struct instance *best = NULL;
+    uint32_t room = v->spec->container_concurrency ? v->spec->container_concurrency : UINT32_MAX;
+    LIST_EACH(&v->instances, n, tmp) {
+        struct instance *i = CONTAINER_OF(n, struct instance, node);
+        if (i->state == INSTANCE_READY && i->in_flight < room &&
+            (!best || i->in_flight < best->in_flight))
+            best = i;
+    }
+    return best;
+}
+
+void dispatch_queue(struct rev *v)
+{
+    struct instance *i;
+    while (v->queue.count > 0 && (i = dispatch_pick(v)) != NULL) {
+        struct ticket *t = CONTAINER_OF(list_first(&v->queue), struct ticket, node);
+        list_remove(&v->queue, &t->node);
+        /* Cold: it came before the instance that serves it was ready. */
+        ticket_grant(t, i, t->arrival_us <= i->ready_us);
+    }
+    fleet_rev_check(v);
+}
+
+static uint32_t retry_after_s(const struct rev *v)
+{
+    uint64_t now_us = fleet_now(v->target->fleet);
+    return v->retry_us > now_us ? (uint32_t)((v->retry_us - now_us + 999999) / 1000000)
+                                : REFUSED_RETRY_AFTER_S;
+}
+
+static void failing_text(const struct rev *v, struct err *e)
+{
+    err_set(e, CODE_UNAVAILABLE, "revision %s does not start: %s: %s", v->spec->name,
+            phase_name(v->failed_phase), v->message);
+}
+
+void dispatch_refuse_all(struct rev *v, const struct err *e)
+{
+    for (struct list_node *n; (n = list_first(&v->queue)) != NULL;) {
+        list_remove(&v->queue, n);
+        ticket_refuse(CONTAINER_OF(n, struct ticket, node), TICKET_FAILED, retry_after_s(v), e);
+    }
+    note_load(v);
+}
+
+void dispatch_fail_all(struct rev *v)
+{
+    struct err e;
+    failing_text(v, &e);
+    dispatch_refuse_all(v, &e);
+}
+
+static void on_ticket_late(struct loop_timer *timer)
+{
+    struct ticket *t = CONTAINER_OF(timer, struct ticket, timer);
+    struct rev *v = t->revision;
+    struct err e;
+    ASSERT(t->state == TICKET_QUEUED);
+    list_remove(&v->queue, &t->node);
+    note_load(v);
+    err_set(&e, CODE_DEADLINE, "no instance of %s became free in time (%u ready, %u starting)",
+            v->spec->name, v->ready, v->starting);
+    ticket_refuse(t, TICKET_LATE, REFUSED_RETRY_AFTER_S, &e);
+}
+/* ---- backend.h --------------------------------------------------------------------------------- */
+
+static struct target *op_route(struct backend *b, struct str host)
+{
+    struct fleet *f = CONTAINER_OF(b, struct fleet, backend);
+    return map_find(&f->by_host, host);
+}
+
+static void op_policy(struct target *t, struct target_policy *ret)
+{
+    const struct revision *r = t->serving->spec;
+    *ret = (struct target_policy){
+        .ns = r->ns,
+        .service = r->service,
+        .revision = r->name,
+        .port = r->port,
+        .timeout_ms = r->timeout_s * 1000,
+        .response_start_ms = r->response_start_timeout_s * 1000,
+        .idle_ms = r->idle_timeout_s * 1000,
+    };
+}
+
+static void on_ask_refused(struct loop_timer *timer)
+{
+    struct ticket *t = CONTAINER_OF(timer, struct ticket, timer);
+    struct rev *v = t->revision;
+    struct fleet *f = v->target->fleet;
+    struct err e;
+    if (f->draining) {
+        err_set(&e, CODE_UNAVAILABLE, "hob is stopping");
+        ticket_refuse(t, TICKET_FAILED, REFUSED_RETRY_AFTER_S, &e);
+    } else if (v->failing && v->ready + v->starting == 0) {
+        failing_text(v, &e);
+        ticket_refuse(t, TICKET_FAILED, retry_after_s(v), &e);
+    } else {
+        err_set(&e, CODE_EXHAUSTED, "the queue of %s is full: %u requests wait", v->spec->name,
+                v->queue.count);
+        ticket_refuse(t, TICKET_FULL, REFUSED_RETRY_AFTER_S, &e);
+    }
+}
+
+static void op_ask(struct backend *b, struct ticket *t)
+{
+    struct fleet *f = CONTAINER_OF(b, struct fleet, backend);
+    struct rev *v = t->target->serving;
+    ASSERT(t->state == TICKET_IDLE);
+    t->revision = v;
+    t->waiting = true;
+    t->fd = -1;
+    t->connecting = NULL;
+    v->yielded = false;
+
+    struct instance *i = v->queue.count == 0 ? dispatch_pick(v) : NULL;
+    if (i) {
+        ticket_grant(t, i, false);
+        note_load(v);
+        if (v->ready < v->spec->max_scale || v->spec->max_scale == 0)
+            fleet_evaluate_soon(v);
+        return;
+    }
+    bool pausing = v->failing && v->ready + v->starting == 0 && fleet_now(f) < v->retry_us;
+    if (pausing || f->draining) {
+        refuse_soon(t, on_ask_refused);
+        return;
+    }
+    if (v->queue.count >= v->spec->queue_depth) {
+        f->observer->on_limit(f->ctx, "queue_depth_max");
+        refuse_soon(t, on_ask_refused);
+        return;
+    }
+    t->state = TICKET_QUEUED;
+    list_push(&v->queue, &t->node);
+    t->timer = (struct loop_timer){ .on_due = on_ticket_late };
+    loop_at(f->env.loop, &t->timer,
+            MIN(t->deadline_us, t->arrival_us + f->env.limits->queue_wait_ms * 1000));
+    note_load(v);
+    fleet_evaluate_soon(v);
+}
+
+static void op_cancel(struct backend *b, struct ticket *t)
+{
+    struct fleet *f = CONTAINER_OF(b, struct fleet, backend);
+    struct rev *v = t->revision;
+    enum ticket_state state = t->state;
+    loop_cancel(f->env.loop, &t->timer);
+    t->state = TICKET_IDLE;
+    t->waiting = false;
+    switch (state) {
+    case TICKET_QUEUED:
+        list_remove(&v->queue, &t->node);
+        note_load(v);
+        return;
+    case TICKET_CONNECTING: connect_cancel(TAKE(t->connecting)); break;
+    case TICKET_DUE:
+        list_remove(&f->due, &t->node);
+        if (t->fd_reused) /* only what the gateway had before may come to it as reused */
+            instance_idle_give(t->instance, TAKE_FD(t->fd));
+        else
+            (void)close(TAKE_FD(t->fd));
+        break;
+    case TICKET_REFUSING:
+        v->refusing--;
+        fleet_evaluate_soon(v);
+        return;
+    case TICKET_IDLE:
+    case TICKET_LEASED: return;
+    }
+    instance_let_go(v, t->instance);
+    dispatch_queue(v);
+    fleet_evaluate_soon(v);
+}
+
+static void op_reconnect(struct backend *b, struct ticket *t, struct lease *lease)
+{
+    struct instance *i = lease->instance;
+    (void)b;
+    ASSERT(t->state == TICKET_LEASED && t->instance == i);
+    t->waiting = true;
+    t->fd = -1;
+    ticket_connect(t);
+}
+
+static void op_release(struct backend *b, struct lease *lease, int take_fd, bool healthy)
+{
+    struct instance *i = lease->instance;
+    struct rev *v = i->owner;
+    (void)b;
+    (void)healthy; /* a dead instance says so itself: its sandbox ends */
+    if (take_fd >= 0)
+        instance_idle_give(i, take_fd);
+    bool leaving = i->state >= INSTANCE_DRAINING;
+    instance_let_go(v, i); /* may free i */
+    dispatch_queue(v);
+    if (leaving || v->running + v->queue.count == 0)
+        fleet_evaluate_soon(v);
+}
+
+static void op_record(struct backend *b, const struct invocation_record *r)
+{
+    struct fleet *f = CONTAINER_OF(b, struct fleet, backend);
+    f->observer->on_record(f->ctx, r);
+}
+
+static const struct backend_ops backend_ops = {
+    op_route, op_policy, op_ask, op_cancel, op_reconnect, op_release, op_record,
+};
+
+void dispatch_open(struct fleet *f)
+{
+    f->backend.ops = &backend_ops;
+    f->due_task.run = due_run;
+    list_init(&f->due);
+}

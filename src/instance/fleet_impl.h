@@ -1,0 +1,82 @@
+/* fleet_impl.h -- what the three files of the fleet share: fleet.c (revisions and services), dispatch.c
+ * (requests and slots), fleet_scale.c (how many instances). Not for anybody else. */
+#pragma once
+
+#include "instance/fleet.h"
+
+struct target { /* one service: what a host name leads to */
+    struct fleet *fleet;
+    char *key;                  /* "ns/service" */
+    char *hosts[2];
+    struct rev *serving;        /* gets new requests; may not be ready yet */
+    struct list revs;           /* struct rev, oldest first */
+    struct fnlog log;
+    bool removed;
+};
+
+struct rev {
+    struct list_node node; /* in target->revs */
+    struct target *target;
+    struct revision *spec;
+    struct scaler scaler;
+    struct list instances; /* struct instance */
+    struct list queue;     /* struct ticket, arrival order */
+    uint32_t running;      /* granted and not released */
+    uint32_t refusing;     /* tickets about to be told no; they hold the revision */
+    uint32_t ready, starting; /* live instances by state; draining ones are neither */
+    bool ready_once, reserve; /* reserve: a newer one took over; goes to zero and then away */
+    bool yielded; /* gave an idle instance to another; wants none back until it is asked */
+    bool failing, fail_retryable;
+    uint32_t failures;     /* starts failed in a row */
+    uint64_t retry_us;     /* no start before */
+    enum phase failed_phase;
+    int exit_status;
+    char message[256];
+    char image_digest[80];
+    struct loop_timer timer;
+    struct loop_task evaluate;
+    uint64_t created_us;
+};
+
+
+struct fleet {
+    struct backend backend;
+    struct instance_env env;
+    const struct fleet_observer *observer;
+    void *ctx;
+    struct rng rng;
+    struct map by_host, by_key; /* struct target */
+    struct list start_queue;    /* struct instance.wait_node: wait for a start slot */
+    struct list due;            /* granted tickets whose on_turn comes at the end of the turn */
+    struct loop_task due_task;
+    uint32_t live, launching;   /* all instances not ended; those between launch and ready/failed */
+    uint32_t revisions;
+    bool draining;
+};
+
+static inline uint64_t fleet_now(const struct fleet *f) { return loop_now_us(f->env.loop); }
+
+/* Once per turn, however many requests came in it: a burst is one decision. */
+static inline void fleet_evaluate_soon(struct rev *v)
+{
+    loop_defer(v->target->fleet->env.loop, &v->evaluate);
+}
+
+/* fleet.c */
+void fleet_tell(struct rev *v); /* its facts, to the observer */
+void fleet_gone_if_empty(struct rev *v); /* may free v, and its target */
+void fleet_rev_check(const struct rev *v);
+
+/* dispatch.c */
+void dispatch_open(struct fleet *f);
+void dispatch_queue(struct rev *v); /* gives free slots to who waits */
+void dispatch_fail_all(struct rev *v); /* who waits is told why it does not start */
+void dispatch_refuse_all(struct rev *v, const struct err *e);
+struct instance *dispatch_pick(const struct rev *v); /* the least busy one with room, or NULL */
+
+/* fleet_scale.c */
+extern const struct instance_ops fleet_instance_ops;
+void fleet_evaluate(struct rev *v); /* may free v */
+void fleet_take_over(struct rev *v); /* if it is the newest that is ready, it serves */
+void fleet_uncount(struct instance *i);
+void fleet_reap(struct instance *i); /* ended, and nobody holds a connection to it: frees it */

@@ -1,0 +1,362 @@
+#include "node/node.h"
+
+#include "api/admin.h"
+#include "api/kube.h"
+#include "artifact/fetcher_link.h"
+#include "base/log.h"
+#include "gateway/ingress.h"
+#include "instance/fleet.h"
+#include "sandbox/native.h"
+#include "serving/catalog.h"
+#include "store/store.h"
+#include "telemetry/metrics.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum {
+    DRAIN_LOOK_US = 20000,   /* how often a drain looks whether it is over */
+    LIMITS_LOOK_US = 1000000, /* how often limits counted elsewhere are carried to the metrics */
+};
+
+struct node {
+    const struct node_config *config;
+    struct loop *loop;
+    struct store *store;
+    struct sandbox_tier *tier;
+    struct fetcher_link *fetcher;
+    struct artifact_store *artifacts;
+    struct metrics *metrics;
+    struct fleet *fleet;
+    struct catalog *catalog;
+    struct kube *kube;
+    struct admin *admin;
+    struct http_server *api;
+    struct ingress *ingress;
+    struct loop_timer drain_timer;
+    uint64_t begin_us, drain_until_us;
+    bool draining, lost;
+    struct err lost_why;
+    uint64_t limits_seen[INGRESS_LIMIT_COUNT];
+};
+
+/* ---- what the rooms tell each other -------------------------------------------------------------- */
+
+static void on_facts(void *ctx, const struct revision *r, const struct fleet_facts *f)
+{
+    struct node *n = ctx;
+    const struct catalog_facts facts = {
+        .ready_once = f->ready_once, .active = f->active, .actual = f->actual,
+        .desired = f->desired, .failing = f->failing, .failed_phase = f->failed_phase,
+        .retryable = f->retryable, .exit_status = f->exit_status, .image_digest = f->image_digest,
+        .message = f->message,
+    };
+    catalog_revision_facts(n->catalog, r->ns, r->name, &facts);
+}
+
+static void on_start(void *ctx, const struct revision *r, const struct start_record *s)
+{
+    struct node *n = ctx;
+    struct start_record relative;
+    phase_relative(s, &relative);
+    metrics_start(n->metrics, r->ns, r->service, &relative);
+}
+
+/* The first real request of an instance against the warm median, once both are known. */
+static void delta_fill(struct node *n, struct invocation_record *r)
+{
+    uint64_t median_us;
+    if (!r->cold || !r->has_start || r->outcome != INVOCATION_OK ||
+        r->first_byte_us < r->dispatch_us ||
+        !metrics_warm_median(n->metrics, r->ns, r->service, &median_us))
+        return;
+    int64_t handler_us = (int64_t)r->first_byte_us - (int64_t)r->dispatch_us;
+    struct phase_mark *m = &r->start.phases[PHASE_FIRST_REQUEST_DELTA];
+    *m = (struct phase_mark){ .duration_us = handler_us - (int64_t)median_us,
+                              .outcome = PHASE_DONE };
+    metrics_first_request(n->metrics, r->ns, r->service,
+                          r->start.phases[PHASE_READY].duration_us, m->duration_us);
+}
+
+static void on_record(void *ctx, const struct invocation_record *r)
+{
+    struct node *n = ctx;
+    struct invocation_record copy = *r;
+    delta_fill(n, &copy);
+    metrics_record(n->metrics, &copy);
+    store_record(n->store, &copy);
+}
+
+static void on_limit(void *ctx, const char *limit)
+{
+    struct node *n = ctx;
+    metrics_limit(n->metrics, limit);
+}
+
+static const struct fleet_observer fleet_observer = { on_facts, on_start, on_record, on_limit };
+
+static void on_revision(void *ctx, struct revision *take_r, bool was_ready)
+{
+    struct node *n = ctx;
+    fleet_add(n->fleet, take_r, was_ready);
+}
+
+static void on_service_gone(void *ctx, const char *ns, const char *service)
+{
+    struct node *n = ctx;
+    fleet_remove_service(n->fleet, ns, service);
+    metrics_forget(n->metrics, ns, service);
+}
+
+static const struct catalog_observer catalog_observer = { on_revision, on_service_gone };
+
+static void on_api_request(void *ctx, struct http_call *c)
+{
+    struct node *n = ctx;
+    if (!kube_handle(n->kube, c))
+        admin_handle(n->admin, c);
+}
+
+static const struct http_server_ops api_ops = { on_api_request };
+
+/* ---- looking --------------------------------------------------------------------------------------- */
+
+static int node_ready(void *ctx, struct err *e)
+{
+    struct node *n = ctx;
+    struct notice_facts facts;
+    if (n->draining)
+        return err_set(e, CODE_UNAVAILABLE, "hob is stopping");
+    if (!native_facts(n->tier, &facts))
+        return err_set(e, CODE_UNAVAILABLE, "the launcher has not answered yet");
+    return store_health(n->store, e);
+}
+
+/* The gateway counts by itself on its hot path; what it counted since the last look is carried over. */
+static void ingress_limits_carry(struct node *n)
+{
+    const struct ingress_counters *c = ingress_counters(n->ingress);
+    for (enum ingress_limit l = 0; l < INGRESS_LIMIT_COUNT; l++)
+        for (; n->limits_seen[l] < c->limits[l]; n->limits_seen[l]++)
+            metrics_limit(n->metrics, ingress_limit_name(l));
+}
+
+static uint64_t resident_bytes(void)
+{
+    unsigned long pages = 0, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (f) {
+        if (fscanf(f, "%lu %lu", &pages, &resident) != 2)
+            resident = 0;
+        fclose(f);
+    }
+    return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static size_t node_values(void *ctx, struct metrics_value *into, size_t max)
+{
+    struct node *n = ctx;
+    const struct ingress_counters *c = ingress_counters(n->ingress);
+    struct fleet_totals t = fleet_totals(n->fleet);
+    struct artifact_totals a = artifact_totals(n->artifacts);
+    struct rusage ru;
+    size_t count = 0;
+    getrusage(RUSAGE_SELF, &ru);
+    ingress_limits_carry(n);
+#define VALUE(text, why, is_counter, number)                                                        \
+    do {                                                                                             \
+        if (count < max)                                                                             \
+            into[count++] = (struct metrics_value){ text, why, is_counter, (double)(number) };       \
+    } while (0)
+    VALUE("services", "Deployed services.", false, catalog_services(n->catalog));
+    VALUE("instances", "Instances not yet ended.", false, t.instances);
+    VALUE("instances_ready", "Instances ready.", false, t.ready);
+    VALUE("instances_starting", "Instances starting.", false, t.starting);
+    VALUE("requests_queued", "Requests waiting for an instance.", false, t.queued);
+    VALUE("requests_in_flight", "Requests on an instance.", false, t.running);
+    VALUE("sandbox_pool_ready", "Sandboxes made ahead.", false, n->tier->ops->pool_ready(n->tier));
+    VALUE("connections_open", "Client connections.", false, c->connections_open);
+    VALUE("connections_total", "Client connections accepted.", true, c->connections);
+    VALUE("request_body_bytes_total", "Content received from clients.", true, c->request_bytes);
+    VALUE("response_body_bytes_total", "Content sent to clients.", true, c->response_bytes);
+    VALUE("requests_resent_total", "Requests sent again on a new connection.", true, c->resent);
+    VALUE("artifact_bytes", "Content store.", false, a.bytes);
+    VALUE("artifact_fetches_total", "Downloads begun.", true, a.fetches);
+    VALUE("artifact_fetch_failures_total", "Downloads failed.", true, a.fetch_failures);
+    VALUE("artifact_origin_bytes_total", "Read from origins.", true, a.origin_bytes);
+    VALUE("artifact_resumes_total", "Downloads resumed.", true, a.resumes);
+    VALUE("artifact_verify_failures_total", "Artifacts whose bytes were wrong.", true,
+          a.verify_failures);
+    VALUE("artifact_disk_refusals_total", "Downloads refused for want of disk.", true,
+          a.disk_refusals);
+    VALUE("artifacts_evicted_total", "Artifacts evicted.", true, a.evicted);
+    VALUE("records_dropped_total", "Invocation records not kept.", true,
+          store_records_dropped(n->store));
+    VALUE("node_resident_bytes", "Resident memory of the node.", false, resident_bytes());
+    VALUE("node_cpu_seconds_total", "CPU time of the node.", true,
+          (double)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) +
+              (double)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) / 1e6);
+#undef VALUE
+    return count;
+}
+
+/* ---- stopping --------------------------------------------------------------------------------------- */
+
+/* First the requests, then the instances: nobody loses an answer that can still come. */
+static void on_drain_look(struct loop_timer *t)
+{
+    struct node *n = CONTAINER_OF(t, struct node, drain_timer);
+    bool late = loop_now_us(n->loop) >= n->drain_until_us;
+    if (ingress_idle(n->ingress) || late) {
+        fleet_drain(n->fleet);
+        if (fleet_live(n->fleet) == 0 || late) {
+            loop_stop(n->loop);
+            return;
+        }
+    }
+    loop_after(n->loop, t, DRAIN_LOOK_US);
+}
+
+static void on_drain(void *ctx)
+{
+    struct node *n = ctx;
+    if (n->draining)
+        return;
+    n->draining = true;
+    log_event(LOG_INFO, "draining", "in_flight=%u", ingress_counters(n->ingress)->in_flight);
+    ingress_stop(n->ingress);
+    http_server_stop(n->api);
+    n->drain_until_us = loop_now_us(n->loop) + n->config->limits->drain_ms * 1000;
+    n->drain_timer.on_due = on_drain_look;
+    loop_after(n->loop, &n->drain_timer, 0);
+}
+
+static void on_fetcher(void *ctx, int take_fd)
+{
+    struct node *n = ctx;
+    fetcher_link_attach(n->fetcher, take_fd);
+}
+
+static void on_lost(void *ctx, const struct err *why)
+{
+    struct node *n = ctx;
+    n->lost = true;
+    n->lost_why = *why;
+    loop_stop(n->loop);
+}
+
+static const struct native_events native_events = { on_fetcher, on_drain, on_lost };
+
+static int open_local(void *ctx, const char *path,
+                      void (*on_open)(void *ctx, int take_fd, const struct err *e), void *open_ctx,
+                      struct err *e)
+{
+    struct node *n = ctx;
+    return native_open_local(n->tier, path, on_open, open_ctx, e);
+}
+
+/* ---- starting ---------------------------------------------------------------------------------------- */
+
+static void node_close(struct node *n)
+{
+    /* From the outside in: who may call somebody goes before whom it calls. */
+    ingress_free(n->ingress);
+    http_server_free(n->api);
+    admin_free(n->admin);
+    kube_free(n->kube);
+    fleet_free(n->fleet);
+    catalog_free(n->catalog);
+    artifact_store_free(n->artifacts);
+    fetcher_link_free(n->fetcher);
+    if (n->tier)
+        n->tier->ops->tier_free(n->tier);
+    store_free(n->store);
+    metrics_free(n->metrics);
+    loop_free(n->loop);
+}
+
+static int state_open(struct node *n, uint64_t seed, struct err *e)
+{
+    const struct node_config *c = n->config;
+    char path[4200];
+    n->metrics = metrics_new(c->limits, seed);
+    int r = loop_open(&n->loop, e);
+    if (r < 0)
+        return r;
+    n->begin_us = loop_now_us(n->loop);
+    r = store_open(n->loop, c->data_dir, c->limits, &n->store, e);
+    if (r < 0)
+        return err_wrap(e, "store in %s", c->shown_dir);
+    r = native_tier_open(n->loop, c->launcher_fd, c->limits, &native_events, n, &n->tier, e);
+    if (r < 0)
+        return r;
+    r = fetcher_link_open(n->loop, c->limits, open_local, n, &n->fetcher, e);
+    if (r < 0)
+        return r;
+    snprintf(path, sizeof path, "%s/store", c->data_dir);
+    r = artifact_store_open(n->loop, path, c->limits, fetcher_link_transport(n->fetcher),
+                            &n->artifacts, e);
+    return r < 0 ? err_wrap(e, "artifacts in %s/store", c->shown_dir) : 0;
+}
+
+static int services_open(struct node *n, uint64_t seed, struct err *e)
+{
+    const struct node_config *c = n->config;
+    const struct instance_env env = { n->loop, c->limits, n->tier, n->artifacts };
+    int r = fleet_open(&env, &fleet_observer, n, seed, &n->fleet, e);
+    if (r < 0)
+        return r;
+    r = catalog_open(n->loop, n->store, c->limits, c->ingress, &catalog_observer, n, &n->catalog, e);
+    if (r < 0)
+        return err_wrap(e, "services in %s", c->shown_dir);
+    n->kube = kube_new(n->catalog, c->limits, c->ingress, c->api);
+    const struct admin_sources sources = {
+        .loop = n->loop, .limits = c->limits, .fleet = n->fleet, .artifacts = n->artifacts,
+        .store = n->store, .metrics = n->metrics, .values = node_values, .ready = node_ready,
+        .ctx = n,
+    };
+    n->admin = admin_new(&sources);
+    r = ingress_open(n->loop, c->limits, c->ingress_fd, fleet_backend(n->fleet), &n->ingress, e);
+    if (r < 0)
+        return r;
+    return http_server_open(n->loop, c->limits, c->api_fd, &api_ops, n, &n->api, e);
+}
+
+static void say_ready(const struct node *n)
+{
+    const struct node_config *c = n->config;
+    char line[256];
+    log_event(LOG_INFO, "serving", "ingress=%s api=%s data=%s", c->ingress, c->api, c->shown_dir);
+    if (c->ready_fd < 0)
+        return;
+    int size = snprintf(line, sizeof line, "{\"ingress\":\"%s\",\"api\":\"%s\"}\n", c->ingress, c->api);
+    (void)!write(c->ready_fd, line, (size_t)size);
+    (void)close(c->ready_fd);
+}
+
+int node_run(const struct node_config *c, struct err *e)
+{
+    struct node n = { .config = c };
+    uint64_t seed = 0;
+    /* Many small objects of many sizes in one thread: one arena, and give back what is free. */
+    (void)mallopt(M_ARENA_MAX, 2);
+    (void)mallopt(M_TRIM_THRESHOLD, 1 << 20);
+    if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed)
+        return err_sys(e, "randomness");
+    int r = state_open(&n, seed, e);
+    if (r == 0)
+        r = services_open(&n, seed, e);
+    if (r == 0) {
+        say_ready(&n);
+        r = loop_run(n.loop, e);
+    }
+    if (r == 0 && n.lost)
+        r = err_set(e, CODE_UNAVAILABLE, "the launcher is gone: %s", n.lost_why.text);
+    node_close(&n);
+    return r;
+}

@@ -1,0 +1,36 @@
+#!/bin/sh
+# deps.sh GROUP... -- installs what is missing from Debian's packages, and says what it installs.
+# Groups: build run test bench fuzz. As root or with sudo. Nothing else is ever installed.
+set -eu
+
+build="gcc libc6-dev meson ninja-build pkg-config libsqlite3-dev libjansson-dev libyaml-dev \
+libseccomp-dev libssl-dev libcurl4-openssl-dev libcurl4"
+run="python3"
+test="clang libclang-rt-14-dev libhttp-parser-dev python3 curl kubernetes-client"
+bench="nginx-light bubblewrap crun wrk python3 time"
+fuzz="clang libclang-rt-14-dev"
+
+missing=""
+for group in "$@"; do
+    eval "packages=\${$group}"
+    for p in $packages; do
+        case " $missing " in *" $p "*) continue ;; esac
+        dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q '^install ok installed$' ||
+            missing="$missing $p"
+    done
+done
+[ -n "$missing" ] || exit 0
+
+as_root=""
+if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || {
+        echo "hob needs these Debian packages and you are not root, nor is there sudo:$missing" >&2
+        echo "install them as root: apt-get install$missing" >&2
+        exit 1
+    }
+    as_root="sudo"
+fi
+echo "installing from Debian:$missing" >&2
+$as_root apt-get update -qq >&2
+# shellcheck disable=SC2086
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >&2

@@ -1,0 +1,100 @@
+#!/usr/bin/python3
+"""test.py -- builds the sanitised tree, runs every test in it, and counts.
+
+Unit, fuzz-corpus and simulation tests run through meson (TAP); end-to-end tests are Python's
+unittest over the real binary. The last line is "N passed, N failed[, N skipped]". No test run at all
+is a failure.
+"""
+import argparse
+import os
+import subprocess
+import sys
+import time
+import unittest
+import xml.etree.ElementTree as xml
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+class Tally:
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+        self.names = []
+
+
+def build(folder):
+    begin = time.monotonic()
+    done = subprocess.run(["ninja", "-C", folder], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, cwd=ROOT)
+    if done.returncode != 0:
+        print("\n".join(line for line in done.stdout.splitlines() if "Winvalid-pch" not in line))
+        print("the build failed")
+        sys.exit(1)
+    print(f"built in {time.monotonic() - begin:.0f} s")
+
+
+def run_meson(folder, tally, only):
+    log = os.path.join(ROOT, folder, "meson-logs", "testlog.junit.xml")
+    if os.path.exists(log):
+        os.unlink(log)
+    command = ["meson", "test", "-C", folder, "--no-rebuild", "--print-errorlogs"] + only
+    subprocess.run(command, cwd=ROOT)
+    if not os.path.exists(log):
+        print("meson ran no test")
+        tally.failed += 1
+        return
+    for case in xml.parse(log).getroot().iter("testcase"):
+        name = f"{case.get('classname', '')}.{case.get('name')}"
+        if case.find("failure") is not None or case.find("error") is not None:
+            tally.failed += 1
+            tally.names.append(name)
+        elif case.find("skipped") is not None:
+            tally.skipped += 1
+        else:
+            tally.passed += 1
+
+
+def run_e2e(folder, tally, only):
+    os.environ["HOB"] = os.path.join(ROOT, folder, "src", "cli", "hob")
+    os.environ["HOB_BUILD"] = os.path.join(ROOT, folder)
+    os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=1")
+    where = os.path.join(ROOT, "test", "e2e")
+    sys.path.insert(0, where)
+    suite = unittest.TestSuite()
+    for name in only or sorted(n[:-3] for n in os.listdir(where)
+                               if n.startswith("test_") and n.endswith(".py")):
+        suite.addTests(unittest.defaultTestLoader.loadTestsFromName(name))
+    result = unittest.TextTestRunner(verbosity=2, stream=sys.stdout).run(suite)
+    bad = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
+    tally.failed += bad
+    tally.skipped += len(result.skipped)
+    tally.passed += result.testsRun - bad - len(result.skipped)
+    tally.names += [str(case) for case, _ in result.failures + result.errors]
+    for case, why in result.skipped:
+        print(f"skipped: {case}: {why}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build", default="build-test")
+    parser.add_argument("--unit", nargs="*", help="only these meson tests; no end-to-end tests")
+    parser.add_argument("--e2e", nargs="*", help="only these end-to-end modules; no meson tests")
+    args = parser.parse_args()
+    tally = Tally()
+    build(args.build)
+    if args.e2e is None:
+        run_meson(args.build, tally, args.unit or [])
+    if args.unit is None:
+        run_e2e(args.build, tally, args.e2e or [])
+    if tally.passed + tally.failed == 0:
+        print("no test ran: that is a failure")
+        tally.failed = 1
+    for name in tally.names:
+        print(f"FAILED {name}")
+    skipped = f", {tally.skipped} skipped" if tally.skipped else ""
+    print(f"{tally.passed} passed, {tally.failed} failed{skipped}")
+    sys.exit(1 if tally.failed else 0)
+
+
+if __name__ == "__main__":
+    main()
