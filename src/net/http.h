@@ -75,6 +75,7 @@ enum {
     X(IDEMPOTENCY_KEY,      "Idempotency-Key",       FIXED | NO_TRAIL)                          \
     X(HOB_DEADLINE,         "Hob-Deadline",          FIXED | NO_TRAIL)                          \
     X(HOB_INVOCATION_ID,    "Hob-Invocation-Id",     FIXED | NO_TRAIL)                          \
+    X(HOB_HOPS,             "Hob-Hops",              FIXED | NO_TRAIL)                          \
     X(SEC_WEBSOCKET_KEY,    "Sec-WebSocket-Key",     FIXED | NO_TRAIL)                          \
     X(USER_AGENT,           "User-Agent",            FIXED | NO_TRAIL)                          \
     X(ACCEPT,               "Accept",                FIXED | NO_TRAIL)                          \

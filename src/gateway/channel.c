@@ -1,0 +1,152 @@
+#include "gateway/channel.h"
+#include "os/fault.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+enum {
+    CHUNK_FIRST = 4096,     /* a request or answer of usual size comes in one read */
+    CAPACITY_KEPT = 16384,  /* per buffer of a pooled channel */
+};
+
+void channel_init(struct channel *ch, size_t in_max, size_t out_max)
+{
+    *ch = (struct channel){ .fd = -1, .chunk = CHUNK_FIRST };
+    buf_init(&ch->in, in_max);
+    buf_init(&ch->out, out_max);
+}
+
+void channel_done(struct channel *ch)
+{
+    buf_done(&ch->in);
+    buf_done(&ch->out);
+}
+
+void channel_clear(struct channel *ch)
+{
+    struct buf *both[] = { &ch->in, &ch->out };
+    for (size_t i = 0; i < COUNT_OF(both); i++) {
+        if (both[i]->capacity > CAPACITY_KEPT)
+            buf_done(both[i]);
+        else
+            buf_clear(both[i]);
+    }
+    ch->sent = 0;
+    ch->chunk = CHUNK_FIRST;
+}
+
+static void attach(struct channel *ch, int fd)
+{
+    ch->fd = fd;
+    ch->readable = ch->hangup = ch->ended = ch->broken = false;
+    ch->writable = true;
+}
+
+void channel_attach(struct channel *ch, int fd)
+{
+    channel_clear(ch);
+    ch->keep = false;
+    attach(ch, fd);
+}
+
+void channel_resend(struct channel *ch, int fd)
+{
+    ASSERT(ch->keep || ch->sent == 0);
+    ch->sent = 0;
+    ch->keep = false;
+    buf_clear(&ch->in);
+    attach(ch, fd);
+}
+
+void channel_forget_sent(struct channel *ch)
+{
+    buf_consume(&ch->out, ch->sent);
+    ch->sent = 0;
+    ch->keep = false;
+}
+
+void channel_note(struct channel *ch, uint32_t events)
+{
+    const uint32_t over = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+    if (events & (EPOLLIN | over))
+        ch->readable = true;
+    if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+        ch->writable = true;
+    if ((events & over) && !ch->hangup) {
+        struct pollfd p = { .fd = ch->fd, .events = POLLRDHUP };
+        ch->hangup = poll(&p, 1, 0) == 1 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+    }
+}
+
+static enum channel_result broken(struct channel *ch)
+{
+    ch->broken = ch->hangup = true;
+    ch->readable = ch->writable = false;
+    return CHANNEL_BROKEN;
+}
+
+enum channel_result channel_fill(struct channel *ch, size_t hold)
+{
+    size_t room;
+    if (ch->broken || ch->ended)
+        return ch->broken ? CHANNEL_BROKEN : CHANNEL_END;
+    if (ch->in.size >= MIN(hold, ch->in.max))
+        return CHANNEL_FULL;
+    if (!ch->readable)
+        return CHANNEL_AGAIN;
+
+    char *at = buf_reserve(&ch->in, MIN(ch->chunk, hold - ch->in.size), &room);
+    room = MIN(room, hold - ch->in.size);
+    ASSERT(at && room > 0);
+    ssize_t n = -1;
+    if (!fault_hit("recv"))
+        do
+            n = recv(ch->fd, at, room, MSG_DONTWAIT);
+        while (n < 0 && errno == EINTR);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+        ch->readable = false;
+        return CHANNEL_AGAIN;
+    }
+    if (n < 0)
+        return broken(ch);
+    if (n == 0) {
+        ch->ended = ch->hangup = true;
+        return CHANNEL_END;
+    }
+    buf_commit(&ch->in, (size_t)n);
+    /* Less than asked for means empty: the next edge comes with the next byte. Only the end of the
+     * stream, when it has been announced already, is not announced again. */
+    if ((size_t)n < room)
+        ch->readable = ch->hangup;
+    else
+        ch->chunk = MIN(ch->chunk * 2, ch->in.max);
+    return CHANNEL_MOVED;
+}
+
+enum channel_result channel_flush(struct channel *ch)
+{
+    if (ch->broken)
+        return CHANNEL_BROKEN;
+    while (channel_pending(ch) > 0) {
+        if (!ch->writable)
+            return CHANNEL_AGAIN;
+        ssize_t n = fault_hit("send") ? -1
+                                      : send(ch->fd, buf_at(&ch->out) + ch->sent,
+                                             channel_pending(ch), MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+            ch->writable = false;
+            return CHANNEL_AGAIN;
+        }
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return CHANNEL_BROKEN; /* what it sent before may still be read */
+        if (ch->keep)
+            ch->sent += (size_t)n;
+        else
+            buf_consume(&ch->out, (size_t)n);
+    }
+    return CHANNEL_MOVED;
+}

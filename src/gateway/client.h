@@ -1,0 +1,155 @@
+/* client.h -- one client connection and the request that is being answered on it. Private to the
+ * gateway room: client.c owns the connection's life, exchange.c a request's, tunnel.c an upgrade's.
+ *
+ *   HEAD -> QUEUED -> EXCHANGE -> FINISH -> HEAD ...        keep-alive, pipelining
+ *     |       |  ^       |  |        |
+ *     |       |  +-------+  |        +----> LINGER -> DEAD   the last answer is out
+ *     |       |  reconnect  +----> TUNNEL -> DEAD            101
+ *     +-------+----> FINISH                                  refused: our own answer
+ *   any -> DEAD                                              gone, reset
+ *
+ * Everything happens in client_step(), which is called after something changed (an edge, a timer, a
+ * turn in the queue) and runs the state's step until it waits. So there is one place that decides what is
+ * next, and the steps need not care what woke them.
+ *
+ * Invariants (client_check): leased only in EXCHANGE and TUNNEL; DEAD clients have no descriptor
+ * and are in the pool.
+ */
+#pragma once
+
+#include "gateway/channel.h"
+#include "gateway/forward.h"
+#include "gateway/ingress.h"
+#include "gateway/meter.h"
+#include "gateway/problem.h"
+#include "net/http1_body.h"
+
+enum client_state {
+    CLIENT_HEAD,     /* between requests, or in the middle of a request's head */
+    CLIENT_QUEUED,   /* asked the backend */
+    CLIENT_EXCHANGE, /* on an instance */
+    CLIENT_TUNNEL,
+    CLIENT_FINISH,   /* the answer is complete, not all of it written */
+    CLIENT_LINGER,   /* all written and said so; waits for the client to close */
+    CLIENT_DEAD,
+};
+
+enum step {
+    STEP_WAIT, /* nothing to do until something changes */
+    STEP_ON,   /* the state changed: run its step */
+};
+
+/* A connection to an instance, by descriptor. Stays registered with the loop while the backend has it. */
+struct link {
+    struct loop_io io;
+    struct client *user; /* NULL: the backend has it */
+    struct ingress *ingress;
+    bool spoiled; /* it ended, or spoke, while nobody used it */
+};
+
+struct exchange {
+    struct ticket ticket;
+    struct lease lease;
+    struct link *link;
+    struct target_policy policy;
+    struct http1_head answer;
+    struct http1_body request_body, answer_body;
+    struct meter read_meter, write_meter;
+    struct invocation_record record;
+    uint64_t arrival_us, deadline_us, dispatch_us, first_byte_us;
+    uint64_t active_us; /* last byte from the function, or dispatch */
+    uint32_t interims;
+    uint8_t method_id, minor;
+    bool leased, routed, bodies; /* bodies: request_body is initialised */
+    bool client_keep;    /* the client wants to, and so far may, keep the connection */
+    bool upgrade, expect_continue, request_chunked;
+    bool request_done;   /* all of it taken from the client */
+    bool function_deaf;  /* takes no more of the request; may still answer */
+    bool answering;      /* the final head is in out */
+    bool answer_chunked; /* towards the client */
+    bool answer_begun;   /* a byte of the function's came */
+    bool answer_done;
+    enum invocation_outcome outcome; /* FINISH */
+};
+
+struct client {
+    struct ingress *ingress;
+    struct list_node node;
+    struct loop_io io;
+    struct loop_timer timer;
+    struct loop_task again; /* continues a step that had its share of the turn */
+    uint64_t armed_us;      /* of timer; UINT64_MAX: not set */
+    enum client_state state;
+    struct channel net; /* the client's own connection */
+    struct channel up;  /* to the instance; `out` is filled while still queued */
+    struct http1_head head;
+    struct exchange x;
+    size_t head_fed;   /* HEAD: bytes of net.in that the parser has had */
+    uint64_t since_us; /* HEAD: idle since, or first byte; LINGER: began; TUNNEL: last byte */
+    uint32_t budget;   /* reads left in this step */
+    uint32_t lingered_bytes;
+    bool half_closed[2]; /* TUNNEL: [0] towards the client, [1] towards the function */
+    bool surplus;        /* over connections_max: only there to be told so */
+    bool stepping;
+    char address[48];
+};
+
+struct ingress {
+    struct loop *loop;
+    const struct limits *limits;
+    struct backend *backend;
+    int listen_fd;
+    struct loop_io io;
+    struct loop_timer retry; /* accepting again after descriptors ran out */
+    struct list clients, pool;
+    struct link **links; /* by descriptor */
+    uint32_t link_count;
+    uint32_t surplus_open;
+    bool stopping;
+    struct ingress_counters counters;
+    size_t room; /* half of http_stream_buffer_bytes: one for what was read, one for what is written */
+    uint8_t entropy[2048];
+    size_t entropy_used;
+    int64_t date_s;
+    char date[32];
+};
+
+/* ---- ingress.c: what requests share ---- */
+struct uuid ingress_new_id(struct ingress *in, int64_t wall_ms);
+uint64_t ingress_random(struct ingress *in);
+struct str ingress_date(struct ingress *in, int64_t wall_ms); /* "Sun, 06 Nov 1994 08:49:37 GMT" */
+void ingress_count_limit(struct ingress *in, const char *text); /* text: names it, or nothing happens */
+/* NULL: cannot be watched, e has why. */
+struct link *ingress_link(struct ingress *in, const struct lease *lease, struct client *user,
+                          struct err *e);
+
+/* ---- client.c ---- */
+void client_open(struct ingress *in, int take_fd, const char *address, bool surplus);
+void client_step(struct client *c);
+void client_go_on(struct client *c, enum step s); /* after s was decided outside of a step */
+void client_check(const struct client *c);
+enum step client_dead(struct client *c);  /* closes; c goes to the pool when the step ends */
+enum step client_reset(struct client *c); /* the same, and the client sees an error */
+enum step client_lets_go(struct client *c); /* the request is over: next one, or linger */
+/* One read of this step's share: false: the rest comes in a later turn. */
+bool client_may_read(struct client *c);
+void client_free(struct client *c); /* in the pool, or at the very end */
+
+/* ---- exchange.c ---- */
+enum step exchange_begin(struct client *c); /* a head is complete */
+enum step exchange_step(struct client *c);  /* QUEUED, EXCHANGE */
+enum step exchange_finish(struct client *c); /* FINISH */
+enum step exchange_gone(struct client *c);  /* the client left */
+uint64_t exchange_due_us(const struct client *c);
+enum step exchange_expire(struct client *c); /* that time has come */
+/* Answers with a problem, where an answer is still possible; else resets. */
+enum step exchange_refuse(struct client *c, const struct problem *p, enum invocation_outcome o);
+/* A refusal of bytes that are no request. */
+enum step exchange_refuse_bytes(struct client *c, enum problem_kind kind, const char *why);
+void exchange_release(struct client *c, bool keep, bool healthy);
+void exchange_over(struct client *c, enum invocation_outcome o); /* once, at the end */
+
+/* ---- tunnel.c ---- */
+enum step tunnel_begin(struct client *c);
+enum step tunnel_step(struct client *c);
+uint64_t tunnel_due_us(const struct client *c);

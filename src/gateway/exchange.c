@@ -1,0 +1,842 @@
+/* One request: from its head to the last byte of its answer. The rules are in ingress.h and client.h. */
+#include "gateway/client.h"
+#include "gateway/deadline.h"
+#include "net/http1_write.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+enum {
+    HOST_BYTES_MAX = 255,  /* of a DNS name: nothing longer is served */
+    INTERIMS_MAX = 64,     /* 1xx heads before an answer */
+    DEADLINE_MS_MAX = 86400000, /* what a caller may ask for; more means none */
+};
+
+static const struct backend_ops *ops_of(const struct client *c) { return c->ingress->backend->ops; }
+
+static uint64_t now_of(const struct client *c) { return loop_now_us(c->ingress->loop); }
+
+/* ---- the end ------------------------------------------------------------------------------ */
+
+static uint32_t since_arrival(const struct exchange *x, uint64_t us)
+{
+    return us > x->arrival_us ? (uint32_t)MIN(us - x->arrival_us, UINT32_MAX) : 0;
+}
+
+void exchange_release(struct client *c, bool keep, bool healthy)
+{
+    struct exchange *x = &c->x;
+    if (!x->leased)
+        return;
+    int fd = c->up.fd;
+    x->link->user = NULL;
+    if (!keep) {
+        loop_unwatch(c->ingress->loop, &x->link->io);
+        (void)close(fd);
+        fd = -1;
+    }
+    x->link = NULL;
+    x->leased = false;
+    c->up.fd = -1;
+    ops_of(c)->release(c->ingress->backend, &x->lease, fd, healthy);
+}
+
+static void record_finish(struct exchange *x, enum invocation_outcome o, uint64_t now_us)
+{
+    struct invocation_record *r = &x->record;
+    r->outcome = o;
+    r->dispatch_us = since_arrival(x, x->dispatch_us);
+    r->first_byte_us = since_arrival(x, x->first_byte_us);
+    r->total_us = since_arrival(x, now_us);
+}
+
+void exchange_over(struct client *c, enum invocation_outcome o)
+{
+    struct exchange *x = &c->x;
+    struct ingress_counters *n = &c->ingress->counters;
+    n->requests[x->record.status / 100]++;
+    n->request_bytes += x->record.request_bytes;
+    n->response_bytes += x->record.response_bytes;
+    n->client_gone += o == INVOCATION_CLIENT_GONE;
+    n->tunnels_open -= c->state == CLIENT_TUNNEL;
+    if (x->bodies) {
+        http1_body_done(&x->request_body);
+        http1_body_done(&x->answer_body);
+        x->bodies = false;
+    }
+    if (!x->routed)
+        return;
+    n->in_flight--;
+    x->routed = false;
+    record_finish(x, o, now_of(c));
+    ops_of(c)->record(c->ingress->backend, &x->record);
+}
+
+enum step exchange_gone(struct client *c)
+{
+    if (c->state == CLIENT_QUEUED)
+        ops_of(c)->cancel(c->ingress->backend, &c->x.ticket);
+    exchange_release(c, false, true);
+    exchange_over(c, INVOCATION_CLIENT_GONE);
+    return client_dead(c);
+}
+
+/* The answer has begun and cannot be completed. */
+static enum step cut(struct client *c, enum invocation_outcome o, bool healthy, const char *why)
+{
+    snprintf(c->x.record.error, sizeof c->x.record.error, "%s", why);
+    exchange_release(c, false, healthy);
+    exchange_over(c, o);
+    return client_reset(c);
+}
+
+/* ---- our own answers ---------------------------------------------------------------------- */
+
+/* Takes what of the body has arrived already, so that a small request refused early need not cost
+ * its connection. */
+static void request_skim(struct client *c)
+{
+    struct exchange *x = &c->x;
+    while (x->bodies && !x->request_done && !x->request_body.refusal.text) {
+        size_t used;
+        struct str data;
+        enum http1_result r = http1_body_feed(&x->request_body, buf_at(&c->net.in),
+                                              c->net.in.size, &used, &data);
+        buf_consume(&c->net.in, used);
+        x->record.request_bytes += data.size;
+        x->request_done = r == HTTP1_DONE;
+        if (r == HTTP1_MORE)
+            return;
+    }
+}
+
+static enum forward_connection connection_of(const struct client *c)
+{
+    if (!c->x.client_keep || c->ingress->stopping)
+        return FORWARD_CLOSE;
+    return c->x.minor == 1 ? FORWARD_KEEP : FORWARD_KEEP_1_0;
+}
+
+static void timing_of(const struct exchange *x, uint64_t now_us, struct timing *ret)
+{
+    *ret = (struct timing){ .arrival_us = x->arrival_us, .dispatch_us = x->dispatch_us,
+                            .now_us = now_us };
+    if (x->record.has_start) {
+        ret->start = &x->record.start;
+        ret->ready_us = x->lease.ready_us;
+    }
+}
+
+/* What all final answers end with; the moment counts as the answer's first byte. */
+static void answer_end(struct client *c, enum forward_connection connection, bool dated)
+{
+    struct exchange *x = &c->x;
+    struct timing t;
+    struct forward_answer f = { .id = &x->record.id, .timing = &t, .connection = connection };
+    x->first_byte_us = now_of(c);
+    timing_of(x, x->first_byte_us, &t);
+    if (!dated)
+        f.date = ingress_date(c->ingress, loop_wall_ms());
+    x->record.coverage_permille = timing_coverage_permille(&t);
+    forward_answer_end(&c->net.out, &f);
+    ASSERT(!c->net.out.overflow); /* its maximum is made of the maxima of its parts */
+}
+
+static void problem_answer(struct client *c, const struct problem *p)
+{
+    struct exchange *x = &c->x;
+    struct buf body, *out = &c->net.out;
+    char id[UUID_TEXT];
+    struct problem full = *p;
+
+    uuid_format(&x->record.id, id);
+    full.invocation_id = id;
+    buf_init(&body, 8192);
+    problem_write(&body, &full);
+    ASSERT(!body.overflow);
+    http1_write_status(out, problem_status(p->kind), (struct str){ NULL, 0 });
+    buf_str_append(out, STR("Content-Type: application/problem+json\r\n"));
+    http1_write_framing(out, HTTP1_BODY_LENGTH, body.size);
+    if (p->retry_after_s > 0)
+        buf_printf(out, "Retry-After: %u\r\n", p->retry_after_s);
+    answer_end(c, connection_of(c), false);
+    if (x->method_id != HTTP_HEAD)
+        buf_append(out, buf_at(&body), body.size);
+    ASSERT(!out->overflow);
+    buf_done(&body);
+}
+
+enum step exchange_refuse(struct client *c, const struct problem *p, enum invocation_outcome o)
+{
+    struct exchange *x = &c->x;
+    bool healthy = p->kind != PROBLEM_INSTANCE_DIED && p->kind != PROBLEM_BAD_ANSWER;
+    c->ingress->counters.refused[p->kind]++;
+    if (x->answering)
+        return cut(c, o, healthy, p->detail);
+    snprintf(x->record.error, sizeof x->record.error, "%s", p->detail);
+    exchange_release(c, false, healthy);
+    request_skim(c);
+    if (!x->request_done)
+        x->client_keep = false;
+    x->record.status = (uint16_t)problem_status(p->kind);
+    x->answering = x->answer_done = true;
+    x->outcome = o;
+    problem_answer(c, p);
+    c->state = CLIENT_FINISH;
+    return STEP_ON;
+}
+
+/* ---- the beginning ------------------------------------------------------------------------ */
+
+static void text_keep(char *into, size_t size, struct str s)
+{
+    size_t take = MIN(s.size, size - 1);
+    if (take > 0)
+        memcpy(into, s.at, take);
+    into[take] = '\0';
+}
+
+/* Everything of the last request is over; the parser's memory stays. */
+static void exchange_reset(struct client *c)
+{
+    struct ingress *in = c->ingress;
+    struct exchange *x = &c->x;
+    uint64_t credit_us = in->limits->http_idle_ms * 1000;
+    int64_t wall_ms = loop_wall_ms();
+    struct http1_head answer = x->answer;
+
+    ASSERT(!x->leased && !x->routed && !x->bodies);
+    *x = (struct exchange){ .answer = answer, .minor = 1 };
+    x->arrival_us = loop_now_us(in->loop);
+    x->record.id = ingress_new_id(in, wall_ms);
+    x->record.wall_ms = wall_ms;
+    x->record.arrival_us = x->arrival_us;
+    meter_init(&x->read_meter, in->limits->http_body_rate_bytes_s, credit_us);
+    meter_init(&x->write_meter, in->limits->http_body_rate_bytes_s, credit_us);
+    channel_clear(&c->up);
+}
+
+enum step exchange_refuse_bytes(struct client *c, enum problem_kind kind, const char *why)
+{
+    exchange_reset(c); /* request_done stays false: nobody knows where these bytes end */
+    return exchange_refuse(c, &(struct problem){ .kind = kind, .detail = why },
+                           INVOCATION_REFUSED);
+}
+
+/* Lower case, without the root's dot. Empty: not a name that could be served. */
+static struct str host_key(struct str host, char into[HOST_BYTES_MAX])
+{
+    if (host.size > HOST_BYTES_MAX)
+        return STR("");
+    for (size_t i = 0; i < host.size; i++)
+        into[i] = host.at[i] >= 'A' && host.at[i] <= 'Z' ? (char)(host.at[i] | 0x20) : host.at[i];
+    if (host.size > 1 && into[host.size - 1] == '.')
+        host.size--;
+    return (struct str){ into, host.size };
+}
+
+struct refusal { /* of a request whose head is fine */
+    struct problem problem;
+    struct err why;
+};
+
+static bool refuse(struct refusal *r, enum problem_kind kind, enum code code, const char *phase)
+{
+    r->why.code = code;
+    r->problem = (struct problem){ .kind = kind, .detail = r->why.text, .phase = phase };
+    return false;
+}
+
+static bool deadline_find(struct exchange *x, const struct http1_head *h, struct refusal *r)
+{
+    uint64_t left_ms = UINT64_MAX;
+    x->deadline_us = x->policy.timeout_ms ? x->arrival_us + x->policy.timeout_ms * UINT64_C(1000)
+                                          : UINT64_MAX;
+    if (!http1_has(h, HTTP_FIELD_HOB_DEADLINE))
+        return true;
+    if (deadline_parse(http1_field(h, HTTP_FIELD_HOB_DEADLINE), x->record.wall_ms, &left_ms,
+                       &r->why) < 0)
+        return refuse(r, PROBLEM_BAD_HEADER, CODE_INVALID, NULL);
+    if (left_ms <= DEADLINE_MS_MAX)
+        x->deadline_us = MIN(x->deadline_us, x->arrival_us + left_ms * 1000);
+    if (left_ms > 0)
+        return true;
+    err_set(&r->why, CODE_DEADLINE, "Hob-Deadline had passed when the request came");
+    return refuse(r, PROBLEM_DEADLINE, CODE_DEADLINE, "queue");
+}
+
+static bool hops_find(struct client *c, uint64_t *ret_hops, struct refusal *r)
+{
+    struct ingress *in = c->ingress;
+    uint64_t before = 0;
+    struct str text = http1_field(&c->head, HTTP_FIELD_HOB_HOPS);
+    if (text.at && !str_u64(text, &before)) {
+        err_set(&r->why, CODE_INVALID, "Hob-Hops \"" STR_FMT "\": a number expected",
+                (int)MIN(text.size, 40), text.at);
+        return refuse(r, PROBLEM_BAD_HEADER, CODE_INVALID, NULL);
+    }
+    *ret_hops = before + 1;
+    if (before < in->limits->hops_max)
+        return true;
+    in->counters.limits[INGRESS_LIMIT_hops_max]++;
+    err_set(&r->why, CODE_EXHAUSTED,
+            "this request came through %llu functions, hops_max is %llu: they call in a circle, or "
+            "the limit is too low",
+            (unsigned long long)before, (unsigned long long)in->limits->hops_max);
+    return refuse(r, PROBLEM_HOPS, CODE_EXHAUSTED, NULL);
+}
+
+static bool target_find(struct client *c, struct refusal *r)
+{
+    struct exchange *x = &c->x;
+    char key[HOST_BYTES_MAX];
+    struct str host = host_key(c->head.host, key);
+    x->ticket.target = host.size > 0 ? ops_of(c)->route(c->ingress->backend, host) : NULL;
+    if (!x->ticket.target) {
+        err_set(&r->why, CODE_NOT_FOUND,
+                "no function is served under the host \"" STR_FMT "\": the Host header must be "
+                "<name>.<namespace>.<domain> of a service; `hob get services` lists them with their URLs",
+                (int)MIN(c->head.host.size, HOST_BYTES_MAX), c->head.host.at ? c->head.host.at : "");
+        return refuse(r, PROBLEM_UNKNOWN_HOST, CODE_NOT_FOUND, NULL);
+    }
+    ops_of(c)->policy(x->ticket.target, &x->policy);
+    x->routed = true;
+    c->ingress->counters.in_flight++;
+    text_keep(x->record.ns, sizeof x->record.ns, str_of(x->policy.ns));
+    text_keep(x->record.service, sizeof x->record.service, str_of(x->policy.service));
+    text_keep(x->record.revision, sizeof x->record.revision, str_of(x->policy.revision));
+    return true;
+}
+
+static void on_turn(struct ticket *t, enum ticket_result r, const struct lease *lease,
+                    uint32_t retry_after_s, const struct err *e);
+
+/* From the parsed head: everything that is needed later, because its bytes go now. */
+static bool request_take(struct client *c, struct refusal *r)
+{
+    struct exchange *x = &c->x;
+    const struct http1_head *h = &c->head;
+    uint64_t hops = 0;
+
+    x->method_id = h->method_id;
+    x->minor = h->minor;
+    x->client_keep = h->keep_alive;
+    x->expect_continue = h->expect_continue;
+    x->request_chunked = h->framing == HTTP1_BODY_CHUNKED;
+    /* h2c would carry requests past this gateway's eyes. */
+    x->upgrade = h->upgrade && !http1_field_lists(h, HTTP_FIELD_UPGRADE, STR("h2c"));
+    text_keep(x->record.method, sizeof x->record.method, h->method);
+    text_keep(x->record.path, sizeof x->record.path, h->path);
+    http1_body_init(&x->request_body, h);
+    x->bodies = true;
+    x->request_done = h->framing == HTTP1_BODY_NONE;
+    if (!target_find(c, r) || !hops_find(c, &hops, r) || !deadline_find(x, h, r))
+        return false;
+    forward_request(&c->up.out, &(struct forward_request){
+        .head = h, .client = str_of(c->address), .id = &x->record.id,
+        .span = ingress_random(c->ingress), .hops = (uint32_t)MIN(hops, UINT32_MAX),
+        .upgrade = x->upgrade });
+    ASSERT(!c->up.out.overflow); /* the host is short, and the rest has the head's own limit */
+    return true;
+}
+
+enum step exchange_begin(struct client *c)
+{
+    struct exchange *x = &c->x;
+    struct refusal refusal = { 0 };
+    exchange_reset(c);
+    bool taken = request_take(c, &refusal);
+    buf_consume(&c->net.in, c->head.size);
+    if (!taken)
+        return exchange_refuse(c, &refusal.problem,
+                               refusal.problem.kind == PROBLEM_DEADLINE ? INVOCATION_TIMEOUT
+                                                                        : INVOCATION_REFUSED);
+    x->ticket.arrival_us = x->arrival_us;
+    x->ticket.deadline_us = x->deadline_us;
+    x->ticket.on_turn = on_turn;
+    c->state = CLIENT_QUEUED;
+    ops_of(c)->ask(c->ingress->backend, &x->ticket);
+    return STEP_ON; /* it may have hung up already */
+}
+
+/* ---- its turn ----------------------------------------------------------------------------- */
+
+static bool method_is_idempotent(uint8_t method)
+{
+    return method == HTTP_GET || method == HTTP_HEAD || method == HTTP_PUT ||
+           method == HTTP_DELETE || method == HTTP_OPTIONS || method == HTTP_TRACE;
+}
+
+static enum step reconnect(struct client *c)
+{
+    struct exchange *x = &c->x;
+    x->link->user = NULL;
+    loop_unwatch(c->ingress->loop, &x->link->io);
+    (void)close(TAKE_FD(c->up.fd));
+    x->link = NULL;
+    x->leased = false;
+    c->state = CLIENT_QUEUED;
+    c->ingress->counters.resent++;
+    ops_of(c)->reconnect(c->ingress->backend, &x->ticket, &x->lease);
+    return STEP_ON;
+}
+
+/* What the lease says is valid only as long as the lease. */
+static void lease_note(struct exchange *x)
+{
+    struct invocation_record *r = &x->record;
+    const struct start_record *start = x->lease.start;
+    text_keep(r->instance, sizeof r->instance, str_of(x->lease.instance_id));
+    r->cold = x->lease.cold;
+    r->has_start = x->lease.cold && start;
+    if (!r->has_start)
+        return;
+    r->start = *start;
+    r->queue_us = since_arrival(x, start->begin_us);
+}
+
+static void dispatch(struct client *c)
+{
+    struct exchange *x = &c->x;
+    uint64_t now_us = now_of(c), left_ms = UINT64_MAX;
+    if (x->deadline_us != UINT64_MAX)
+        left_ms = x->deadline_us > now_us ? (x->deadline_us - now_us) / 1000 : 0;
+    x->dispatch_us = x->active_us = now_us;
+    lease_note(x);
+    forward_request_end(&c->up.out, left_ms);
+    ASSERT(!c->up.out.overflow);
+    if (x->expect_continue && c->net.in.size == 0)
+        buf_str_append(&c->net.out, STR("HTTP/1.1 100 Continue\r\n\r\n"));
+    http1_head_reset(&x->answer);
+    http1_head_answers(&x->answer, (enum http_method)x->method_id);
+}
+
+static enum step granted(struct client *c, const struct lease *lease)
+{
+    struct exchange *x = &c->x;
+    struct err e;
+    x->lease = *lease;
+    x->link = ingress_link(c->ingress, lease, c, &e);
+    if (!x->link) {
+        (void)close(lease->fd);
+        ops_of(c)->release(c->ingress->backend, &x->lease, -1, true);
+        return exchange_refuse(c, &(struct problem){ .kind = PROBLEM_INTERNAL, .detail = e.text },
+                               INVOCATION_FAILED);
+    }
+    x->leased = true;
+    c->state = CLIENT_EXCHANGE;
+    channel_resend(&c->up, lease->fd);
+    if (x->link->spoiled)
+        return reconnect(c);
+    c->up.keep = lease->fd_reused;
+    x->function_deaf = false;
+    if (x->dispatch_us == 0)
+        dispatch(c);
+    return STEP_ON;
+}
+
+static enum step denied(struct client *c, enum ticket_result r, uint32_t retry_after_s,
+                        const struct err *e)
+{
+    static const enum problem_kind kinds[] = {
+        [TICKET_FULL] = PROBLEM_QUEUE_FULL, [TICKET_LATE] = PROBLEM_QUEUE_TIMEOUT,
+        [TICKET_OVERLOAD] = PROBLEM_OVERLOADED, [TICKET_FAILED] = PROBLEM_START_FAILED,
+    };
+    static const enum invocation_outcome outcomes[] = {
+        [TICKET_FULL] = INVOCATION_REFUSED, [TICKET_LATE] = INVOCATION_TIMEOUT,
+        [TICKET_OVERLOAD] = INVOCATION_REFUSED, [TICKET_FAILED] = INVOCATION_FAILED,
+    };
+    /* Once dispatched, only the connection to the instance can have failed. */
+    bool died = r == TICKET_FAILED && c->x.dispatch_us != 0;
+    struct problem p = { .kind = died ? PROBLEM_INSTANCE_DIED : kinds[r],
+                         .detail = e ? e->text : problem_name(kinds[r]),
+                         .phase = died ? "handler" : "queue",
+                         .retry_after_s = r == TICKET_LATE ? 0 : MAX(retry_after_s, 1) };
+    return exchange_refuse(c, &p, outcomes[r]);
+}
+
+static void on_turn(struct ticket *t, enum ticket_result r, const struct lease *lease,
+                    uint32_t retry_after_s, const struct err *e)
+{
+    struct client *c = CONTAINER_OF(t, struct client, x.ticket);
+    ASSERT(c->state == CLIENT_QUEUED);
+    client_go_on(c, r == TICKET_GRANTED ? granted(c, lease) : denied(c, r, retry_after_s, e));
+}
+
+/* ---- towards the function ----------------------------------------------------------------- */
+
+/* Whether more of the request may be put into up.out; writes to make room. */
+static bool request_has_room(struct client *c)
+{
+    struct channel *up = &c->up;
+    size_t room = c->ingress->room;
+    if (up->out.size < room)
+        return true;
+    if (channel_flush(up) == CHANNEL_BROKEN)
+        c->x.function_deaf = true;
+    if (c->x.function_deaf)
+        return false;
+    if (up->keep && up->sent > 0)
+        channel_forget_sent(up); /* too large to be kept for a second try */
+    return up->out.size < room;
+}
+
+static void request_put(struct client *c, struct str data, bool last)
+{
+    struct exchange *x = &c->x;
+    struct buf *out = &c->up.out;
+    x->record.request_bytes += data.size;
+    if (data.size > 0 && x->request_chunked)
+        http1_write_chunk(out, data);
+    else if (data.size > 0)
+        buf_str_append(out, data);
+    if (last && x->request_chunked)
+        http1_write_last_chunk(out, buf_str(&x->request_body.trailers));
+    x->request_done = last;
+    ASSERT(!out->overflow);
+}
+
+static enum step request_bad(struct client *c)
+{
+    const char *why = c->x.request_body.refusal.text;
+    ingress_count_limit(c->ingress, why);
+    return exchange_refuse(
+        c,
+        &(struct problem){ .kind = problem_of_status(c->x.request_body.refusal.status),
+                           .detail = why },
+        INVOCATION_REFUSED);
+}
+
+/* Writes, and settles what is still kept for a second try. */
+static void request_flush(struct client *c)
+{
+    struct exchange *x = &c->x;
+    if (channel_pending(&c->up) > 0 && channel_flush(&c->up) == CHANNEL_BROKEN) {
+        x->function_deaf = true; /* it may have answered first */
+        c->up.readable = true;
+    }
+    if (c->up.keep && c->up.sent > 0 && !method_is_idempotent(x->method_id))
+        channel_forget_sent(&c->up);
+}
+
+static enum step request_pump(struct client *c)
+{
+    struct exchange *x = &c->x;
+    while (!x->request_done && !x->function_deaf && request_has_room(c)) {
+        size_t used, hold = c->ingress->room;
+        struct str data;
+        enum http1_result r =
+            http1_body_feed(&x->request_body, buf_at(&c->net.in),
+                            MIN(c->net.in.size, hold - MIN(hold, c->up.out.size) + 1), &used, &data);
+        if (r == HTTP1_BAD)
+            return request_bad(c);
+        request_put(c, data, r == HTTP1_DONE);
+        buf_consume(&c->net.in, used);
+        if (r != HTTP1_MORE || c->net.in.size > 0)
+            continue;
+        if (!client_may_read(c))
+            break;
+        enum channel_result filled = channel_fill(&c->net, hold);
+        if (filled == CHANNEL_MOVED) {
+            meter_moved(&x->read_meter, c->net.in.size, now_of(c));
+            continue;
+        }
+        if (filled != CHANNEL_AGAIN)
+            return exchange_gone(c);
+        meter_wait(&x->read_meter, now_of(c));
+        break;
+    }
+    request_flush(c);
+    return STEP_WAIT;
+}
+
+/* ---- towards the client ------------------------------------------------------------------- */
+
+static enum channel_result client_flush(struct client *c)
+{
+    struct exchange *x = &c->x;
+    size_t before = channel_pending(&c->net);
+    enum channel_result r = channel_flush(&c->net);
+    meter_moved(&x->write_meter, before - channel_pending(&c->net), now_of(c));
+    if (r == CHANNEL_AGAIN)
+        meter_wait(&x->write_meter, now_of(c));
+    return r;
+}
+
+static enum step answer_bad(struct client *c, const char *why)
+{
+    return exchange_refuse(
+        c, &(struct problem){ .kind = PROBLEM_BAD_ANSWER, .detail = why, .phase = "handler" },
+        INVOCATION_FAILED);
+}
+
+/* 100 is ours to send (dispatch); the others are the function's own words. */
+static enum step interim_relay(struct client *c)
+{
+    struct exchange *x = &c->x;
+    struct buf *out = &c->net.out;
+    if (x->minor == 1 && x->answer.status != 100) {
+        http1_write_status(out, x->answer.status, x->answer.reason);
+        forward_answer_fields(out, &x->answer);
+        http1_write_end(out);
+        ASSERT(!out->overflow);
+    }
+    buf_consume(&c->up.in, x->answer.size);
+    http1_head_reset(&x->answer);
+    http1_head_answers(&x->answer, (enum http_method)x->method_id);
+    return ++x->interims > INTERIMS_MAX ? answer_bad(c, "more than 64 interim answers") : STEP_ON;
+}
+
+static void answer_framing(struct client *c)
+{
+    struct exchange *x = &c->x;
+    const struct http1_head *a = &x->answer;
+    struct buf *out = &c->net.out;
+    switch ((enum http1_framing)a->framing) {
+    case HTTP1_BODY_NONE: /* to HEAD, or 304: the length that it would have */
+        if (a->content_length != UINT64_MAX && a->status != 204 && a->status >= 200)
+            http1_write_framing(out, HTTP1_BODY_LENGTH, a->content_length);
+        return;
+    case HTTP1_BODY_LENGTH: http1_write_framing(out, HTTP1_BODY_LENGTH, a->body_bytes); return;
+    case HTTP1_BODY_CHUNKED:
+    case HTTP1_BODY_CLOSE: break;
+    }
+    x->answer_chunked = x->minor == 1;
+    if (x->answer_chunked)
+        http1_write_framing(out, HTTP1_BODY_CHUNKED, 0);
+    else
+        x->client_keep = false; /* HTTP/1.0 sees the end in the end of the connection */
+}
+
+static enum step answer_open(struct client *c)
+{
+    struct exchange *x = &c->x;
+    const struct http1_head *a = &x->answer;
+    struct buf *out = &c->net.out;
+
+    if (a->upgrade && !x->upgrade)
+        return answer_bad(c, "it switched protocols (101) though nobody asked for it");
+    x->answering = true;
+    x->record.status = a->status;
+    http1_write_status(out, a->status, a->reason.at ? a->reason : STR(""));
+    forward_answer_fields(out, a);
+    if (a->upgrade)
+        forward_upgrade(out, a);
+    else
+        answer_framing(c);
+    answer_end(c, a->upgrade ? FORWARD_UPGRADE : connection_of(c), http1_has(a, HTTP_FIELD_DATE));
+    http1_body_init(&x->answer_body, a);
+    buf_consume(&c->up.in, a->size);
+    return a->upgrade ? tunnel_begin(c) : STEP_ON;
+}
+
+static enum step answer_head(struct client *c)
+{
+    struct exchange *x = &c->x;
+    switch (http1_head_feed(&x->answer, buf_at(&c->up.in), c->up.in.size)) {
+    case HTTP1_DATA:
+    case HTTP1_MORE: return STEP_WAIT;
+    case HTTP1_BAD: return answer_bad(c, x->answer.refusal.text);
+    case HTTP1_DONE: break;
+    }
+    return x->answer.interim ? interim_relay(c) : answer_open(c);
+}
+
+static enum step answer_body(struct client *c)
+{
+    struct exchange *x = &c->x;
+    struct buf *out = &c->net.out;
+    size_t used, hold = c->ingress->room;
+    struct str data;
+    enum http1_result r =
+        http1_body_feed(&x->answer_body, buf_at(&c->up.in),
+                        MIN(c->up.in.size, hold - MIN(hold, channel_pending(&c->net)) + 1), &used,
+                        &data);
+    if (r == HTTP1_BAD)
+        return answer_bad(c, x->answer_body.refusal.text);
+    x->record.response_bytes += data.size;
+    if (data.size > 0 && x->answer_chunked)
+        http1_write_chunk(out, data);
+    else if (data.size > 0)
+        buf_str_append(out, data);
+    x->answer_done = r == HTTP1_DONE;
+    if (x->answer_done && x->answer_chunked)
+        http1_write_last_chunk(out, buf_str(&x->answer_body.trailers));
+    ASSERT(!out->overflow);
+    buf_consume(&c->up.in, used);
+    return r == HTTP1_MORE && c->up.in.size == 0 ? STEP_WAIT : STEP_ON;
+}
+
+/* The instance is free for others as soon as its answer is here, however slowly it is read. */
+static enum step answer_complete(struct client *c)
+{
+    struct exchange *x = &c->x;
+    struct channel *up = &c->up;
+    bool keep = x->request_done && channel_pending(up) == 0 && !x->function_deaf &&
+                x->answer.keep_alive && up->in.size == 0 && !up->hangup;
+    if (keep && up->readable) /* or else an edge will tell: ingress.c link_on_ready() */
+        keep = channel_fill(up, c->ingress->room) == CHANNEL_AGAIN;
+    exchange_release(c, keep, true);
+    request_skim(c);
+    if (!x->request_done)
+        x->client_keep = false;
+    x->outcome = x->record.status >= 500 ? INVOCATION_FUNCTION_ERROR : INVOCATION_OK;
+    c->state = CLIENT_FINISH;
+    return STEP_ON;
+}
+
+/* The connection to the function ended. */
+static enum step function_gone(struct client *c, enum channel_result how)
+{
+    struct exchange *x = &c->x;
+    if (x->answering && how == CHANNEL_END && http1_body_ended(&x->answer_body) == HTTP1_DONE) {
+        if (x->answer_chunked)
+            http1_write_last_chunk(&c->net.out, STR(""));
+        x->answer_done = true;
+        return answer_complete(c);
+    }
+    if (!x->answer_begun && c->up.keep &&
+        (c->up.sent == 0 || method_is_idempotent(x->method_id)))
+        return reconnect(c);
+    const char *why = x->answer_begun ? "the function ended the connection in mid-answer"
+                                      : "the function ended the connection without an answer";
+    return exchange_refuse(
+        c, &(struct problem){ .kind = PROBLEM_INSTANCE_DIED, .detail = why, .phase = "handler" },
+        INVOCATION_FAILED);
+}
+
+/* STEP_WAIT with the state unchanged: more bytes are needed, or room. */
+static enum step answer_pump(struct client *c)
+{
+    struct exchange *x = &c->x;
+    for (;;) {
+        if (channel_pending(&c->net) >= c->ingress->room) {
+            enum channel_result flushed = client_flush(c);
+            if (flushed == CHANNEL_BROKEN)
+                return exchange_gone(c);
+            if (channel_pending(&c->net) >= c->ingress->room)
+                return STEP_WAIT;
+        }
+        if (c->up.in.size > 0 || (x->answering && x->answer.framing == HTTP1_BODY_NONE)) {
+            enum step s = x->answering ? answer_body(c) : answer_head(c);
+            if (c->state != CLIENT_EXCHANGE)
+                return s;
+            if (x->answer_done)
+                return answer_complete(c);
+            if (s == STEP_ON)
+                continue;
+        }
+        if (!client_may_read(c))
+            return STEP_WAIT;
+        enum channel_result r = channel_fill(&c->up, MAX(c->ingress->room, c->up.in.max));
+        if (r == CHANNEL_AGAIN)
+            return STEP_WAIT;
+        if (r != CHANNEL_MOVED)
+            return function_gone(c, r);
+        x->active_us = now_of(c);
+        x->answer_begun = true;
+        channel_forget_sent(&c->up);
+    }
+}
+
+/* ---- the steps ---------------------------------------------------------------------------- */
+
+enum step exchange_step(struct client *c)
+{
+    if (c->net.hangup)
+        return exchange_gone(c);
+    if (c->state == CLIENT_QUEUED)
+        return STEP_WAIT;
+    enum step s = request_pump(c);
+    if (c->state != CLIENT_EXCHANGE)
+        return s;
+    s = answer_pump(c);
+    if (c->state != CLIENT_EXCHANGE)
+        return s;
+    if (channel_pending(&c->net) > 0 && client_flush(c) == CHANNEL_BROKEN)
+        return exchange_gone(c);
+    return s;
+}
+
+enum step exchange_finish(struct client *c)
+{
+    switch (client_flush(c)) {
+    case CHANNEL_MOVED: break;
+    case CHANNEL_AGAIN:
+        if (!c->net.hangup)
+            return STEP_WAIT;
+        return exchange_gone(c);
+    case CHANNEL_BROKEN:
+    case CHANNEL_END:
+    case CHANNEL_FULL: return exchange_gone(c);
+    }
+    exchange_over(c, c->x.outcome);
+    return client_lets_go(c);
+}
+
+/* ---- time --------------------------------------------------------------------------------- */
+
+static uint64_t response_start_due_us(const struct exchange *x)
+{
+    return x->policy.response_start_ms == 0 || x->answering
+               ? UINT64_MAX
+               : x->dispatch_us + x->policy.response_start_ms * UINT64_C(1000);
+}
+
+/* While the client is behind, the function may well be silent. */
+static uint64_t idle_due_us(const struct client *c)
+{
+    return c->x.policy.idle_ms == 0 || channel_pending(&c->net) >= c->ingress->room
+               ? UINT64_MAX
+               : c->x.active_us + c->x.policy.idle_ms * UINT64_C(1000);
+}
+
+uint64_t exchange_due_us(const struct client *c)
+{
+    const struct exchange *x = &c->x;
+    uint64_t due_us = meter_due_us(&x->write_meter);
+    if (c->state == CLIENT_QUEUED)
+        return UINT64_MAX; /* the backend keeps the ticket's deadline */
+    if (c->state == CLIENT_FINISH)
+        return due_us;
+    due_us = MIN(due_us, meter_due_us(&x->read_meter));
+    due_us = MIN(due_us, x->deadline_us);
+    due_us = MIN(due_us, response_start_due_us(x));
+    return MIN(due_us, idle_due_us(c));
+}
+
+static enum step timeout(struct client *c, enum problem_kind kind, const char *what, uint64_t ms)
+{
+    char detail[160];
+    snprintf(detail, sizeof detail, "%s (%llu ms)", what, (unsigned long long)ms);
+    return exchange_refuse(
+        c, &(struct problem){ .kind = kind, .detail = detail, .phase = "handler" },
+        INVOCATION_TIMEOUT);
+}
+
+enum step exchange_expire(struct client *c)
+{
+    struct exchange *x = &c->x;
+    uint64_t now_us = now_of(c);
+    uint64_t *rate_limit = &c->ingress->counters.limits[INGRESS_LIMIT_http_body_rate_bytes_s];
+    if (meter_due_us(&x->write_meter) <= now_us) {
+        ++*rate_limit;
+        return cut(c, INVOCATION_CLIENT_GONE, true, "the client read too slowly");
+    }
+    if (meter_due_us(&x->read_meter) <= now_us) {
+        ++*rate_limit;
+        return exchange_refuse(
+            c, &(struct problem){ .kind = PROBLEM_SLOW_REQUEST,
+                                  .detail = "the request body came slower than http_body_rate_bytes_s" },
+            INVOCATION_REFUSED);
+    }
+    if (x->deadline_us <= now_us)
+        return timeout(c, PROBLEM_DEADLINE, "the function was not done by its deadline",
+                       (x->deadline_us - x->arrival_us) / 1000);
+    if (response_start_due_us(x) <= now_us)
+        return timeout(c, PROBLEM_RESPONSE_START,
+                       "the function did not begin to answer within responseStartTimeoutSeconds",
+                       x->policy.response_start_ms);
+    return timeout(c, PROBLEM_IDLE, "the function sent nothing for idleTimeoutSeconds",
+                   x->policy.idle_ms);
+}

@@ -1,0 +1,153 @@
+#include "gateway/forward.h"
+#include "net/http1_write.h"
+
+static void number_write(struct buf *b, uint64_t value)
+{
+    char text[24];
+    char *at = text + sizeof text;
+    do
+        *--at = (char)('0' + value % 10);
+    while ((value /= 10) > 0);
+    buf_append(b, at, (size_t)(text + sizeof text - at));
+}
+
+/* "Name: old, old, " with all earlier values of a list field; what follows ends the line. */
+static void list_open(struct buf *b, const struct http1_head *h, enum http_field_id id)
+{
+    buf_text(b, http_field_name(id));
+    buf_str_append(b, STR(": "));
+    for (uint32_t i = 0; http1_has(h, id) && i < h->field_count; i++) {
+        if (h->fields[i].id != id || h->fields[i].value.size == 0)
+            continue;
+        buf_str_append(b, h->fields[i].value);
+        buf_str_append(b, STR(", "));
+    }
+}
+
+static void forwarded_write(struct buf *b, const struct forward_request *f)
+{
+    struct str host = http1_field(f->head, HTTP_FIELD_HOST);
+    bool v6 = memchr(f->client.at, ':', f->client.size) != NULL;
+    list_open(b, f->head, HTTP_FIELD_FORWARDED);
+    buf_str_append(b, v6 ? STR("for=\"[") : STR("for="));
+    buf_str_append(b, f->client);
+    buf_str_append(b, v6 ? STR("]\"") : STR(""));
+    if (host.size > 0) { /* the parser lets nothing into it that would need escaping */
+        buf_str_append(b, STR(";host=\""));
+        buf_str_append(b, host);
+        buf_str_append(b, STR("\""));
+    }
+    buf_str_append(b, STR(";proto=http\r\n"));
+
+    list_open(b, f->head, HTTP_FIELD_X_FORWARDED_FOR);
+    buf_str_append(b, f->client);
+    if (!http1_has(f->head, HTTP_FIELD_X_FORWARDED_PROTO))
+        buf_str_append(b, STR("\r\nX-Forwarded-Proto: http"));
+    if (!http1_has(f->head, HTTP_FIELD_X_FORWARDED_HOST) && host.size > 0) {
+        buf_str_append(b, STR("\r\nX-Forwarded-Host: "));
+        buf_str_append(b, host);
+    }
+    buf_str_append(b, STR("\r\n"));
+}
+
+static void hex_write(struct buf *b, const uint8_t *at, size_t size)
+{
+    static const char digits[] = "0123456789abcdef";
+    char text[32];
+    ASSERT(size * 2 <= sizeof text);
+    for (size_t i = 0; i < size; i++) {
+        text[2 * i] = digits[at[i] >> 4];
+        text[2 * i + 1] = digits[at[i] & 15];
+    }
+    buf_append(b, text, size * 2);
+}
+
+/* Sampled (01), because hob records every invocation: an SDK that follows its parent would
+ * otherwise switch the function's own tracing off. */
+static void traceparent_write(struct buf *b, const struct forward_request *f)
+{
+    uint8_t span[8];
+    uint64_t bits = f->span | 1; /* all zero is not a span id */
+    memcpy(span, &bits, sizeof span);
+    buf_str_append(b, STR("traceparent: 00-"));
+    hex_write(b, f->id->at, sizeof f->id->at);
+    buf_str_append(b, STR("-"));
+    hex_write(b, span, sizeof span);
+    buf_str_append(b, STR("-01\r\n"));
+}
+
+static void id_write(struct buf *b, const struct uuid *id)
+{
+    char text[UUID_TEXT];
+    uuid_format(id, text);
+    buf_str_append(b, STR("Hob-Invocation-Id: "));
+    buf_append(b, text, UUID_TEXT - 1);
+}
+
+void forward_upgrade(struct buf *b, const struct http1_head *h)
+{
+    for (uint32_t i = 0; i < h->field_count; i++)
+        if (h->fields[i].id == HTTP_FIELD_UPGRADE)
+            http1_write_field(b, h->fields[i].name, h->fields[i].value);
+}
+
+void forward_request(struct buf *b, const struct forward_request *f)
+{
+    const struct http1_head *h = f->head;
+    const uint64_t ours = BIT(HTTP_FIELD_FORWARDED) | BIT(HTTP_FIELD_X_FORWARDED_FOR) |
+                          BIT(HTTP_FIELD_HOB_DEADLINE) | BIT(HTTP_FIELD_HOB_INVOCATION_ID) |
+                          BIT(HTTP_FIELD_HOB_HOPS) | BIT(HTTP_FIELD_EXPECT);
+    http1_write_request(b, h->method, h->target);
+    http1_write_fields(b, h, ours);
+    if (h->framing != HTTP1_BODY_NONE)
+        http1_write_framing(b, h->framing, h->body_bytes);
+    else if (h->content_length == 0)
+        http1_write_framing(b, HTTP1_BODY_LENGTH, 0);
+    if (f->upgrade) {
+        buf_str_append(b, STR("Connection: Upgrade\r\n"));
+        forward_upgrade(b, h);
+    }
+    forwarded_write(b, f);
+    if (!http1_has(h, HTTP_FIELD_TRACEPARENT))
+        traceparent_write(b, f);
+    id_write(b, f->id);
+    buf_str_append(b, STR("\r\nHob-Hops: "));
+    number_write(b, f->hops);
+    buf_str_append(b, STR("\r\n"));
+}
+
+void forward_request_end(struct buf *b, uint64_t deadline_left_ms)
+{
+    if (deadline_left_ms != UINT64_MAX) {
+        buf_str_append(b, STR("Hob-Deadline: "));
+        number_write(b, deadline_left_ms);
+        buf_str_append(b, STR("\r\n"));
+    }
+    http1_write_end(b);
+}
+
+void forward_answer_fields(struct buf *b, const struct http1_head *answer)
+{
+    http1_write_fields(b, answer, BIT(HTTP_FIELD_HOB_INVOCATION_ID));
+}
+
+void forward_answer_end(struct buf *b, const struct forward_answer *f)
+{
+    static const struct str connection[] = {
+        [FORWARD_KEEP] = { "", 0 },
+        [FORWARD_KEEP_1_0] = { "Connection: keep-alive\r\n", 24 },
+        [FORWARD_CLOSE] = { "Connection: close\r\n", 19 },
+        [FORWARD_UPGRADE] = { "Connection: Upgrade\r\n", 21 },
+    };
+    buf_str_append(b, connection[f->connection]);
+    if (f->date.at) {
+        buf_str_append(b, STR("Date: "));
+        buf_str_append(b, f->date);
+        buf_str_append(b, STR("\r\n"));
+    }
+    id_write(b, f->id);
+    buf_str_append(b, STR("\r\n"));
+    timing_write(b, f->timing);
+    timing_write_caches(b, f->timing);
+    http1_write_end(b);
+}

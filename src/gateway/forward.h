@@ -1,0 +1,40 @@
+/* forward.h -- the heads that the gateway writes: the request as the function gets it, and the fields
+ * that every answer to a client carries. Pure; everything comes in, text is appended.
+ *
+ * To the function: Host and the user's fields unchanged and in order; hop-by-hop ones (also those
+ * that Connection names) gone; Forwarded and X-Forwarded-For extended by this client, so that the last
+ * element is ours and cannot be forged; X-Forwarded-Proto and -Host kept if there (a proxy in front
+ * knows better), else set; traceparent kept, else made from the invocation id; Hob-Invocation-Id,
+ * Hob-Hops and Hob-Deadline are ours alone. Expect is answered here.
+ */
+#pragma once
+
+#include "base/uuid.h"
+#include "gateway/timing.h"
+#include "net/http1.h"
+
+struct forward_request {
+    const struct http1_head *head;
+    struct str client; /* address without port; "unknown": not an IP socket */
+    const struct uuid *id;
+    uint64_t span;     /* random, for traceparent */
+    uint32_t hops;     /* this one included */
+    bool upgrade;      /* ask the function for what the client asks for */
+};
+/* All but the deadline and the empty line: those are known when the request leaves. */
+void forward_request(struct buf *b, const struct forward_request *f);
+void forward_request_end(struct buf *b, uint64_t deadline_left_ms); /* UINT64_MAX: none */
+
+enum forward_connection { FORWARD_KEEP, FORWARD_KEEP_1_0, FORWARD_CLOSE, FORWARD_UPGRADE };
+struct forward_answer {
+    const struct uuid *id;
+    const struct timing *timing;
+    struct str date; /* at NULL: the answer has one */
+    enum forward_connection connection;
+};
+/* What every answer ends with, the empty line included. */
+void forward_answer_end(struct buf *b, const struct forward_answer *f);
+/* The function's own fields (all but hop-by-hop ones and framing). */
+void forward_answer_fields(struct buf *b, const struct http1_head *answer);
+/* The Upgrade fields of a head, as they came. */
+void forward_upgrade(struct buf *b, const struct http1_head *h);

@@ -1,0 +1,68 @@
+/* ingress.h -- the data plane: HTTP/1.1 from clients on one listening socket, forwarded to functions.
+ *
+ * Receives a listening socket (its owner keeps it) and a backend, which says who serves what.
+ * Owns the client connections, their buffers, the requests in flight, and, while a lease is held, the
+ * connection to the function. Emits one invocation record per request that has a target, whatever its
+ * end; counters for everything.
+ * Refuses what net/http1 refuses (answered and closed), unknown hosts (404), deadlines that passed
+ * (504), over hops_max (508), and connections over connections_max (the newest, 503).
+ *
+ * Bodies are streamed both ways at once; per direction at most http_stream_buffer_bytes are held
+ * before the source is left alone. Requests of one connection are answered one after the other.
+ *
+ * A client that ends its connection, or only its sending side, before the answer is complete has
+ * gone: its place in the queue, or its connection to the function, is dropped at once.
+ *
+ * Nothing is sent to a function twice, with one exception: a connection kept alive from an earlier
+ * request that ends before the first byte of the answer (the function closed it while idle). Then the
+ * request is sent once more, on a new connection, if either no byte of it was accepted by the
+ * socket, or its method is idempotent (RFC 9110, 9.2.2) and all of it so far is still here.
+ * Anything else is answered 502 and left to the caller, who alone knows whether it may be repeated.
+ *
+ * Loop thread only.
+ */
+#pragma once
+
+#include "base/limits.h"
+#include "instance/backend.h"
+
+struct ingress;
+
+/* The limits of base/limits.h that the gateway enforces, in the order of ingress_counters.limits. */
+// clang-format off
+#define INGRESS_LIMITS(X)                                                                        \
+    X(connections_max) X(http_head_bytes_max) X(http_line_bytes_max) X(http_fields_max)           \
+    X(http_head_ms) X(http_idle_ms) X(http_body_rate_bytes_s) X(http_chunk_line_bytes_max)        \
+    X(http_trailer_bytes_max) X(upgrade_idle_ms) X(hops_max)
+// clang-format on
+enum ingress_limit {
+#define X(name) INGRESS_LIMIT_##name,
+    INGRESS_LIMITS(X)
+#undef X
+    INGRESS_LIMIT_COUNT
+};
+const char *ingress_limit_name(enum ingress_limit l);
+
+enum { INGRESS_REFUSALS_MAX = 32 };
+struct ingress_counters {
+    uint64_t connections;                    /* accepted, ever */
+    uint32_t connections_open, in_flight, tunnels_open;
+    uint64_t requests[6];                    /* by first digit of the status; [0]: no answer */
+    uint64_t refused[INGRESS_REFUSALS_MAX];  /* by ingress_refusal_name() */
+    uint64_t request_bytes, response_bytes;  /* content, and what tunnels carried */
+    uint64_t client_gone, resent;
+    uint64_t limits[INGRESS_LIMIT_COUNT];
+};
+/* Names of the gateway's own answers ("queue-full"); NULL at the end. */
+const char *ingress_refusal_name(size_t index);
+
+int ingress_open(struct loop *l, const struct limits *limits, int listen_fd, struct backend *b,
+                 struct ingress **ret, struct err *e) MUST_USE;
+/* No new connections; kept-alive ones end as soon as no request is in flight on them. */
+void ingress_stop(struct ingress *in);
+bool ingress_idle(const struct ingress *in); /* stopped or not: nothing in flight, nothing unsent */
+/* Drops what is in flight. Connections it gave back to the backend are the backend's to close. */
+void ingress_free(struct ingress *in);
+DEFINE_AUTO(ingress, struct ingress *, ingress_free)
+
+const struct ingress_counters *ingress_counters(const struct ingress *in);
