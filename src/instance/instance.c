@@ -1,19 +1,15 @@
 #include "instance/instance.h"
+#include "instance/output.h"
 #include "instance/probe.h"
 
-#include "base/buf.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 enum {
-    PHASE_LINE_MAX = 256,
     PROBE_PAUSE_FIRST_US = 200,
     PROBE_PAUSE_LAST_US = 50000, /* Knative's own pace, reached only by slow starters */
-    READ_PER_TURN = 65536,       /* log bytes taken from one instance in one turn */
-    LAST_READS = 16,             /* turns over a pipe whose function has ended: 1 MiB */
 };
 
 struct artifact_wait { /* the image, or one model */
@@ -38,11 +34,7 @@ struct instance_internals {
     uint32_t probe_failures, probe_passes;
     struct prober prober;
     char probe_why[160];
-    struct loop_io out_io, phases_io;
-    struct buf line, phase_line;
-    bool line_cut;
-    struct loop_timer log_refill;
-    uint64_t log_window_us, log_window_bytes;
+    struct output output;
     struct loop_task end_task;
 };
 
@@ -244,141 +236,24 @@ static void on_probe(struct prober *prober, bool passed, int take_fd, const char
 
 /* ---- what the function says ---------------------------------------------------------------- */
 
-static bool own_phase(enum phase p)
+static void on_line(struct output *o, struct str line)
 {
-    return p == PHASE_MODEL_LOAD || p == PHASE_ALLOCATE || p == PHASE_WARMUP;
+    struct instance *i = CONTAINER_OF(o, struct instance_internals, output)->image.instance;
+    i->ops->on_line(i, line);
 }
 
-/* "model_load begin", "model_load end bytes=123"; anything else is ignored: it is the function's. */
-static void phase_report(struct instance *i, struct str line)
+static void on_phase(struct output *o, enum phase p, bool begins, uint64_t bytes)
 {
-    enum phase p;
-    uint64_t bytes;
-    struct str name = str_cut(&line, ' '), verb = str_cut(&line, ' ');
-    if (!phase_find(name.at, name.size, &p) || !own_phase(p) || i->was_ready)
-        return;
+    struct instance *i = CONTAINER_OF(o, struct instance_internals, output)->image.instance;
     enum phase_outcome had = i->start.phases[p].outcome;
-    if (str_is(verb, "begin") && had == PHASE_ABSENT) {
+    if (i->was_ready)
+        return;
+    if (begins && had == PHASE_ABSENT) {
         phase_begin(&i->start, p, now_of(i));
-    } else if (str_is(verb, "end") && had == PHASE_OPEN) {
+    } else if (!begins && had == PHASE_OPEN) {
         phase_end(&i->start, p, now_of(i), PHASE_DONE);
-        if (str_starts(line, STR("bytes=")) && str_u64(str_from(line, 6), &bytes))
-            phase_bytes(&i->start, p, bytes);
+        phase_bytes(&i->start, p, bytes);
     }
-}
-
-static void on_phases(struct loop_io *io, uint32_t events)
-{
-    struct instance_internals *in = CONTAINER_OF(io, struct instance_internals, phases_io);
-    struct instance *i = in->image.instance;
-    char bytes[PHASE_LINE_MAX];
-    (void)events;
-    ssize_t n = read(io->fd, bytes, sizeof bytes);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    if (n <= 0) {
-        int fd = io->fd;
-        loop_unwatch(i->env->loop, io);
-        (void)close(fd);
-        return;
-    }
-    buf_append(&in->phase_line, bytes, (size_t)n);
-    if (in->phase_line.overflow)
-        buf_clear(&in->phase_line);
-    for (;;) {
-        struct str all = buf_str(&in->phase_line), rest = all;
-        struct str line = str_cut(&rest, '\n');
-        if (line.size == all.size)
-            return;
-        phase_report(i, line);
-        buf_consume(&in->phase_line, line.size + 1);
-    }
-}
-
-/* Whole lines go out; a line over the limit goes out cut, and its rest is dropped. */
-static void log_take(struct instance *i, struct str piece)
-{
-    struct instance_internals *in = i->in;
-    while (piece.size > 0) {
-        struct str rest = piece;
-        struct str head = str_cut(&rest, '\n');
-        bool whole = head.size < piece.size;
-        if (!in->line_cut) {
-            size_t room = in->line.max - in->line.size;
-            buf_append(&in->line, head.at, MIN(head.size, room));
-            in->line_cut = head.size > room;
-        }
-        if (whole) {
-            i->ops->on_line(i, buf_str(&in->line));
-            buf_clear(&in->line);
-            in->line_cut = false;
-        }
-        piece = rest;
-    }
-}
-
-static void log_resume(struct loop_timer *t)
-{
-    struct instance_internals *in = CONTAINER_OF(t, struct instance_internals, log_refill);
-    if (loop_watched(&in->out_io))
-        loop_rewatch(in->image.instance->env->loop, &in->out_io, EPOLLIN);
-}
-
-/* Beyond its rate the pipe is not read: the function waits in write(), as for any slow terminal. */
-static bool log_over_rate(struct instance *i, size_t bytes)
-{
-    struct instance_internals *in = i->in;
-    uint64_t now_us = loop_now_us(i->env->loop);
-    if (now_us - in->log_window_us >= 1000000) {
-        in->log_window_us = now_us;
-        in->log_window_bytes = 0;
-    }
-    in->log_window_bytes += bytes;
-    if (in->log_window_bytes < i->env->limits->log_rate_bytes_s)
-        return false;
-    loop_rewatch(i->env->loop, &in->out_io, 0);
-    loop_at(i->env->loop, &in->log_refill, in->log_window_us + 1000000);
-    return true;
-}
-
-static char read_space[READ_PER_TURN]; /* scratch of the loop thread, empty between calls */
-
-static void log_close(struct instance *i)
-{
-    struct instance_internals *in = i->in;
-    if (!loop_watched(&in->out_io))
-        return;
-    int fd = in->out_io.fd;
-    /* The last words of a crash are still in the pipe: it holds at most what a pipe holds. */
-    for (int turn = 0; turn < LAST_READS; turn++) {
-        ssize_t n = read(fd, read_space, sizeof read_space);
-        if (n <= 0)
-            break;
-        log_take(i, (struct str){ read_space, (size_t)n });
-    }
-    loop_unwatch(i->env->loop, &in->out_io);
-    loop_cancel(i->env->loop, &in->log_refill);
-    (void)close(fd);
-    if (in->line.size > 0) {
-        i->ops->on_line(i, buf_str(&in->line));
-        buf_clear(&in->line);
-    }
-}
-
-static void on_output(struct loop_io *io, uint32_t events)
-{
-    struct instance_internals *in = CONTAINER_OF(io, struct instance_internals, out_io);
-    struct instance *i = in->image.instance;
-    (void)events;
-    ssize_t n = read(io->fd, read_space, sizeof read_space);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    if (n <= 0) {
-        log_close(i);
-        return;
-    }
-    log_take(i, (struct str){ read_space, (size_t)n });
-    (void)log_over_rate(i, (size_t)n);
 }
 
 /* ---- the sandbox ---------------------------------------------------------------------------- */
@@ -428,7 +303,7 @@ static void on_over(void *ctx, const struct sandbox_exit *x, const struct err *w
     char text[512];
     in->sandbox_over = true;
     i->exit = *x;
-    log_close(i);
+    output_close(&in->output);
     if (i->state == INSTANCE_STARTING) {
         if (!in->exec_seen)
             snprintf(text, sizeof text, "%s", why ? why->text : "the sandbox ended before it ran");
@@ -549,12 +424,10 @@ static void sandbox_begin(struct instance *i)
         fail(i, PHASE_SANDBOX, e.code != CODE_INVALID, e.text);
         return;
     }
-    in->out_io.on_ready = on_output;
-    in->phases_io.on_ready = on_phases;
-    if (loop_watch(i->env->loop, &in->out_io, pipes.out_fd, EPOLLIN, &e) < 0)
-        (void)close(pipes.out_fd);
-    if (loop_watch(i->env->loop, &in->phases_io, pipes.phases_fd, EPOLLIN, &e) < 0)
-        (void)close(pipes.phases_fd);
+    if (output_open(&in->output, i->env->loop, l, pipes.out_fd, pipes.phases_fd, &e) < 0) {
+        fail(i, PHASE_SANDBOX, true, e.text);
+        return;
+    }
     in->bound.on_due = on_bound;
     loop_after(i->env->loop, &in->bound, l->start_ms * 1000);
 }
@@ -680,9 +553,8 @@ struct instance *instance_new(const struct instance_env *env, const struct insta
     i->in->fresh_fd = -1;
     i->in->end_task.run = on_end_task;
     i->in->prober.on_result = on_probe;
-    i->in->log_refill.on_due = log_resume;
-    buf_init(&i->in->line, env->limits->log_line_bytes_max);
-    buf_init(&i->in->phase_line, PHASE_LINE_MAX * 4);
+    i->in->output.on_line = on_line;
+    i->in->output.on_phase = on_phase;
     return i;
 }
 
@@ -693,12 +565,7 @@ void instance_free(struct instance *i)
     struct instance_internals *in = i->in;
     quiet(i);
     loop_undefer(i->env->loop, &in->end_task);
-    log_close(i);
-    if (loop_watched(&in->phases_io)) {
-        int fd = in->phases_io.fd;
-        loop_unwatch(i->env->loop, &in->phases_io);
-        (void)close(fd);
-    }
+    output_close(&in->output);
     if (in->sandbox)
         i->env->tier->ops->free(in->sandbox);
     artifact_use_free(in->image.use);
@@ -708,8 +575,6 @@ void instance_free(struct instance *i)
         (void)close(in->idle_fds[--in->idle_count]);
     if (in->fresh_fd >= 0)
         (void)close(in->fresh_fd);
-    buf_done(&in->line);
-    buf_done(&in->phase_line);
     free(in);
     free(i);
 }
