@@ -4,6 +4,7 @@ same, and that nothing sent to them brings them down.
 CLASSIFIER and CLASSIFIER_CHECKED name the C builds (static; with the build's sanitizers).
 """
 
+import ctypes
 import http.client
 import json
 import os
@@ -28,6 +29,8 @@ STATIC = os.environ.get("CLASSIFIER", os.path.join(ROOT, "build", "classifier"))
 CHECKED = os.environ.get("CLASSIFIER_CHECKED", STATIC)
 SUBSET = 3
 DEADLINE_S = 30
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1  # a test run that is cut leaves no function behind
 
 
 class Trained:
@@ -122,6 +125,7 @@ class Function:
             phases, told = os.pipe()
             self.process = subprocess.Popen(
                 command, pass_fds=[told], stderr=subprocess.PIPE,
+                preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
                 env={"PORT": str(self.port), "MODEL": model, "HOB_PHASES_FD": str(told)})
             os.close(told)
             up = self.wait_until_it_accepts() if check else False

@@ -1,0 +1,458 @@
+"""A real hob for end-to-end tests: started, called, crashed on purpose, and looked at afterwards.
+
+HOB names the binary (build/hob without it). Every Hob has ports and a temporary folder of its own, so tests
+run side by side. Nothing here sleeps for luck: what has to happen is waited for with a deadline, and
+a deadline that passes fails the test with the end of hob's log.
+
+    with Hob() as hob:
+        hob.apply(service("hello", image=hob.bundle({"run": "#!/bin/sh\\n…"})))
+        status, headers, body = hob.ingress("hello", "GET", "/")
+        hob.kill_role("node"); hob.wait_for("a new node", hob.is_ready)
+        hob.restart(signal.SIGKILL)
+
+Leaving the block stops hob with SIGTERM and asserts that no process, mount or cgroup of it is left.
+"""
+
+import ctypes
+import http.client
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BINARY = os.environ.get("HOB", os.path.join(ROOT, "build", "hob"))
+KNATIVE = "/apis/serving.knative.dev/v1/namespaces"
+READY_S, STOP_S, WAIT_S = 30, 40, 30
+LOOK_S = 0.01  # between two looks at something that offers no event
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def adopt_orphans():
+    """Processes whose hob has died become children of this one, so that none can hide."""
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+# ---- processes -----------------------------------------------------------------------------------
+
+
+def read_text(path):
+    """A file under /proc or /sys, or "" when what it describes has gone."""
+    try:
+        with open(path, "rb") as f:
+            return f.read().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def stat_of(pid):
+    """(parent, state, start time) of a process, or None. The name may hold spaces and brackets."""
+    text = read_text(f"/proc/{pid}/stat")
+    if not text:
+        return None
+    fields = text[text.rindex(")") + 2:].split()
+    return int(fields[1]), fields[0], int(fields[19])
+
+
+def descendants(pid):
+    """Every process below this one, by one walk through /proc; zombies too."""
+    children = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit() and (stat := stat_of(name)):
+            children.setdefault(stat[0], []).append(int(name))
+    found, look = [], [pid]
+    while look:
+        below = children.get(look.pop(), [])
+        found += below
+        look += below
+    return found
+
+
+def command_of(pid):
+    return read_text(f"/proc/{pid}/cmdline").replace("\0", " ").strip() or read_text(f"/proc/{pid}/comm").strip()
+
+
+# ---- what a hob may leave behind -----------------------------------------------------------------
+
+
+def group_name(data):
+    """How hob calls its cgroups: after its data folder (src/sandbox/launcher.c, FNV-1a)."""
+    value = 0xcbf29ce484222325
+    for byte in os.path.realpath(data).encode():
+        value = (value ^ byte) * 0x100000001b3 & 0xffffffffffffffff
+    return f"hob-{value:016x}"
+
+
+class Traces:
+    """Processes below us, cgroups and mounts on this host, at one moment."""
+
+    def __init__(self):
+        self.processes = {(pid, stat[2]) for pid in descendants(os.getpid()) if (stat := stat_of(pid))}
+        self.cgroups = {folder for folder, _, _ in os.walk("/sys/fs/cgroup")}
+        # With their ids, so that a second mount of the same is not taken for the first.
+        self.mounts = set(read_text("/proc/self/mountinfo").splitlines())
+
+    def new_since(self, before, data):
+        """What is here and was not there, of the hob with this data folder or of nobody's."""
+        group = group_name(data)
+        for pid, _ in self.processes - before.processes:
+            yield f"process {pid} {command_of(pid)}"
+        for cgroup in self.cgroups - before.cgroups:
+            if group in cgroup:
+                yield f"cgroup {cgroup}"
+        for mount in self.mounts - before.mounts:
+            if data in mount or ("hob" in mount and "/hob-e2e-" not in mount):
+                yield f"mount {mount}"
+
+
+# ---- requests ------------------------------------------------------------------------------------
+
+
+def split_address(address):
+    host, _, port = address.rpartition(":")
+    return host, int(port)
+
+
+def request(address, method, path, body=None, headers=None, timeout=WAIT_S):
+    """(status, headers, body) of one request on a connection of its own."""
+    connection = http.client.HTTPConnection(address, timeout=timeout)
+    try:
+        connection.request(method, path, body, headers or {})
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+    finally:
+        connection.close()
+
+
+def read_all(s):
+    """Everything until the other side ends; a reset is an end as well."""
+    got = b""
+    while True:
+        try:
+            piece = s.recv(65536)
+        except ConnectionResetError:
+            return got
+        if not piece:
+            return got
+        got += piece
+
+
+def service(name, image, command=None, args=None, env=None, annotations=None, models=(), scratch=(),
+            namespace="default", probe=None, limits=None, **spec):
+    """A Knative Service as a tree. models: (mount path, reference); scratch: (mount path, size)."""
+    container = {"image": image}
+    for key, value in (("command", command), ("args", args), ("readinessProbe", probe)):
+        if value is not None:
+            container[key] = value
+    if env:
+        container["env"] = [{"name": k, "value": v} for k, v in env.items()]
+    if limits:
+        container["resources"] = {"limits": limits}
+    volumes = [{"name": f"model-{i}", "image": {"reference": reference}}
+               for i, (_, reference) in enumerate(models)]
+    volumes += [{"name": f"scratch-{i}", "emptyDir": {"sizeLimit": size}}
+                for i, (_, size) in enumerate(scratch)]
+    if volumes:
+        paths = [path for path, _ in models] + [path for path, _ in scratch]
+        container["volumeMounts"] = [{"name": v["name"], "mountPath": path}
+                                     for v, path in zip(volumes, paths)]
+        spec["volumes"] = volumes
+    metadata = {"annotations": {f"autoscaling.knative.dev/{k}" if "/" not in k else k: str(v)
+                                for k, v in (annotations or {}).items()}}
+    return {"apiVersion": "serving.knative.dev/v1", "kind": "Service",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {"template": {"metadata": metadata, "spec": {**spec, "containers": [container]}}}}
+
+
+# ---- hob -----------------------------------------------------------------------------------------
+
+
+class Hob:
+    """One `hob serve`. start() and stop() may be repeated on the same data folder."""
+
+    def __init__(self, *flags, limits=None, env=None, binary=BINARY):
+        adopt_orphans()
+        self.before = Traces()
+        self.folder = tempfile.mkdtemp(prefix="hob-e2e-")
+        self.files = os.path.join(self.folder, "files")  # the --file-root
+        self.data = os.path.join(self.folder, "data")
+        self.log_path = os.path.join(self.folder, "hob.log")
+        os.mkdir(self.files)
+        self.flags = [*flags, *(f"--limit={k}={v}" for k, v in (limits or {}).items())]
+        self.env, self.binary = {**os.environ, **(env or {})}, binary
+        self.process, self.api_address, self.ingress_address = None, "", ""
+        self.bundles = 0
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.discard()
+            raise
+        return self
+
+    def __exit__(self, kind, *_):
+        try:
+            if self.process:
+                code = self.stop()
+                if kind is None and code != 0:
+                    self.fail(f"hob serve ended with {code} on SIGTERM")
+            if kind is None:
+                self.assert_nothing_left()
+        finally:
+            self.discard()
+
+    # life
+
+    def start(self):
+        assert self.process is None
+        reading, ready = os.pipe()
+        try:
+            with open(self.log_path, "ab") as log:
+                self.process = subprocess.Popen(
+                    [self.binary, "serve", "--listen-ingress", "127.0.0.1:0", "--listen-api", "127.0.0.1:0",
+                     "--data", self.data, "--file-root", self.files, "--ready-fd", str(ready), *self.flags],
+                    pass_fds=[ready], env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            os.close(ready)
+            ready = -1
+            told = self.read_ready(reading)
+        finally:
+            os.close(reading)
+            if ready >= 0:
+                os.close(ready)
+        self.api_address, self.ingress_address = told["api"], told["ingress"]
+
+    def read_ready(self, fd):
+        got, deadline = b"", time.monotonic() + READY_S
+        while not got.endswith(b"\n"):
+            if not select.select([fd], [], [], max(0, deadline - time.monotonic()))[0]:
+                self.fail(f"hob serve was not ready after {READY_S} s")
+            piece = os.read(fd, 4096)
+            if not piece:
+                self.fail("hob serve ended before it was ready")
+            got += piece
+        return json.loads(got)
+
+    def stop(self, number=signal.SIGTERM):
+        """Signals the launcher and waits for its end; returns its exit code (negative: the signal)."""
+        process, self.process = self.process, None
+        if process.poll() is None:
+            process.send_signal(number)
+        try:
+            return process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            self.fail(f"hob serve still ran {STOP_S} s after {signal.Signals(number).name}")
+
+    def restart(self, number=signal.SIGTERM):
+        code = self.stop(number)
+        self.start()
+        return code
+
+    def roles(self):
+        """{"node": pid, "fetcher": pid}: the launcher's children that were given a role."""
+        found = {}
+        for pid in descendants(self.process.pid):
+            stat = stat_of(pid)
+            if stat and stat[0] == self.process.pid and stat[1] != "Z":
+                for variable in read_text(f"/proc/{pid}/environ").split("\0"):
+                    if variable.startswith("HOB_ROLE="):
+                        found[variable.removeprefix("HOB_ROLE=")] = pid
+        return found
+
+    def kill_role(self, role):
+        """SIGKILL to the node or the fetcher; returns once that process has gone."""
+        pid = self.wait_for(f"a {role}", lambda: self.roles().get(role))
+        fd = os.pidfd_open(pid)
+        try:
+            if self.roles().get(role) != pid:  # it ended in between, and the number is another's
+                self.fail(f"the {role} ended by itself")
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
+            if not select.select([fd], [], [], WAIT_S)[0]:
+                self.fail(f"the {role} outlived SIGKILL")
+        finally:
+            os.close(fd)
+        return pid
+
+    def is_ready(self):
+        try:
+            return request(self.api_address, "GET", "/readyz", timeout=2)[0] == 200
+        except OSError:
+            return False
+
+    def discard(self):
+        """Ends whatever is left, quietly: for tests that failed already, or never started."""
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+        if self.process:
+            self.process.wait()
+            self.process = None
+        known = {pid for pid, _ in self.before.processes}
+        for pid in descendants(os.getpid()):
+            if pid not in known:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except OSError:
+                    pass
+        self.reap()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # looking
+
+    def log(self):
+        return read_text(self.log_path)
+
+    def fail(self, why):
+        end = "\n".join(self.log().splitlines()[-40:])
+        raise AssertionError(f"{why}\nthe end of hob's log:\n{end}")
+
+    def wait_for(self, what, look, deadline=WAIT_S):
+        """look()'s first true answer. Fails when hob ends before, or the deadline (seconds) passes."""
+        until = time.monotonic() + deadline
+        while not (found := look()):
+            if self.process and self.process.poll() is not None:
+                self.fail(f"hob serve ended with {self.process.returncode} while waiting for {what}")
+            if time.monotonic() > until:
+                self.fail(f"waited {deadline} s for {what}")
+            time.sleep(LOOK_S)
+        return found
+
+    def reap(self):
+        """Takes the exit status of orphans that became ours; hob itself is Popen's."""
+        for pid in descendants(os.getpid()):
+            stat = stat_of(pid)
+            if stat and stat[1] == "Z" and stat[0] == os.getpid() \
+                    and not (self.process and pid == self.process.pid) \
+                    and (pid, stat[2]) not in self.before.processes:
+                try:
+                    os.waitpid(pid, os.WNOHANG)
+                except ChildProcessError:
+                    pass
+
+    def left(self):
+        """What this hob has left on the host. Call it when hob has ended."""
+        self.reap()
+        return list(Traces().new_since(self.before, self.data))
+
+    def assert_nothing_left(self, deadline=10):
+        """Killed processes and their cgroups take the kernel a moment; the deadline allows for that."""
+        until = time.monotonic() + deadline
+        while left := self.left():
+            if time.monotonic() > until:
+                self.fail("left behind:\n  " + "\n  ".join(left))
+            time.sleep(LOOK_S)
+
+    # files and objects
+
+    def bundle(self, files):
+        """A file:// image of {path: text or bytes}; those that begin with #! or ELF are executable."""
+        self.bundles += 1
+        folder = os.path.join(self.files, f"bundle-{self.bundles}")
+        for path, data in files.items():
+            data = data.encode() if isinstance(data, str) else data
+            path = os.path.join(folder, path)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as f:
+                f.write(data)
+            os.chmod(path, 0o755 if data[:2] == b"#!" or data[:4] == b"\x7fELF" else 0o644)
+        return f"file://{folder}"
+
+    def call(self, method, path, body=None, headers=None, want=None):
+        """(status, headers, answer) of the API; JSON in and out as trees. want: fail on another status."""
+        data = json.dumps(body).encode() if isinstance(body, (dict, list)) else body
+        fields = {"Content-Type": "application/json"} if data is not None else {}
+        status, answered, text = request(self.api_address, method, path, data, {**fields, **(headers or {})})
+        if "json" in answered.get("Content-Type", ""):
+            text = json.loads(text)
+        if want is not None and status != want:
+            self.fail(f"{method} {path}: {status}, not {want}: {text}")
+        return status, answered, text
+
+    def get_service(self, name, namespace="default"):
+        status, _, tree = self.call("GET", f"{KNATIVE}/{namespace}/services/{name}")
+        return tree if status == 200 else None
+
+    def apply(self, tree, wait=True):
+        """Creates or replaces; with wait, returns when the newest generation is ready."""
+        namespace, name = tree["metadata"]["namespace"], tree["metadata"]["name"]
+        there = self.get_service(name, namespace)
+        if there:
+            metadata = {**tree["metadata"], "resourceVersion": there["metadata"]["resourceVersion"]}
+            self.call("PUT", f"{KNATIVE}/{namespace}/services/{name}", {**tree, "metadata": metadata}, want=200)
+        else:
+            self.call("POST", f"{KNATIVE}/{namespace}/services", tree, want=201)
+        return self.wait_ready(name, namespace) if wait else self.get_service(name, namespace)
+
+    def delete(self, name, namespace="default"):
+        return self.call("DELETE", f"{KNATIVE}/{namespace}/services/{name}", want=200)
+
+    def condition(self, name, kind="Ready", namespace="default"):
+        """The condition of the newest generation; None while its status is of an older one."""
+        tree = self.get_service(name, namespace) or {}
+        status = tree.get("status", {})
+        if status.get("observedGeneration") != tree.get("metadata", {}).get("generation"):
+            return None
+        return next((c for c in status.get("conditions", []) if c["type"] == kind), None)
+
+    def wait_condition(self, name, wanted, kind="Ready", namespace="default", deadline=WAIT_S):
+        def look():
+            condition = self.condition(name, kind, namespace)
+            return condition if condition and condition["status"] == wanted else None
+        return self.wait_for(f"{kind}={wanted} of {name}", look, deadline)
+
+    def wait_ready(self, name, namespace="default", deadline=WAIT_S):
+        def look():
+            condition = self.condition(name, "Ready", namespace)
+            if condition and condition["status"] == "False":
+                self.fail(f"{name} is not going to be ready: {condition}")
+            return condition and condition["status"] == "True"
+        self.wait_for(f"{name} to be ready", look, deadline)
+        return self.get_service(name, namespace)
+
+    def instances(self, name=None):
+        items = self.call("GET", "/v1/instances", want=200)[2]["items"]
+        return [i for i in items if name is None or i["service"] == name]
+
+    def wait_instances(self, name, count, deadline=WAIT_S):
+        return self.wait_for(f"{count} instances of {name}", lambda: len(self.instances(name)) == count, deadline)
+
+    def invocation(self, ident):
+        """The record of one invocation; it is written behind the answer, so it may take a moment."""
+        def look():
+            status, _, tree = self.call("GET", f"/v1/invocations/{ident}")
+            return tree if status == 200 else None
+        return self.wait_for(f"the record of {ident}", look)
+
+    # functions
+
+    @staticmethod
+    def host(name, namespace="default"):
+        return f"{name}.{namespace}.localhost"
+
+    def ingress(self, name, method="GET", path="/", body=None, headers=None, namespace="default", timeout=WAIT_S):
+        """(status, headers, body) of one request to a function."""
+        return request(self.ingress_address, method, path, body,
+                       {"Host": self.host(name, namespace), **(headers or {})}, timeout)
+
+    def connect(self, timeout=WAIT_S):
+        """A socket to the ingress, for bytes of the test's own."""
+        s = socket.create_connection(split_address(self.ingress_address), timeout=timeout)
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return s
+
+    def raw(self, data, timeout=WAIT_S):
+        """What comes back for these bytes, the writing side closed behind them."""
+        with self.connect(timeout) as s:
+            try:
+                s.sendall(data)
+                s.shutdown(socket.SHUT_WR)
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # refused before all was sent; the answer still counts
+            return read_all(s)
