@@ -206,6 +206,15 @@ static void instances(struct admin *a, struct http_call *c)
     answer_items(c, ic.items);
 }
 
+static void instance_delete(struct admin *a, struct http_call *c)
+{
+    char id[INSTANCE_ID];
+    if (!http_call_segment(c, 2, id, sizeof id) || !fleet_stop_instance(a->s.fleet, id))
+        answer_problem(c, 404, "no such instance", "see hob ps for the instances of this node");
+    else
+        answer_json(c, 202, TYPE_JSON, json_pack("{s:s}", "stopping", id));
+}
+
 static void model_add(void *ctx, const struct artifact_info *i)
 {
     static const char *const kinds[] = { "bundle", "model" };
@@ -494,6 +503,7 @@ static const struct page {
     { "GET", "/v1/invocations", invocations },
     { "GET", "/v1/invocations/*", invocation },
     { "GET", "/v1/instances", instances },
+    { "DELETE", "/v1/instances/*", instance_delete },
     { "GET", "/v1/limits", limits_list },
     { "GET", "/v1/models", models },
     { "DELETE", "/v1/models/*", model_delete },

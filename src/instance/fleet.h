@@ -56,6 +56,9 @@ struct backend *fleet_backend(struct fleet *f); /* what the gateway talks to */
 
 void fleet_each_instance(struct fleet *f, void (*on_instance)(void *ctx, const struct instance *i),
                          void *ctx);
+/* Drains one instance by its name, as if it were not needed; the next request brings another, and
+ * min-scale does at once. False: no such instance. */
+bool fleet_stop_instance(struct fleet *f, const char *id);
 struct fleet_totals {
     uint32_t revisions, instances, ready, starting, queued, running;
 };

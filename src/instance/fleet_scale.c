@@ -193,6 +193,27 @@ void fleet_evaluate(struct rev *v)
     fleet_gone_if_empty(v);
 }
 
+bool fleet_stop_instance(struct fleet *f, const char *id)
+{
+    const struct map_slot *s;
+    for (uint32_t at = 0; (s = map_next(&f->by_key, &at)) != NULL;) {
+        const struct target *t = s->value;
+        LIST_EACH(&t->revs, vn, vtmp) {
+            struct rev *v = CONTAINER_OF(vn, struct rev, node);
+            LIST_EACH(&v->instances, n, tmp) {
+                struct instance *i = CONTAINER_OF(n, struct instance, node);
+                if (strcmp(i->id, id) != 0)
+                    continue;
+                v->yielded = true;
+                stop_instance(i);
+                fleet_tell(v);
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 /* ---- what instances report ------------------------------------------------------------------------ */
 
 void fleet_take_over(struct rev *v)
