@@ -679,6 +679,8 @@ void http1_head_rebase(struct http1_head *h, const char *at)
 enum http1_result http1_head_feed(struct http1_head *h, const char *at, size_t size)
 {
     ASSERT(h->state < COMPLETE && size >= h->scan);
+    if (size == 0)
+        return HTTP1_MORE; /* an empty buffer has no address */
     if (h->base)
         http1_head_rebase(h, at);
     h->base = at;

@@ -225,7 +225,8 @@ static int give(struct exchange *x, struct str data, struct err *e)
 {
     if (data.size == 0)
         return 0;
-    if (x->call->on_body) {
+    bool collected = x->call->collect_refusals && x->answer->status >= 400;
+    if (x->call->on_body && !collected) {
         int r = x->call->on_body(x->call->ctx, data);
         return r < 0 ? err_set(e, (enum code) - r, "stopped by the reader of the answer") : 0;
     }
@@ -261,13 +262,13 @@ static int body_receive(struct exchange *x, struct err *e)
 
 int http_client_do(const struct http_client_call *c, struct http_client_answer *ret, struct err *e)
 {
-    struct http_client_answer answer = { 0 };
-    AUTO(exchange) struct exchange x = { .call = c, .answer = &answer, .fd = -1 };
+    AUTO(exchange) struct exchange x = { .call = c, .answer = ret, .fd = -1 };
 
+    *ret = (struct http_client_answer){ 0 };
     limits_default(&x.limits);
     buf_init(&x.in, x.limits.http_head_bytes_max + READ_BYTES);
-    buf_init(&answer.head, x.limits.http_head_bytes_max);
-    buf_init(&answer.body, c->body_bytes_max > 0 ? c->body_bytes_max : 1);
+    buf_init(&ret->head, x.limits.http_head_bytes_max);
+    buf_init(&ret->body, c->body_bytes_max > 0 ? c->body_bytes_max : 1);
     http1_head_init(&x.head, HTTP1_RESPONSE, &x.limits);
     http1_head_answers(&x.head, http_method_find(str_of(c->method)));
     http1_body_init(&x.body, &x.head);
@@ -278,15 +279,13 @@ int http_client_do(const struct http_client_call *c, struct http_client_answer *
     if (r == 0)
         r = head_receive(&x, e);
     if (r == 0) {
-        answer.status = x.head.status;
-        buf_append(&answer.head, buf_at(&x.in), x.head.size);
+        ret->status = x.head.status;
+        buf_append(&ret->head, buf_at(&x.in), x.head.size);
         buf_consume(&x.in, x.head.size);
         r = body_receive(&x, e);
     }
     if (r < 0)
-        http_client_answer_done(&answer);
-    else
-        *ret = answer;
+        http_client_answer_done(ret);
     return r;
 }
 

@@ -17,8 +17,11 @@ struct http_client_call {
     struct str body;             /* at NULL: none */
     uint32_t timeout_ms;         /* for connecting and between bytes; 0: none between bytes */
     size_t body_bytes_max;
-    /* Not NULL: gets the body as it comes; return < 0 to stop (the call then returns that). */
+    /* Not NULL: gets the body as it comes; return < 0 to stop (the call then returns that). The
+     * answer's status and head are there when it is first called. */
     int (*on_body)(void *ctx, struct str piece);
+    /* With on_body: the bodies of refusals (400 and above) are collected like without it. */
+    bool collect_refusals;
     void *ctx;
 };
 struct http_client_answer {
