@@ -1,0 +1,116 @@
+/* hob deploy: a service from flags, for those who do not want to write YAML yet. */
+#include "cli/commands.h"
+#include "cli/manifest.h"
+#include "cli/output.h"
+#include "cli/put.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+enum { TIMEOUT_MS = 60000, UNSET = UINT32_MAX };
+
+struct args {
+    struct manifest_flags m;
+    const char *output;
+    bool wait, dry_run;
+    uint32_t timeout_ms;
+};
+static const struct args defaults = {
+    .m = { .min_scale = UNSET, .max_scale = UNSET, .concurrency = UNSET },
+    .wait = true,
+    .timeout_ms = TIMEOUT_MS,
+};
+
+static const struct opt opts[] = {
+#define AT(field) offsetof(struct args, field)
+    { "image", 'i', OPT_TEXT, AT(m.image), "IMAGE", "file:///folder, or just a folder here",
+      .complete = OPT_COMPLETE_FILES },
+    { "model", 'm', OPT_LIST, AT(m.models), "REF:/PATH",
+      "mount a model read-only: file://…, http(s)://…, pinned by @sha256:…" },
+    { "env", 'e', OPT_LIST, AT(m.env), "NAME=VALUE", "environment of the function" },
+    { "port", 'p', OPT_U32, AT(m.port), "PORT", "where it listens (default 8080, told by $PORT)",
+      .min = 1, .max = 65535 },
+    { "cmd", 0, OPT_LIST, AT(m.command), "WORD",
+      "the program instead of the image's, word by word" },
+    { "arg", 0, OPT_LIST, AT(m.arguments), "WORD", "its arguments, word by word" },
+    { "min-scale", 0, OPT_U32, AT(m.min_scale), "N", "instances kept when nobody calls (default 0)",
+      .max = 10000 },
+    { "max-scale", 0, OPT_U32, AT(m.max_scale), "N", "instances at most", .max = 10000 },
+    { "concurrency", 0, OPT_U32, AT(m.concurrency), "N",
+      "requests at once per instance; 0: no bound", .max = 100000 },
+    { "target", 0, OPT_TEXT, AT(m.target), "N", "requests at once that the scaler aims at" },
+    { "window", 0, OPT_TEXT, AT(m.window), "TIME", "idle this long before zero (default 60s)" },
+    { "request-timeout", 0, OPT_U32, AT(m.timeout_s), "S", "seconds for one request", .min = 1 },
+    { "memory", 0, OPT_TEXT, AT(m.memory), "SIZE", "limit, as 512Mi" },
+    { "cpu", 0, OPT_TEXT, AT(m.cpu), "CPUS", "limit, as 500m or 2" },
+    { "ephemeral-storage", 0, OPT_TEXT, AT(m.ephemeral), "SIZE", "limit of /tmp and scratch" },
+    { "annotation", 'a', OPT_LIST, AT(m.annotations), "NAME=VALUE", "of the revision" },
+    { "dry-run", 0, OPT_FLAG, AT(dry_run), NULL, "print the manifest, send nothing" },
+    { "wait", 0, OPT_FLAG, AT(wait), NULL, "until it is ready (default; --no-wait: do not)" },
+    { "timeout", 0, OPT_MS, AT(timeout_ms), "TIME", "of waiting (default 60s)" },
+    { "output", 'o', OPT_CHOICE, AT(output), "FORMAT", "json|yaml|name", "json|yaml|name",
+      .complete = OPT_COMPLETE_CHOICES },
+#undef AT
+};
+
+/* A plain path means the folder of that name, wherever hob runs. */
+static int image_of(const char *given, char **ret, struct err *e)
+{
+    if (strstr(given, "://") || (given[0] != '.' && given[0] != '/')) {
+        *ret = xstrdup(given);
+        return 0;
+    }
+    AUTO_FREE char *path = realpath(given, NULL);
+    if (!path)
+        return err_sys(e, "--image: %s", given);
+    *ret = xasprintf("file://%s", path);
+    return 0;
+}
+
+static int run(struct cli *c, struct err *e)
+{
+    struct args *args = c->args;
+    AUTO_FREE char *image = NULL;
+    AUTO_JSON json_t *service = NULL;
+    if (!args->m.image) {
+        err_set(e, CODE_INVALID, "--image is missing: hob deploy %s --image FOLDER",
+                c->words.at[0]);
+        return cli_usage(c, e);
+    }
+    int r = image_of(args->m.image, &image, e);
+    if (r < 0)
+        return r;
+    args->m.image = image;
+    args->m.name = c->words.at[0];
+    args->m.ns = c->global.ns;
+    args->m.has_min_scale = args->m.min_scale != UNSET;
+    args->m.has_max_scale = args->m.max_scale != UNSET;
+    args->m.has_concurrency = args->m.concurrency != UNSET;
+    r = manifest_build(&args->m, &service, e);
+    if (r < 0)
+        return cli_usage(c, e);
+    const char *format = c->global.json ? "json" : args->output;
+    if (!args->dry_run)
+        return put_service(c, service,
+                           &(struct put_options){ args->wait, args->timeout_ms, format }, e);
+    output_tree(c, output_of(c, format ? format : "yaml"), service);
+    return EXITS_OK;
+}
+
+const struct cli_command cmd_deploy = {
+    .name = "deploy",
+    .summary = "create or replace a service from flags",
+    .words = "NAME --image IMAGE",
+    .examples = "hob deploy greeter --image ./greeter  a folder here\n"
+                "hob deploy cls --image ./cls -m file:///w.bin:/model  with a model\n"
+                "hob deploy greeter --image ./greeter --min-scale 1  always one warm\n"
+                "hob deploy greeter --image ./greeter --dry-run  the manifest, to keep",
+    .opts = opts,
+    .opt_count = COUNT_OF(opts),
+    .args_size = sizeof(struct args),
+    .defaults = &defaults,
+    .words_min = 1,
+    .words_max = 1,
+    .complete = OPT_COMPLETE_SERVICES,
+    .run = run,
+};

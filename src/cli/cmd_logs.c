@@ -1,0 +1,160 @@
+/* hob logs: what a function wrote to stdout and stderr. */
+#include "cli/commands.h"
+#include "cli/human.h"
+#include "cli/remote.h"
+#include "net/http_client.h"
+
+#include <stdio.h>
+
+enum {
+    TAIL_DEFAULT = 100,
+    LINE_BYTES_MAX = 1 << 20,
+    FOLLOW_SILENCE_MS = 0 /* a quiet function is no error */
+};
+
+struct args {
+    const char *revision, *instance;
+    bool follow, plain;
+    uint32_t tail;
+};
+static const struct args defaults = { .tail = TAIL_DEFAULT };
+
+static const struct opt opts[] = {
+#define AT(field) offsetof(struct args, field)
+    { "follow", 'f', OPT_FLAG, AT(follow), NULL, "go on with what comes" },
+    { "tail", 't', OPT_U32, AT(tail), "LINES", "the last of those kept (default 100)",
+      .min = 1, .max = 1000000 },
+    { "revision", 0, OPT_TEXT, AT(revision), "NAME", "only of this revision",
+      .complete = OPT_COMPLETE_REVISIONS },
+    { "instance", 0, OPT_TEXT, AT(instance), "NAME", "only of this instance",
+      .complete = OPT_COMPLETE_INSTANCES },
+    { "plain", 'p', OPT_FLAG, AT(plain), NULL,
+      "only what the function wrote, without time and name" },
+#undef AT
+};
+
+struct reader {
+    struct cli *c;
+    struct buf line; /* begun and not ended */
+    struct err e;
+};
+
+/* "2026-11-23T11:00:00.123Z instance stream text" */
+static void line_show(struct reader *r, struct str whole)
+{
+    const struct args *args = r->c->args;
+    const struct term *t = &r->c->out_term;
+    struct str text = whole, when = str_cut(&text, ' '), instance = str_cut(&text, ' ');
+    struct str stream = str_cut(&text, ' ');
+    bool err = str_is(stream, "stderr");
+
+    if (!args->plain && t->tty && when.size >= 23) {
+        term_styled(t, &r->c->out, STYLE_DIM, "%.12s", when.at + 11);
+        buf_text(&r->c->out, " ");
+    } else if (!args->plain) {
+        buf_printf(&r->c->out, STR_FMT " ", STR_ARG(when));
+    }
+    if (!args->plain) {
+        buf_text(&r->c->out, term_style_on(t, err ? STYLE_WARN : STYLE_SANDBOX));
+        term_clean(&r->c->out, instance, false);
+        buf_printf(&r->c->out, "%s ", term_style_off(t, err ? STYLE_WARN : STYLE_SANDBOX));
+        if (!t->tty)
+            buf_printf(&r->c->out, STR_FMT " ", STR_ARG(stream));
+    }
+    /* A function must not steer its operator's terminal; a file or a program gets the bytes. */
+    if (t->tty)
+        term_clean(&r->c->out, text, t->colour);
+    else
+        buf_str_append(&r->c->out, text);
+    buf_text(&r->c->out, "\n");
+}
+
+static int on_body(void *ctx, struct str piece)
+{
+    struct reader *r = ctx;
+    while (piece.size) {
+        const char *end = memchr(piece.at, '\n', piece.size);
+        size_t size = end ? (size_t)(end - piece.at) : piece.size;
+        buf_append(&r->line, piece.at, size);
+        piece = str_from(piece, size + (end != NULL));
+        if (end || r->line.overflow) {
+            line_show(r, buf_str(&r->line));
+            buf_clear(&r->line);
+        }
+    }
+    return cli_flush(r->c, &r->e);
+}
+
+static char *target_of(struct cli *c)
+{
+    const struct args *args = c->args;
+    char tail[16];
+    snprintf(tail, sizeof tail, "%u", args->tail);
+    AUTO_FREE char *base = remote_target("/v1/services/", c->global.ns, "/", c->words.at[0],
+                                         "/logs?tail=", tail, NULL);
+    AUTO_FREE char *revision =
+        remote_target("&revision=", args->revision ? args->revision : "", NULL);
+    AUTO_FREE char *instance =
+        remote_target("&instance=", args->instance ? args->instance : "", NULL);
+    return xasprintf("%s%s%s%s", base, args->follow ? "&follow=true" : "",
+                     args->revision ? revision : "", args->instance ? instance : "");
+}
+
+static int stream(struct cli *c, const char *target, struct reader *reader, struct err *e)
+{
+    const struct args *args = c->args;
+    struct http_client_answer answer = { 0 };
+    const struct http_client_call call = {
+        .address = c->global.server,
+        .method = "GET",
+        .target = target,
+        .headers = "Accept: text/plain\r\n",
+        .timeout_ms = args->follow ? FOLLOW_SILENCE_MS : REMOTE_TIMEOUT_MS,
+        .body_bytes_max = KIB(64),
+        .on_body = on_body,
+        .collect_refusals = true,
+        .ctx = reader,
+    };
+    int r = http_client_do(&call, &answer, e);
+    if (r == 0 && answer.status >= 400)
+        r = remote_error(answer.status, buf_str(&answer.body), &c->limits, e);
+    else if (r == 0 && reader->line.size)
+        line_show(reader, buf_str(&reader->line)); /* the last line needs no end */
+    http_client_answer_done(&answer);
+    return r;
+}
+
+static int run(struct cli *c, struct err *e)
+{
+    AUTO_JSON json_t *service = NULL;
+    int r = remote_service(c, c->words.at[0], &service, e);
+    if (r < 0)
+        return r;
+    struct reader reader = { .c = c };
+    AUTO_FREE char *target = target_of(c);
+    buf_init(&reader.line, LINE_BYTES_MAX);
+    r = stream(c, target, &reader, e);
+    if (r < 0 && reader.e.code != CODE_OK)
+        *e = reader.e; /* our own stdout, not the server */
+    buf_done(&reader.line);
+    return r < 0 ? r : EXITS_OK;
+}
+
+const struct cli_command cmd_logs = {
+    .name = "logs",
+    .summary = "what a function wrote to stdout and stderr",
+    .words = "NAME",
+    .examples = "hob logs greeter  the last lines\n"
+                "hob logs greeter -f  and what comes\n"
+                "hob logs greeter --plain --tail 1000 > out.log  only the function's own text",
+    .notes =
+        "A line is `time instance stream text`. On a terminal, what could steer it is replaced.",
+    .opts = opts,
+    .opt_count = COUNT_OF(opts),
+    .args_size = sizeof(struct args),
+    .defaults = &defaults,
+    .words_min = 1,
+    .words_max = 1,
+    .complete = OPT_COMPLETE_SERVICES,
+    .run = run,
+};

@@ -1,0 +1,119 @@
+/* hob ps: the instances that exist now. */
+#include "cli/commands.h"
+#include "cli/human.h"
+#include "cli/objects.h"
+#include "cli/output.h"
+#include "cli/remote.h"
+#include "cli/table.h"
+
+struct args {
+    const char *output;
+    bool all;
+};
+
+static const struct opt opts[] = {
+    OUTPUT_ROW(struct args, OUTPUT_ALL),
+    { "all-namespaces", 'A', OPT_FLAG, offsetof(struct args, all), NULL, "of every namespace" },
+};
+
+static const struct table_column columns[] = {
+    { "NAMESPACE" },
+    { "INSTANCE" },
+    { "STATE" },
+    { "IN FLIGHT", .right = true },
+    { "REQUESTS", .right = true },
+    { "IDLE", .right = true },
+    { "AGE", .right = true },
+    { "MEMORY", .right = true },
+    { "CPU", .right = true },
+    { "REVISION", .wide = true },
+};
+
+static enum style style_of(const char *state)
+{
+    if (strcmp(state, "ready") == 0 || strcmp(state, "busy") == 0)
+        return STYLE_GOOD;
+    return strcmp(state, "failed") == 0 ? STYLE_BAD : STYLE_WARN;
+}
+
+static bool wanted(const struct cli *c, const json_t *j)
+{
+    const struct args *args = c->args;
+    if (!args->all && strcmp(object_text(j, "namespace"), c->global.ns) != 0)
+        return false;
+    for (size_t i = 0; i < c->words.count; i++)
+        if (strcmp(object_text(j, "service"), c->words.at[i]) == 0)
+            return true;
+    return c->words.count == 0;
+}
+
+static void row(struct table *t, const json_t *j)
+{
+    const char *state = object_text(j, "state");
+    table_cell(t, STYLE_PLAIN, "%s", object_text(j, "namespace"));
+    table_cell(t, STYLE_BOLD, "%s", object_text(j, "id"));
+    table_cell(t, style_of(state), "%s", state);
+    table_cell(t, STYLE_PLAIN, "%lld", (long long)json_int_at(j, "in_flight", 0));
+    table_cell(t, STYLE_PLAIN, "%lld", (long long)json_int_at(j, "requests", 0));
+    table_cell(t, STYLE_PLAIN, "%s", /* absent while it works */
+               json_at(j, "idle_s") ? human_age(json_int_at(j, "idle_s", 0), HUMAN) : "");
+    table_cell(t, STYLE_PLAIN, "%s", human_age(json_int_at(j, "age_s", 0), HUMAN));
+    uint64_t memory = (uint64_t)MAX(json_int_at(j, "memory_bytes", 0), 0);
+    table_cell(t, STYLE_PLAIN, "%s", memory ? human_bytes(memory, HUMAN) : ""); /* absent: not known */
+    table_cell(t, STYLE_PLAIN, "%s",
+               json_at(j, "cpu_us") ? human_us(json_int_at(j, "cpu_us", 0), HUMAN) : "");
+    table_cell(t, STYLE_PLAIN, "%s", object_text(j, "revision"));
+}
+
+static int run(struct cli *c, struct err *e)
+{
+    const struct args *args = c->args;
+    enum output o = output_of(c, args->output);
+    struct table_column shown[COUNT_OF(columns)];
+    AUTO_JSON json_t *all = NULL;
+    AUTO_JSON json_t *items = json_array();
+    struct table t;
+    json_t *one;
+    size_t i;
+
+    int r = remote_get(c, "/v1/instances", &all, e);
+    if (r < 0)
+        return r;
+    json_array_foreach(json_at(all, "items"), i, one)
+        if (wanted(c, one))
+            json_array_append(items, one);
+    if (o != OUTPUT_TABLE && o != OUTPUT_WIDE) {
+        AUTO_JSON json_t *list = json_pack("{s:O}", "items", items);
+        output_tree(c, o, list);
+        return EXITS_OK;
+    }
+    memcpy(shown, columns, sizeof shown);
+    shown[0].wide = !args->all;
+    table_init(&t, shown, COUNT_OF(shown), o == OUTPUT_WIDE);
+    json_array_foreach(items, i, one)
+        row(&t, one);
+    if (t.cell_count)
+        table_write(&t, &c->out_term, &c->out);
+    else
+        cli_note(c, "no instance is running%s",
+                 args->all ? ""
+                           : " in this namespace; that is what zero "
+                             "looks like");
+    table_done(&t);
+    return EXITS_OK;
+}
+
+const struct cli_command cmd_ps = {
+    .name = "ps",
+    .summary = "the instances that exist now",
+    .words = "[NAME...]",
+    .examples = "hob ps  of the namespace\n"
+                "hob ps greeter  of one service\n"
+                "hob ps -A -o jsonl  all, for a program",
+    .opts = opts,
+    .opt_count = COUNT_OF(opts),
+    .args_size = sizeof(struct args),
+    .words_max = OPT_WORDS_MAX,
+    .complete = OPT_COMPLETE_SERVICES,
+    .run = run,
+};
