@@ -219,6 +219,19 @@ int cas_detach(struct cas *c, bool tree, const char *hex, char ret_name[CAS_NAME
     return 0;
 }
 
+int cas_part_detach(struct cas *c, const char *hex, char ret_name[CAS_NAME], struct err *e)
+{
+    char part[CAS_NAME], note[CAS_NAME], to[CAS_NAME];
+    snprintf(part, sizeof part, "%s.part", hex);
+    snprintf(note, sizeof note, "%s.origin", hex);
+    cas_name_new(".gone", to);
+    if (fault_hit("rename") || renameat(c->ingest_fd, part, c->ingest_fd, to) < 0)
+        return err_sys(e, "remove %s", part);
+    (void)unlinkat(c->ingest_fd, note, 0);
+    memcpy(ret_name, to, CAS_NAME);
+    return 0;
+}
+
 void cas_touch(struct cas *c, bool tree, const char *hex)
 {
     char path[CAS_NAME];
@@ -548,7 +561,8 @@ static int scan_blob(struct cas *c, void *ctx, const char *name)
     if (!hex_valid(n) || fstatat(c->blobs_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
         !S_ISREG(st.st_mode))
         return 0;
-    struct cas_found f = { false, name, (uint64_t)st.st_size, wall_ms(st.st_mtim) };
+    uint64_t bytes = (uint64_t)st.st_size;
+    struct cas_found f = { false, false, name, bytes, hasher_leaf_count(bytes), wall_ms(st.st_mtim) };
     room_count(c, f.bytes);
     s->on_found(s->ctx, &f);
     return 0;
@@ -579,7 +593,7 @@ static int scan_bundle(struct cas *c, void *ctx, const char *name)
     }
     if ((st.st_mode & 07777) != 0555) /* stopped between the rename and its mode */
         (void)!fchmodat(c->bundles_fd, name, 0555, 0);
-    struct cas_found f = { true, name + 7, m.file_bytes, wall_ms(st.st_mtim) };
+    struct cas_found f = { true, false, name + 7, m.file_bytes, tree_leaf_count(&m), wall_ms(st.st_mtim) };
     room_count(c, f.bytes);
     s->on_found(s->ctx, &f);
     return 0;
@@ -590,14 +604,17 @@ static int scan_ingest(struct cas *c, void *ctx, const char *name)
     struct stat st;
     struct str n = str_of(name), rest = n;
     struct str hex = str_cut(&rest, '.');
-    (void)ctx;
+    struct scan *s = ctx;
     bool part = str_is(rest, "part"), origin = str_is(rest, "origin");
     if (hex_valid(hex) && (part || origin) &&
         fstatat(c->ingest_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode)) {
         AUTO_FREE char *pair = xasprintf(STR_FMT ".part", STR_ARG(hex));
         bool fresh = loop_wall_ms() - wall_ms(st.st_mtim) < INT64_C(1000) * PART_AGE_S_MAX;
         if (fresh && part) {
-            room_count(c, (uint64_t)st.st_size);
+            AUTO_FREE char *text = xstrndup(hex.at, hex.size);
+            struct cas_found f = { false, true, text, (uint64_t)st.st_size, 0, wall_ms(st.st_mtim) };
+            room_count(c, f.bytes);
+            s->on_found(s->ctx, &f);
             return 0;
         }
         if (fresh && exists(c->ingest_fd, pair))

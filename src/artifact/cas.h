@@ -25,11 +25,12 @@ DEFINE_AUTO(cas, struct cas *, cas_free)
 
 struct cas_found {
     bool tree;
+    bool part; /* not complete: a download to be resumed */
     const char *hex;
-    uint64_t bytes;
+    uint64_t bytes, leaves;
     int64_t last_used_ms;
 };
-/* Once, after opening: reports what is complete, removes rubbish, counts the bytes. */
+/* Once, after opening: reports what is there, removes rubbish, counts the bytes. */
 int cas_scan(struct cas *c, void (*on_found)(void *ctx, const struct cas_found *f), void *ctx,
              struct err *e) MUST_USE;
 
@@ -59,6 +60,9 @@ int cas_commit_tree(struct cas *c, const char *ingest_name, struct str manifest,
 /* Out of sight at once, under a name of ingest/ that cas_erase() then frees. */
 int cas_detach(struct cas *c, bool tree, const char *hex, char ret_name[CAS_NAME],
                struct err *e) MUST_USE;
+/* The same for a part that nobody writes. */
+int cas_part_detach(struct cas *c, const char *hex, char ret_name[CAS_NAME],
+                    struct err *e) MUST_USE;
 void cas_erase(struct cas *c, const char *ingest_name); /* file or folder; best effort */
 void cas_touch(struct cas *c, bool tree, const char *hex); /* was used now */
 

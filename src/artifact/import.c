@@ -171,6 +171,7 @@ static int blob_import(struct import *im, const struct stat *st, struct import_r
         return err_sys(e, "seek");
     (void)posix_fadvise(im->source_fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     ret->bytes = bytes;
+    ret->leaves = hasher_leaf_count(bytes);
     return blob_build(im, fd, bytes, ret, e);
 }
 
@@ -375,6 +376,7 @@ static int tree_import(struct import *im, struct import_result *ret, uint64_t *r
     im->taken = im->tree.file_bytes;
     ret->tree = true;
     ret->bytes = im->tree.file_bytes;
+    ret->leaves = tree_leaf_count(&im->tree);
     cas_name_new(".folder", im->name);
     int at = cas_ingest_fd(im->cas);
     if (fault_hit("mkdir") || mkdirat(at, im->name, 0755) < 0)

@@ -19,7 +19,7 @@ struct import;
 struct import_result {
     bool tree;
     char hex[DIGEST_HEX];
-    uint64_t bytes;
+    uint64_t bytes, leaves;
 };
 
 /* hex: the digest it must have; "" accepts any. */

@@ -18,6 +18,7 @@ struct ingest {
     char hex[DIGEST_HEX], part[CAS_NAME], note[CAS_NAME];
     struct hasher *stream;
     _Atomic uint64_t held;  /* written and hashed */
+    _Atomic uint64_t received;
     uint64_t reserved;      /* counted in the store: at least `held` */
     uint64_t flushed;       /* write-out begun up to here */
     int64_t size;           /* -1: not known */
@@ -167,6 +168,7 @@ void ingest_free(struct ingest *in)
 }
 
 uint64_t ingest_held(const struct ingest *in) { return atomic_load(&in->held); }
+uint64_t ingest_received(const struct ingest *in) { return atomic_load(&in->received); }
 bool ingest_resumed(const struct ingest *in) { return in->resumed; }
 int64_t ingest_size(const struct ingest *in) { return in->size; }
 
@@ -290,6 +292,7 @@ int ingest_take(struct ingest *in, int pipe_fd, uint64_t *ret_short, struct err 
         ssize_t n = block_read(in, pipe_fd, e);
         if (n <= 0)
             return (int)n;
+        atomic_fetch_add(&in->received, (uint64_t)n);
         r = too_much_check(in, (uint64_t)n, e);
         if (r == 0)
             r = block_write(in, (size_t)n, e);

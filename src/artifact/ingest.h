@@ -22,6 +22,7 @@ void ingest_free(struct ingest *in);
 DEFINE_AUTO(ingest, struct ingest *, ingest_free)
 
 uint64_t ingest_held(const struct ingest *in);
+uint64_t ingest_received(const struct ingest *in); /* through pipes, since it was opened */
 bool ingest_resumed(const struct ingest *in); /* some of it is from an earlier run */
 /* "" where unknown, weak, or from another URL. */
 const char *ingest_etag(const struct ingest *in, const char *url);

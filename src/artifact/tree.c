@@ -22,6 +22,15 @@ size_t tree_text_max(size_t files_max)
     return sizeof heading + files_max * (128 + 2 * TREE_PATH_MAX);
 }
 
+size_t tree_leaf_count(const struct tree *t)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < t->count; i++)
+        if (t->entries[i].type == TREE_FILE)
+            count += hasher_leaf_count(t->entries[i].size);
+    return count;
+}
+
 static bool text_plain(struct str s)
 {
     for (size_t i = 0; i < s.size; i++)

@@ -44,5 +44,6 @@ int tree_sort(struct tree *t, struct err *e) MUST_USE; /* also checks parents an
 /* Sorted trees only. */
 void tree_format(const struct tree *t, struct buf *into);
 int tree_parse(struct str text, size_t files_max, struct tree *ret, struct err *e) MUST_USE;
+size_t tree_leaf_count(const struct tree *t); /* of all files */
 /* Upper bound of the text's size for a tree of so many entries. */
 size_t tree_text_max(size_t files_max);

@@ -44,9 +44,9 @@ static inline void dir_remove(const char *dir)
 static inline void fixture_found(void *ctx, const struct cas_found *f)
 {
     struct fixture *x = ctx;
-    x->found++;
+    x->found += !f->part;
     x->found_trees += f->tree;
-    x->found_bytes += f->bytes;
+    x->found_bytes += f->part ? 0 : f->bytes;
 }
 
 static inline bool fixture_reopen(struct fixture *x)
