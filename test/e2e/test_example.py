@@ -241,6 +241,47 @@ AWKWARD = ["x", " - ", "a - b - c", "-", "++ C# c++ - C++", "Größe ÄÖÜ - �
            'quote " and \\ back / slash \b\f\n\r\t \x1f \x7f', "ALL CAPS - SHOUTED"]
 
 
+MUCH = json.dumps([{"id": f"{i:0250}", "text": "t"} for i in range(1024)]).encode()
+MUCH = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(MUCH), MUCH)
+
+
+def stuff(s):
+    """Sends MUCH again and again without reading, until neither side's buffers take any more.
+
+    Returns how many were begun, and what is missing of the last one.
+    """
+    s.setblocking(False)
+    sent = blocked = 0
+    while blocked < 50:
+        try:
+            sent += s.send(MUCH[sent % len(MUCH):])
+            blocked = 0
+        except BlockingIOError:
+            blocked += 1
+            select.select([], [s], [], 0.01)
+    count = -(-sent // len(MUCH))
+    return count, MUCH[len(MUCH) - (count * len(MUCH) - sent):]
+
+
+def exchange(s, rest, size=None):
+    """Sends the rest while reading so many bytes, or to the end."""
+    got, deadline = b"", time.monotonic() + DEADLINE_S
+    while size is None or len(got) < size:
+        reading, writing, _ = select.select([s], [s] if rest else [], [], max(0, deadline - time.monotonic()))
+        if not reading and not writing:
+            raise AssertionError(f"{len(got)} of {size} bytes came")
+        if writing:
+            rest = rest[s.send(rest):]
+        if reading:
+            piece = s.recv(1 << 20)
+            if not piece and size is None:
+                return got
+            if not piece:
+                raise AssertionError(f"the end came after {len(got)} of {size} bytes")
+            got += piece
+    return got
+
+
 class BothImplementations(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -315,7 +356,13 @@ class BothImplementations(unittest.TestCase):
                 ('{"id":"a","text":"b",}', text, "body is not JSON"),
                 ("{'id':'a'}", text, "body is not JSON"),
                 ('{"id":"a","text":"b\n"}', text, "body is not JSON"),
+                ('{"id":"a","text":"b\x1f"}', text, "body is not JSON"),
                 ('{"id":"a","text":"\\x41"}', text, "body is not JSON"),
+                ('{"id":"a","text":"b","n":1.}', text, "body is not JSON"),
+                ('{"id":"a","text":"b","n":1e+}', text, "body is not JSON"),
+                ('{"id":"a","text":"b","n":-}', text, "body is not JSON"),
+                ('{"id":"a","text":"b","n":+1}', text, "body is not JSON"),
+                ('{"id":"a","text":"b","n":.5}', text, "body is not JSON"),
                 ('{"id":"a","text":"b","n":01}', text, "body is not JSON"),
                 ('{"id":"a","text":"b","n":NaN}', text, "body is not JSON"),
                 ('{"id":"a","text":"b","n":-Infinity}', text, "body is not JSON"),
@@ -448,21 +495,23 @@ class BothImplementations(unittest.TestCase):
         self.assertGreater(statuses.get("200", 0), 100, statuses)
         self.assertGreater(statuses.get("400", 0), 100, statuses)
 
-    def test_a_client_that_does_not_read_its_answers_holds_up_nobody(self):
-        body = json.dumps([{"id": f"{i:0250}", "text": "t"} for i in range(1024)]).encode()
-        request = self.RAW % (b"Content-Length: %d\r\n" % len(body), body)
+    def test_a_client_that_reads_late_holds_up_nobody_and_loses_nothing(self):
         for function in (self.python, self.c):
-            with function.connect() as stuck:
-                stuck.setblocking(False)
-                blocked = 0
-                while blocked < 100:  # until neither side's buffers take any more
-                    try:
-                        stuck.send(request)
-                        blocked = 0
-                    except BlockingIOError:
-                        blocked += 1
-                        select.select([], [stuck], [], 0.01)
+            one = function.raw(MUCH)
+            with function.connect() as late:
+                count, rest = stuff(late)
+                self.assertGreater(count, 1)
                 self.assertEqual(function.post(self.EVENT)[0], 200)
+                self.assertTrue(exchange(late, rest, count * len(one)) == one * count)
+
+    def test_an_answer_outlives_what_was_still_being_sent(self):
+        request = self.RAW % (b"Content-Length: 4000000\r\n", b"x" * 4000000)
+        for function in (self.python, self.c):
+            with function.connect() as s:  # and no reset anywhere
+                s.sendall(request)
+                s.shutdown(socket.SHUT_WR)
+                self.assertIn(b"413 Content Too Large", s.recv(65536)[:40])
+                self.assertEqual(s.recv(65536), b"")
 
     def test_more_connections_than_it_takes_wait_their_turn(self):
         for function in (self.python, self.c):
@@ -516,21 +565,44 @@ class Life(unittest.TestCase):
         for command, model in self.each():
             function = Function(command, model)
             try:
-                idle, begun, sent = (function.connect() for _ in range(3))
+                # Idle is the last, so that its end tells that draining has looked at all.
+                begun, sent, silent, idle = (function.connect() for _ in range(4))
                 idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
                 self.assertTrue(idle.recv(4096).endswith(b"ok\n"))
                 begun.sendall(head + body[:10])
                 sent.sendall(head + body)
                 function.process.send_signal(signal.SIGTERM)
                 self.assertEqual(idle.recv(4096), b"")
+                silent.sendall(head + body)
+                self.assertIn(b"200 OK", silent.recv(65536))
                 self.assertIn(b"200 OK", sent.recv(65536))
                 self.assertIsNone(function.process.poll())
                 begun.sendall(body[10:])
                 answer = begun.recv(65536)
                 self.assertIn(b"200 OK", answer)
                 self.assertIn(b"Connection: close\r\n", answer)
-                for s in (idle, begun, sent):
+                for s in (idle, begun, sent, silent):
                     s.close()
+            finally:
+                code, errors = function.stop(0)
+            self.assertEqual((code, errors), (0, ""))
+
+    def test_sigterm_lets_a_slow_reader_have_its_answers(self):
+        for command, model in self.each():
+            function = Function(command, model)
+            try:
+                one = function.raw(MUCH)
+                last = one.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
+                with function.connect() as late, function.connect() as idle:
+                    stuff(late)
+                    idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                    self.assertTrue(idle.recv(4096).endswith(b"ok\n"))
+                    function.process.send_signal(signal.SIGTERM)
+                    self.assertEqual(idle.recv(4096), b"")  # now it drains
+                    got = exchange(late, b"")
+                self.assertTrue(got.endswith(last))
+                whole = len(got) - len(last)
+                self.assertTrue(whole >= len(one) and got[:whole] == one * (whole // len(one)))
             finally:
                 code, errors = function.stop(0)
             self.assertEqual((code, errors), (0, ""))
