@@ -19,9 +19,9 @@ struct sandbox_mount {
     const char *source; /* relative to the artifact store: "blobs/sha256/…", "bundles/sha256-…" */
     const char *target; /* absolute, inside; made if missing; read-only, nosuid, nodev */
 };
-struct sandbox_scratch { /* emptyDir: a tmpfs of its own, writable */
+struct sandbox_scratch { /* emptyDir: memory-backed, writable, of hard size */
     const char *target;
-    uint64_t size_bytes;
+    uint64_t size_bytes; /* taken from ephemeral_bytes; 0: shares what is left of it with /tmp */
 };
 struct sandbox_file { /* small read-only file made inside, e.g. a ConfigMap key */
     const char *target, *text;
@@ -39,6 +39,8 @@ struct sandbox_spec { /* borrowed for the call */
     size_t mount_count;
     const struct sandbox_scratch *scratches;
     size_t scratch_count;
+    const struct sandbox_file *files;
+    size_t file_count;
 };
 
 struct sandbox_exit {
@@ -70,7 +72,8 @@ struct sandbox_tier_ops {
     void (*kill)(struct sandbox *sb); /* everything in it, now; on_ended follows */
     /* An unconnected, non-blocking TCP socket inside the sandbox's network namespace. Usually at
      * once (>= 0, the caller owns it); -CODE_UNAVAILABLE means none is at hand: on_socket of a
-     * later want_socket() will bring one. */
+     * later want_socket() will bring one, or -1 if the sandbox ended first. It never comes before
+     * want_socket() returned. */
     int (*socket)(struct sandbox *sb, struct err *e);
     void (*want_socket)(struct sandbox *sb, void (*on_socket)(void *ctx, int take_fd), void *ctx);
     int (*usage)(struct sandbox *sb, uint64_t *ret_cpu_us, uint64_t *ret_memory_bytes);

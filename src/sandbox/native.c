@@ -1,0 +1,642 @@
+#include "sandbox/native.h"
+#include "base/map.h"
+#include "os/cgroup.h"
+#include "os/fault.h"
+#include "os/fd.h"
+#include "sandbox/link.h"
+#include "sandbox/order.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+enum {
+    REQUESTS_WAITING_MAX = 8192,
+    OPENS_MAX = 1024,        /* local opens not yet answered */
+    SOCKETS_KEPT_MAX = 64,   /* per sandbox */
+    SOCKETS_LOW = 2,         /* then more are asked for */
+    SOCKETS_ASKED = 16,      /* at once */
+};
+
+struct native {
+    struct sandbox_tier tier;
+    struct loop *loop;
+    struct link *launcher;
+    const struct limits *limits;
+    const struct native_events *events;
+    void *ctx;
+    bool welcomed;
+    struct notice_facts facts;
+    struct map shells;   /* by id: every one that the launcher told us of and that did not end */
+    struct list ready;   /* shells that lie idle */
+    struct list waiting; /* sandboxes that wait for a shell, in order */
+    struct list opens;
+    uint64_t next_open;
+    void (*on_stamps)(void *ctx, const uint64_t at_ns[STEM_STEPS]);
+    void *stamps_ctx;
+};
+
+/* One that the launcher made; idle, or with a sandbox in it, or with nobody left to tell. */
+struct shell_end {
+    struct native *owner;
+    struct list_node node; /* in ready */
+    uint64_t id;
+    int control_fd, cpu_fd, memory_fd;
+    int sockets[SOCKETS_KEPT_MAX];
+    size_t socket_count;
+    bool sockets_asked;
+    struct loop_io control_io;
+    struct sandbox *sandbox; /* NULL: idle, or freed by its owner */
+};
+
+struct socket_waiter {
+    struct list_node node;
+    void (*on_socket)(void *ctx, int take_fd);
+    void *ctx;
+};
+
+struct sandbox {
+    struct native *owner;
+    struct list_node node; /* in waiting */
+    const struct sandbox_events *events;
+    void *ctx;
+    struct shell_end *shell; /* NULL: waits for one, or ended */
+    struct buf order;
+    int out_fd, phases_fd; /* the writing ends, until the order is sent */
+    bool pool_hit, started, over;
+    struct err why;
+    struct list waiters;
+    struct loop_task socket_task; /* brings sockets to waiters */
+    struct loop_task end_task;    /* a failure that must not be told before start() returned */
+};
+
+struct local_open {
+    struct list_node node;
+    uint64_t id;
+    void (*on_open)(void *ctx, int take_fd, const struct err *e);
+    void *ctx;
+};
+
+static struct native *native_of(struct sandbox_tier *t)
+{
+    return CONTAINER_OF(t, struct native, tier);
+}
+
+static struct str key_of(const uint64_t *id)
+{
+    return (struct str){ (const char *)id, sizeof *id };
+}
+
+static int ask(struct native *t, enum request_type type, uint64_t id, int32_t number, struct err *e)
+{
+    const struct request q = { .type = type, .id = id, .number = number };
+    return link_send(t->launcher, &q, request_size(type), NULL, 0, e);
+}
+
+/* For what cannot fail from the caller's view: a broken link reports through on_lost. */
+static void tell(struct native *t, enum request_type type, uint64_t id, int32_t number)
+{
+    struct err e = { 0 };
+    int r = ask(t, type, id, number, &e);
+    (void)r;
+}
+
+/* ---- shells ----------------------------------------------------------------------------- */
+
+static void shell_end_free(struct shell_end *s)
+{
+    struct native *t = s->owner;
+    if (list_node_linked(&s->node))
+        list_remove(&t->ready, &s->node);
+    loop_unwatch(t->loop, &s->control_io);
+    fd_auto(&s->control_fd);
+    fd_auto(&s->cpu_fd);
+    fd_auto(&s->memory_fd);
+    for (size_t i = 0; i < s->socket_count; i++)
+        close(s->sockets[i]);
+    (void)map_remove(&t->shells, key_of(&s->id));
+    free(s);
+}
+
+static void sockets_ask(struct shell_end *s)
+{
+    if (s->sockets_asked)
+        return;
+    s->sockets_asked = true;
+    tell(s->owner, REQUEST_SOCKETS, s->id, SOCKETS_ASKED);
+}
+
+/* The end of a sandbox, told once. The callback may free it. */
+static void sandbox_over(struct sandbox *sb, const struct sandbox_exit *x)
+{
+    ASSERT(!sb->over);
+    sb->over = true;
+    sb->shell = NULL;
+    if (sb->waiters.count > 0) /* unless the owner frees it now, they hear of it next */
+        loop_defer(sb->owner->loop, &sb->socket_task);
+    if (sb->why.code && !sb->started)
+        sb->events->on_ended(sb->ctx, x, &sb->why);
+    else
+        sb->events->on_ended(sb->ctx, x, NULL);
+}
+
+static void on_end_task(struct loop_task *task)
+{
+    struct sandbox *sb = CONTAINER_OF(task, struct sandbox, end_task);
+    const struct sandbox_exit none = { .status = 127 };
+    sandbox_over(sb, &none);
+}
+
+/* Fails a sandbox that has no shell, or whose shell is on its way out. */
+static void sandbox_fail(struct sandbox *sb, const struct err *e)
+{
+    struct native *t = sb->owner;
+    sb->why = *e;
+    if (list_node_linked(&sb->node))
+        list_remove(&t->waiting, &sb->node);
+    if (sb->shell)
+        tell(t, REQUEST_KILL, sb->shell->id, 0); /* its end tells */
+    else
+        loop_defer(t->loop, &sb->end_task);
+}
+
+/* End of file: the exec closed it, the function's own code runs. A word before that: it failed. */
+static void on_control(struct loop_io *io, uint32_t events)
+{
+    struct shell_end *s = CONTAINER_OF(io, struct shell_end, control_io);
+    struct native *t = s->owner;
+    struct sandbox *sb = s->sandbox;
+    struct stem_word word;
+    struct fd_packet p = { .at = &word, .size = sizeof word };
+    struct err e = { 0 };
+    (void)events;
+    int r = fd_packet_recv(s->control_fd, &p, &e);
+    if (r == 2)
+        return;
+    fd_packet_close(&p);
+    if (r == 1 && p.size == sizeof word && word.type == STEM_STAMPS) {
+        if (t->on_stamps)
+            t->on_stamps(t->stamps_ctx, word.at_ns);
+        return;
+    }
+    loop_unwatch(t->loop, &s->control_io);
+    if (!sb)
+        return;
+    if (r == 0) {
+        sb->started = true;
+        if (s->socket_count <= SOCKETS_LOW)
+            sockets_ask(s);
+        sb->events->on_started(sb->ctx, loop_clock_us(t->loop), sb->pool_hit);
+        return;
+    }
+    if (r == 1 && p.size == sizeof word && word.type == STEM_FAILED) {
+        word.text[sizeof word.text - 1] = '\0';
+        err_set(&e, word.code > 0 && word.code <= CODE_DATA_LOSS ? word.code : CODE_INTERNAL,
+                "sandbox: %s", word.text);
+        e.sys_errno = word.sys_errno;
+    } else if (r == 1) {
+        err_set(&e, CODE_INTERNAL, "sandbox: its stem sent %zu bytes that mean nothing", p.size);
+    }
+    sandbox_fail(sb, &e);
+}
+
+/* The order as one packet, or as a memory file when it is long. */
+static int order_send(struct sandbox *sb, int control_fd, struct err *e)
+{
+    struct order_elsewhere where = { ORDER_ELSEWHERE_MAGIC, (uint32_t)sb->order.size };
+    AUTO_CLOSE int file = -1;
+    struct fd_packet p = { .at = buf_at(&sb->order),
+                           .size = sb->order.size,
+                           .fds = { sb->out_fd, sb->phases_fd },
+                           .fd_count = ORDER_FD_ELSEWHERE };
+    if (sb->order.size > ORDER_INLINE_MAX) {
+        file = fault_hit("memfd") ? -1 : memfd_create("order", MFD_CLOEXEC);
+        if (file < 0 || write(file, buf_at(&sb->order), sb->order.size) != (ssize_t)sb->order.size)
+            return err_sys(e, "order of %zu bytes", sb->order.size);
+        p.at = &where;
+        p.size = sizeof where;
+        p.fds[p.fd_count++] = file;
+    }
+    int r = fd_packet_send(control_fd, &p, e);
+    return r == 1 ? err_set(e, CODE_EXHAUSTED, "order of %zu bytes: no room in the socket", p.size) : r;
+}
+
+/* Puts sb into s. Whatever fails is told by on_ended. */
+static void shell_use(struct shell_end *s, struct sandbox *sb)
+{
+    struct native *t = s->owner;
+    struct err e = { 0 };
+    if (list_node_linked(&s->node))
+        list_remove(&t->ready, &s->node);
+    s->sandbox = sb;
+    sb->shell = s;
+    if (sb->waiters.count > 0)
+        loop_defer(t->loop, &sb->socket_task);
+    int r = order_send(sb, s->control_fd, &e);
+    tell(t, REQUEST_TOOK, s->id, 0);
+    fd_auto(&sb->out_fd);
+    fd_auto(&sb->phases_fd);
+    sb->out_fd = sb->phases_fd = -1;
+    buf_done(&sb->order);
+    if (r == 0)
+        r = loop_watch(t->loop, &s->control_io, s->control_fd, EPOLLIN, &e);
+    if (r < 0)
+        sandbox_fail(sb, &e);
+}
+
+/* ---- notices ---------------------------------------------------------------------------- */
+
+static int on_shell(struct native *t, const struct notice *n, struct fd_packet *p, struct err *e)
+{
+    size_t used = 1 + (size_t)n->usage_fds;
+    if ((n->usage_fds != 0 && n->usage_fds != 2) || p->fd_count < used ||
+        p->fd_count > used + SOCKETS_KEPT_MAX || map_find(&t->shells, key_of(&n->id)))
+        return err_set(e, CODE_INTERNAL, "launcher: a shell came in pieces");
+    struct shell_end *s = xcalloc(1, sizeof *s);
+    s->owner = t;
+    s->id = n->id;
+    s->control_io.on_ready = on_control;
+    s->control_fd = TAKE_FD(p->fds[0]);
+    s->cpu_fd = n->usage_fds ? TAKE_FD(p->fds[1]) : -1;
+    s->memory_fd = n->usage_fds ? TAKE_FD(p->fds[2]) : -1;
+    for (; used < p->fd_count; used++)
+        s->sockets[s->socket_count++] = TAKE_FD(p->fds[used]);
+    map_put(&t->shells, key_of(&s->id), s);
+    struct list_node *first = list_first(&t->waiting);
+    if (!first) {
+        list_push(&t->ready, &s->node);
+        return 0;
+    }
+    list_remove(&t->waiting, first);
+    shell_use(s, CONTAINER_OF(first, struct sandbox, node));
+    return 0;
+}
+
+static void on_refused(struct native *t, const struct notice *n)
+{
+    struct list_node *first = list_first(&t->waiting);
+    struct err e = { 0 };
+    if (!first) /* who asked is gone already */
+        return;
+    err_set(&e, n->error.code ? n->error.code : CODE_INTERNAL, "%s", n->error.text);
+    sandbox_fail(CONTAINER_OF(first, struct sandbox, node), &e);
+}
+
+static void on_socket_task(struct loop_task *task)
+{
+    struct sandbox *sb = CONTAINER_OF(task, struct sandbox, socket_task);
+    struct shell_end *s = sb->shell;
+    if (sb->waiters.count == 0)
+        return;
+    if (s && s->socket_count == 0)
+        sockets_ask(s);
+    if (!sb->over && (!s || s->socket_count == 0))
+        return; /* comes back with the shell, or with the sockets */
+    struct socket_waiter *w = CONTAINER_OF(list_first(&sb->waiters), struct socket_waiter, node);
+    void (*on_socket)(void *, int) = w->on_socket;
+    void *ctx = w->ctx;
+    int sock = s ? s->sockets[--s->socket_count] : -1;
+    list_remove(&sb->waiters, &w->node);
+    free(w);
+    if (sb->waiters.count > 0)
+        loop_defer(sb->owner->loop, &sb->socket_task); /* the callback may free sb, which undefers */
+    on_socket(ctx, sock);
+}
+
+static void on_sockets(struct native *t, const struct notice *n, struct fd_packet *p)
+{
+    struct shell_end *s = map_find(&t->shells, key_of(&n->id));
+    if (!s)
+        return;
+    s->sockets_asked = false;
+    for (size_t i = 0; i < p->fd_count && s->socket_count < SOCKETS_KEPT_MAX; i++)
+        s->sockets[s->socket_count++] = TAKE_FD(p->fds[i]);
+    if (s->sandbox && s->sandbox->waiters.count > 0 && s->socket_count > 0)
+        loop_defer(t->loop, &s->sandbox->socket_task);
+}
+
+static void on_ended(struct native *t, const struct notice *n)
+{
+    struct shell_end *s = map_find(&t->shells, key_of(&n->id));
+    if (!s)
+        return;
+    /* The exec, or the word why not, is older than the end: it is in the socket already. */
+    while (s->sandbox && loop_watched(&s->control_io))
+        on_control(&s->control_io, EPOLLIN);
+    struct sandbox *sb = s->sandbox;
+    const struct sandbox_exit x = { .status = n->exit.status,
+                                    .oom_killed = n->exit.oom_killed,
+                                    .cpu_us = n->exit.cpu_us,
+                                    .memory_peak_bytes = n->exit.memory_peak_bytes };
+    shell_end_free(s);
+    if (sb)
+        sandbox_over(sb, &x);
+}
+
+static void on_opened(struct native *t, const struct notice *n, struct fd_packet *p)
+{
+    LIST_EACH (&t->opens, node, tmp) {
+        struct local_open *o = CONTAINER_OF(node, struct local_open, node);
+        if (o->id != n->id)
+            continue;
+        struct local_open copy = *o;
+        struct err e = { 0 };
+        list_remove(&t->opens, &o->node);
+        free(o);
+        if (p->fd_count == 1) {
+            copy.on_open(copy.ctx, TAKE_FD(p->fds[0]), NULL);
+        } else {
+            err_set(&e, n->error.code ? n->error.code : CODE_INTERNAL, "%s", n->error.text);
+            e.sys_errno = n->error.sys_errno;
+            copy.on_open(copy.ctx, -1, &e);
+        }
+        return;
+    }
+}
+
+static int on_notice(void *ctx, struct fd_packet *p, struct err *e)
+{
+    struct native *t = ctx;
+    const struct notice *n = p->at;
+    if (p->size != sizeof *n)
+        return err_set(e, CODE_INTERNAL, "launcher: a notice of %zu bytes", p->size);
+    switch ((enum notice_type)n->type) {
+    case NOTICE_WELCOME:
+        t->facts = n->facts;
+        t->welcomed = true;
+        return 0;
+    case NOTICE_SHELL: return on_shell(t, n, p, e);
+    case NOTICE_REFUSED: on_refused(t, n); return 0;
+    case NOTICE_SOCKETS: on_sockets(t, n, p); return 0;
+    case NOTICE_ENDED: on_ended(t, n); return 0;
+    case NOTICE_OPENED: on_opened(t, n, p); return 0;
+    case NOTICE_FETCHER:
+        if (p->fd_count == 1 && t->events->on_fetcher)
+            t->events->on_fetcher(t->ctx, TAKE_FD(p->fds[0]));
+        return 0;
+    case NOTICE_DRAIN:
+        if (t->events->on_drain)
+            t->events->on_drain(t->ctx);
+        return 0;
+    case NOTICE_TYPES: break;
+    }
+    return err_set(e, CODE_INTERNAL, "launcher: a notice of type %u", n->type);
+}
+
+static void on_launcher_gone(void *ctx, const struct err *why)
+{
+    struct native *t = ctx;
+    if (t->events->on_lost)
+        t->events->on_lost(t->ctx, why);
+}
+
+static const struct link_events link_to_launcher = { on_notice, on_launcher_gone };
+
+/* ---- the tier --------------------------------------------------------------------------- */
+
+static struct sandbox *sandbox_new(struct native *t, const struct sandbox_events *events, void *ctx)
+{
+    struct sandbox *sb = xcalloc(1, sizeof *sb);
+    sb->owner = t;
+    sb->events = events;
+    sb->ctx = ctx;
+    sb->out_fd = sb->phases_fd = -1;
+    buf_init(&sb->order, ORDER_BYTES_MAX);
+    list_init(&sb->waiters);
+    sb->socket_task.run = on_socket_task;
+    sb->end_task.run = on_end_task;
+    return sb;
+}
+
+static void native_sandbox_free(struct sandbox *sb)
+{
+    if (!sb)
+        return;
+    struct native *t = sb->owner;
+    if (list_node_linked(&sb->node))
+        list_remove(&t->waiting, &sb->node);
+    if (sb->shell) {
+        tell(t, REQUEST_KILL, sb->shell->id, 0);
+        sb->shell->sandbox = NULL;
+    }
+    loop_undefer(t->loop, &sb->socket_task);
+    loop_undefer(t->loop, &sb->end_task);
+    LIST_EACH (&sb->waiters, n, tmp)
+        free(CONTAINER_OF(n, struct socket_waiter, node));
+    fd_auto(&sb->out_fd);
+    fd_auto(&sb->phases_fd);
+    buf_done(&sb->order);
+    free(sb);
+}
+DEFINE_AUTO(sandbox, struct sandbox *, native_sandbox_free)
+
+static int pipes_open(struct sandbox *sb, struct sandbox_pipes *ret, struct err *e)
+{
+    struct sandbox_pipes p = { -1, -1 };
+    int r = fd_pipe(&p.out_fd, &sb->out_fd, e);
+    if (r == 0)
+        r = fd_pipe(&p.phases_fd, &sb->phases_fd, e);
+    if (r == 0)
+        r = fd_nonblock(p.out_fd, e);
+    if (r == 0)
+        r = fd_nonblock(p.phases_fd, e);
+    if (r < 0) {
+        fd_auto(&p.out_fd);
+        fd_auto(&p.phases_fd);
+        return r;
+    }
+    *ret = p;
+    return 0;
+}
+
+static int native_start(struct sandbox_tier *tier, const struct sandbox_spec *spec,
+                        const struct sandbox_events *events, void *ctx, struct sandbox **ret,
+                        struct sandbox_pipes *ret_pipes, struct err *e)
+{
+    struct native *t = native_of(tier);
+    AUTO(sandbox) struct sandbox *sb = sandbox_new(t, events, ctx);
+    struct sandbox_pipes pipes;
+    int r = order_write(spec, t->limits, t->on_stamps ? ORDER_STAMPS : 0, &sb->order, e);
+    if (r == 0)
+        r = pipes_open(sb, &pipes, e);
+    if (r < 0)
+        return err_wrap(e, "sandbox %s", spec->id);
+    struct list_node *ready = list_first(&t->ready);
+    if (ready) {
+        sb->pool_hit = true;
+        shell_use(CONTAINER_OF(ready, struct shell_end, node), sb);
+    } else {
+        r = ask(t, REQUEST_WANT, 0, 0, e);
+        if (r < 0) {
+            close(pipes.out_fd);
+            close(pipes.phases_fd);
+            return err_wrap(e, "sandbox %s", spec->id);
+        }
+        list_push(&t->waiting, &sb->node);
+    }
+    *ret_pipes = pipes;
+    *ret = TAKE(sb);
+    return 0;
+}
+
+static void native_signal(struct sandbox *sb, int signo)
+{
+    if (sb->shell)
+        tell(sb->owner, REQUEST_SIGNAL, sb->shell->id, signo);
+}
+
+static void native_kill(struct sandbox *sb)
+{
+    struct err e = { 0 };
+    if (sb->over)
+        return;
+    err_set(&e, CODE_CANCELLED, "sandbox: killed before it ran");
+    if (sb->started)
+        tell(sb->owner, REQUEST_KILL, sb->shell->id, 0);
+    else if (!sb->why.code)
+        sandbox_fail(sb, &e);
+}
+
+static int native_socket(struct sandbox *sb, struct err *e)
+{
+    struct shell_end *s = sb->shell;
+    if (!s)
+        return err_set(e, CODE_UNAVAILABLE, "sandbox: not there (any more)");
+    if (s->socket_count <= SOCKETS_LOW)
+        sockets_ask(s);
+    if (s->socket_count == 0)
+        return err_set(e, CODE_UNAVAILABLE, "sandbox: no socket at hand");
+    return s->sockets[--s->socket_count];
+}
+
+static void native_want_socket(struct sandbox *sb, void (*on_socket)(void *ctx, int take_fd),
+                               void *ctx)
+{
+    struct socket_waiter *w = xcalloc(1, sizeof *w);
+    w->on_socket = on_socket;
+    w->ctx = ctx;
+    list_push(&sb->waiters, &w->node);
+    loop_defer(sb->owner->loop, &sb->socket_task);
+}
+
+static int native_usage(struct sandbox *sb, uint64_t *ret_cpu_us, uint64_t *ret_memory_bytes)
+{
+    char text[1024];
+    struct err e = { 0 };
+    struct shell_end *s = sb->shell;
+    if (!s || s->cpu_fd < 0 || fd_text_read(s->cpu_fd, text, sizeof text, &e) <= 0)
+        return -CODE_UNAVAILABLE;
+    uint64_t cpu_us = cgroup_cpu_parse(text);
+    if (fd_text_read(s->memory_fd, text, sizeof text, &e) <= 0)
+        return -CODE_UNAVAILABLE;
+    *ret_cpu_us = cpu_us;
+    *ret_memory_bytes = strtoull(text, NULL, 10);
+    return 0;
+}
+
+static uint32_t native_pool_ready(struct sandbox_tier *tier) { return native_of(tier)->ready.count; }
+
+/* Every sandbox must have been freed before. */
+static void native_tier_free(struct sandbox_tier *tier)
+{
+    if (!tier)
+        return;
+    struct native *t = native_of(tier);
+    const struct map_slot *slot;
+    ASSERT(t->waiting.count == 0);
+    for (uint32_t i = 0; (slot = map_next(&t->shells, &i)) != NULL; i = 0) {
+        struct shell_end *s = slot->value;
+        ASSERT(!s->sandbox);
+        shell_end_free(s); /* takes it out of the map: begin again */
+    }
+    map_done(&t->shells);
+    LIST_EACH (&t->opens, n, tmp)
+        free(CONTAINER_OF(n, struct local_open, node));
+    link_free(t->launcher);
+    free(t);
+}
+DEFINE_AUTO(tier, struct sandbox_tier *, native_tier_free)
+
+static const struct sandbox_tier_ops native_ops = {
+    .name = "native",
+    .start = native_start,
+    .signal = native_signal,
+    .kill = native_kill,
+    .socket = native_socket,
+    .want_socket = native_want_socket,
+    .usage = native_usage,
+    .free = native_sandbox_free,
+    .pool_ready = native_pool_ready,
+    .tier_free = native_tier_free,
+};
+
+int native_tier_open(struct loop *l, int take_launcher_fd, const struct limits *limits,
+                     const struct native_events *events, void *ctx, struct sandbox_tier **ret,
+                     struct err *e)
+{
+    struct native *t = xcalloc(1, sizeof *t);
+    AUTO(tier) struct sandbox_tier *tier = &t->tier;
+    uint64_t seed = 0;
+    tier->ops = &native_ops;
+    t->loop = l;
+    t->limits = limits;
+    t->events = events;
+    t->ctx = ctx;
+    list_init(&t->ready);
+    list_init(&t->waiting);
+    list_init(&t->opens);
+    if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed)
+        seed = 1; /* the keys are ours, not an attacker's */
+    map_init(&t->shells, seed);
+    int r = link_open(l, take_launcher_fd, sizeof(struct notice), REQUESTS_WAITING_MAX,
+                      &link_to_launcher, t, &t->launcher, e);
+    if (r == 0)
+        r = ask(t, REQUEST_HELLO, 0, PROTOCOL_VERSION, e);
+    if (r < 0)
+        return err_wrap(e, "native tier");
+    *ret = TAKE(tier);
+    return 0;
+}
+
+int native_open_local(struct sandbox_tier *tier, const char *path,
+                      void (*on_open)(void *ctx, int take_fd, const struct err *e), void *ctx,
+                      struct err *e)
+{
+    struct native *t = native_of(tier);
+    struct request q = { .type = REQUEST_OPEN, .id = ++t->next_open };
+    if (path[0] != '/' || strlen(path) >= sizeof q.path)
+        return err_set(e, CODE_INVALID, "%.200s: not an absolute path of usual length", path);
+    if (t->opens.count >= OPENS_MAX)
+        return err_set(e, CODE_EXHAUSTED, "%.200s: %d local opens wait already", path, OPENS_MAX);
+    snprintf(q.path, sizeof q.path, "%s", path);
+    int r = link_send(t->launcher, &q, sizeof q, NULL, 0, e);
+    if (r < 0)
+        return r;
+    struct local_open *o = xcalloc(1, sizeof *o);
+    o->id = q.id;
+    o->on_open = on_open;
+    o->ctx = ctx;
+    list_push(&t->opens, &o->node);
+    return 0;
+}
+
+bool native_facts(const struct sandbox_tier *tier, struct notice_facts *ret)
+{
+    const struct native *t = (const struct native *)(const void *)tier;
+    _Static_assert(offsetof(struct native, tier) == 0, "the cast above");
+    if (t->welcomed)
+        *ret = t->facts;
+    return t->welcomed;
+}
+
+void native_stamps(struct sandbox_tier *tier,
+                   void (*on_stamps)(void *ctx, const uint64_t at_ns[STEM_STEPS]), void *ctx)
+{
+    struct native *t = native_of(tier);
+    t->on_stamps = on_stamps;
+    t->stamps_ctx = ctx;
+}

@@ -1,0 +1,52 @@
+/* order.h -- a sandbox_spec as one flat message, from the node to a stem.
+ *
+ * The node writes it with order_write(), which refuses what no stem would accept. The stem reads it
+ * with order_parse() and trusts nothing in it. Both sides run the same checks: order_write() parses what it wrote.
+ * Layout: struct order_head, then NUL-terminated texts in the sequence of struct order. Sans-I/O.
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "base/limits.h"
+#include "sandbox/sandbox.h"
+
+enum {
+    ORDER_MOUNTS_MAX = 64,        /* = the largest sandbox_mounts_max */
+    ORDER_INLINE_MAX = 64 * 1024, /* a longer one travels as a memory file */
+    ORDER_BYTES_MAX = 4 * 1024 * 1024,
+    ORDER_SCRATCH_MIN = 65536, /* what /tmp and the unsized scratches keep at least */
+    ORDER_STAMPS = 1,          /* flag: send a STEM_STAMPS word before exec */
+};
+
+struct order_head {
+    uint32_t magic, size; /* of all */
+    uint32_t flags, argc, envc, mount_count, scratch_count, file_count;
+    uint32_t uid, gid, cpu_milli, pids_max, fds_max, reserved;
+    uint64_t memory_bytes, ephemeral_bytes;
+    uint64_t scratch_bytes[ORDER_MOUNTS_MAX];
+};
+
+/* Descriptors that come with it: the writing ends of stdout/stderr and of the phases, and, if the
+ * message itself is only `struct order_elsewhere`, a memory file with the order. */
+enum { ORDER_FD_OUT, ORDER_FD_PHASES, ORDER_FD_ELSEWHERE, ORDER_FDS };
+struct order_elsewhere {
+    uint32_t magic, size;
+};
+#define ORDER_ELSEWHERE_MAGIC 0x65727765u
+
+struct order { /* points into the parsed bytes; what a stem is to do */
+    const struct order_head *head;
+    char *id, *workdir;
+    char **argv, **env; /* NULL-terminated; owned */
+    struct sandbox_mount mounts[ORDER_MOUNTS_MAX];
+    struct sandbox_scratch scratches[ORDER_MOUNTS_MAX];
+    struct sandbox_file files[ORDER_MOUNTS_MAX];
+    uint64_t shared_bytes; /* what /tmp and the scratches without a size of their own share */
+};
+
+/* `into` must be empty; its max should be ORDER_BYTES_MAX. */
+int order_write(const struct sandbox_spec *spec, const struct limits *l, uint32_t flags,
+               struct buf *into, struct err *e) MUST_USE;
+/* `bytes` must be aligned for uint64_t, and outlive the order. */
+int order_parse(char *bytes, size_t size, struct order *ret, struct err *e) MUST_USE;
+void order_done(struct order *p);

@@ -1,0 +1,33 @@
+/* rootfs.h -- what a sandbox sees as "/".
+ *
+ * Three steps, by three processes of falling privilege:
+ *   stage  (launcher, once): a mount namespace that holds only what sandboxes are made of: the host's
+ *          /usr, a few files of /etc, six devices, the artifact store, the control groups. A shell's own
+ *          namespace is a copy of this one, not of the host's, however many mounts that has.
+ *   enter  (init, per shell, ahead of time): a tmpfs root with all that bound in, /proc, /dev, /tmp.
+ *   fill, seal (stem, per start): the sizes, the artifacts, the files; then the hidden directory with the
+ *          store goes, and the root becomes read-only.
+ *
+ * Owns nothing beyond the namespaces' lives: mounts end with their last process. */
+#pragma once
+
+#include "os/cgroup.h"
+#include "sandbox/order.h"
+
+struct rootfs_stage {
+    const char *store_dir;
+    const struct cgroup_tree *cgroups;
+};
+/* A descriptor of the stage's mount namespace. */
+int rootfs_stage_open(const struct rootfs_stage *s, int *ret_mntns_fd, struct err *e) MUST_USE;
+
+/* In a fresh user and mount namespace copied from the stage. cgroup_id: the group's name, as given
+ * to cgroup_open(). full_map: the ids 0..65535 exist inside. */
+int rootfs_enter(const struct cgroup_tree *cgroups, const char *cgroup_id, bool full_map,
+                 struct err *e) MUST_USE;
+/* The static part of the Landlock rules; see landlock.h. */
+int rootfs_grant(int ruleset_fd, struct err *e) MUST_USE;
+
+/* ruleset_fd: -1 without Landlock. key: see sysfilter.h. */
+int rootfs_fill(const struct order *p, int ruleset_fd, uint64_t key, struct err *e) MUST_USE;
+int rootfs_seal(uint64_t key, struct err *e) MUST_USE;
