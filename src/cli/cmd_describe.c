@@ -179,8 +179,9 @@ static void budget(struct page *p)
     if (strcmp(s->budget, "kept") != 0 && strcmp(s->budget, "missed") != 0)
         return;
     bool kept = strcmp(s->budget, "kept") == 0;
-    line(p, kept ? STYLE_GOOD : STYLE_BAD, "budget", "%s: p%g of the starts %s%s, allowed are %u ms",
-         s->budget, s->budget_percentile, s->budget_measured_us ? "is ready after " : "never is ready",
+    line(p, kept ? STYLE_GOOD : STYLE_BAD, "budget",
+         "%s: p%g of the starts %s%s, allowed are %u ms", s->budget, s->budget_percentile,
+         s->budget_measured_us ? "is ready after " : "never is ready",
          s->budget_measured_us ? human_us(s->budget_measured_us, HUMAN) : "", s->budget_ms);
 }
 

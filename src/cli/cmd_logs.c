@@ -22,8 +22,8 @@ static const struct args defaults = { .tail = TAIL_DEFAULT };
 static const struct opt opts[] = {
 #define AT(field) offsetof(struct args, field)
     { "follow", 'f', OPT_FLAG, AT(follow), NULL, "go on with what comes" },
-    { "tail", 't', OPT_U32, AT(tail), "LINES", "the last of those kept (default 100)",
-      .min = 1, .max = 1000000 },
+    { "tail", 't', OPT_U32, AT(tail), "LINES", "the last of those kept (default 100)", .min = 1,
+      .max = 1000000 },
     { "revision", 0, OPT_TEXT, AT(revision), "NAME", "only of this revision",
       .complete = OPT_COMPLETE_REVISIONS },
     { "instance", 0, OPT_TEXT, AT(instance), "NAME", "only of this instance",

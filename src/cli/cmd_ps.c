@@ -59,7 +59,8 @@ static void row(struct table *t, const json_t *j)
                json_at(j, "idle_s") ? human_age(json_int_at(j, "idle_s", 0), HUMAN) : "");
     table_cell(t, STYLE_PLAIN, "%s", human_age(json_int_at(j, "age_s", 0), HUMAN));
     uint64_t memory = (uint64_t)MAX(json_int_at(j, "memory_bytes", 0), 0);
-    table_cell(t, STYLE_PLAIN, "%s", memory ? human_bytes(memory, HUMAN) : ""); /* absent: not known */
+    table_cell(t, STYLE_PLAIN, "%s",
+               memory ? human_bytes(memory, HUMAN) : ""); /* absent: not known */
     table_cell(t, STYLE_PLAIN, "%s",
                json_at(j, "cpu_us") ? human_us(json_int_at(j, "cpu_us", 0), HUMAN) : "");
     table_cell(t, STYLE_PLAIN, "%s", object_text(j, "revision"));

@@ -27,6 +27,12 @@ static struct explain_row *row_add(struct explain *x, unsigned what, int64_t sta
 
 static int64_t sane(int64_t us) { return MIN(MAX(us, -(int64_t)US_MAX), US_MAX); }
 
+int64_t explain_first_request_us(const struct invocation_record *r)
+{
+    const struct phase_mark *delta = &r->start.phases[PHASE_FIRST_REQUEST_DELTA];
+    return r->has_start && delta->outcome == PHASE_DONE ? sane(delta->duration_us) : 0;
+}
+
 /* From the monotonic stamps where the record has both, else from what `queue_us` means. */
 static int64_t start_offset_us(const struct invocation_record *r)
 {

@@ -45,6 +45,9 @@ struct explain_percentiles {
     uint32_t count;
     int64_t p50_us, p99_us;
 };
+/* How much longer this first request's handler took than a warm one (negative: less); 0: not known. */
+int64_t explain_first_request_us(const struct invocation_record *r);
+
 struct explain_stats { /* of a service; all zero: not known */
     struct explain_percentiles phases[EXPLAIN_KINDS];
     struct explain_percentiles ready; /* start decided to ready */

@@ -142,12 +142,11 @@ static void on_ready(const struct context *c, struct explain_advice *a)
 
 static void on_handler(const struct context *c, struct explain_advice *a)
 {
-    const struct phase_mark *delta = &c->r->start.phases[PHASE_FIRST_REQUEST_DELTA];
+    int64_t delta_us = explain_first_request_us(c->r);
     FINDING(a, "the function's own work on this request");
-    if (c->r->has_start && delta->outcome == PHASE_DONE &&
-        delta->duration_us * 3 > c->row->duration_us && delta->duration_us > WORTH_US) {
+    if (delta_us * 3 > c->row->duration_us && delta_us > WORTH_US) {
         FINDING(a, "the function's own work; %s of it only because this was its first request",
-                human_us(delta->duration_us, HUMAN));
+                human_us(delta_us, HUMAN));
         CHANGE(a,
                "do the lazy part (imports, caches, first inference) before listening, as warmup");
     }

@@ -453,14 +453,14 @@ static void draw_caches(const struct picture *p)
 
 static void draw_first_request(const struct picture *p)
 {
-    const struct phase_mark *delta = &p->r->start.phases[PHASE_FIRST_REQUEST_DELTA];
+    int64_t delta_us = explain_first_request_us(p->r);
     char text[160];
-    if (!p->r->has_start || delta->outcome != PHASE_DONE)
+    if (delta_us == 0)
         return;
     struct wrap w = label(p, "first call");
-    snprintf(text, sizeof text, "its handler took %s %s than the median of the warm calls after it",
-             human_us(delta->duration_us < 0 ? -delta->duration_us : delta->duration_us, HUMAN),
-             delta->duration_us < 0 ? "less" : "longer");
+    snprintf(text, sizeof text, "its handler took %s %s than the median of the warm calls",
+             human_us(delta_us < 0 ? -delta_us : delta_us, HUMAN),
+             delta_us < 0 ? "less" : "longer");
     wrap_sentence(&w, text);
     buf_text(p->out, "\n");
 }

@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import unittest
@@ -40,6 +41,7 @@ class Fake:
         self.function = (200, {"Content-Type": "text/plain"}, b"hello\n")
         self.invoked = threading.Event()
         self.following = threading.Event()
+        self.polled = threading.Event()  # somebody looked at a service that exists
         self.release = threading.Event()
         fake = self
 
@@ -80,8 +82,12 @@ class Fake:
 
             do_GET = do_POST = do_PUT = handle_one
 
-        self.servers = [http.server.ThreadingHTTPServer(("127.0.0.1", 0), one)
-                        for one in (Api, Ingress)]
+        class Server(http.server.ThreadingHTTPServer):
+            def handle_error(self, request, client_address):
+                if not isinstance(sys.exc_info()[1], ConnectionError):  # a killed hob leaves
+                    super().handle_error(request, client_address)
+
+        self.servers = [Server(("127.0.0.1", 0), one) for one in (Api, Ingress)]
         for one in self.servers:
             one.daemon_threads = True
             threading.Thread(target=one.serve_forever, args=(0.01,), daemon=True).start()
@@ -182,6 +188,7 @@ class Fake:
                 if done is None:
                     return refuse(409, "Conflict", "the object has been modified")
                 return answer(200, self.seen(done))
+            self.polled.set()
             return answer(200, self.seen(self.services[ns, name]))
         if url.path.startswith("/v1/invocations/"):
             if part[3] == RECORD["id"]:
@@ -519,6 +526,20 @@ class Cli(unittest.TestCase):
             p.kill()
             p.communicate()
 
+    def test_an_interrupted_wait_says_that_the_work_goes_on(self):
+        self.fake.never_ready = True
+        p = subprocess.Popen([HOB, "deploy", "greeter", "--image", "file:///x"], env=self.env(),
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            self.assertTrue(self.fake.polled.wait(20))
+            p.send_signal(signal.SIGINT)
+            err = p.communicate(timeout=20)[1]
+            self.assertEqual(p.returncode, -signal.SIGINT)
+            self.assertIn(b"goes on becoming ready", err)
+        finally:
+            p.kill()
+            p.wait()
+
     def test_ps(self):
         lines = self.hob("ps").splitlines()
         self.assertRegex(lines[1], r"^greeter-00001-abcde +ready +2 +7 +70s +1\.00 MiB +1\.50 ms$")
@@ -646,6 +667,16 @@ class Cli(unittest.TestCase):
         self.assertIn("?[2Jworld", logs)
         self.assertNotIn("\x1b[", self.hob("get"))
         self.assertIn("\x1b[", self.hob("get", "--color", "always"))
+
+    def test_progress_is_for_terminals_and_leaves_nothing_behind(self):
+        self.deploy()
+        self.fake.lag = 9  # more polls than fit into the quiet time
+        page = self.on_a_terminal("deploy", "greeter", "--image", "file:///x")
+        self.assertIn("greeter: OfTheOld: generation", page)
+        self.assertRegex(page, r"\r\x1b\[Kservice\.serving\.knative\.dev/greeter configured")
+        self.fake.lag = 9
+        self.hob("deploy", "greeter", "--image", "file:///y")
+        self.assertEqual(self.err, "")
 
     def test_completion(self):
         self.deploy()
