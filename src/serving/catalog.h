@@ -1,0 +1,90 @@
+/* catalog.h -- the Services that were deployed, and the Revisions that follow from them.
+ *
+ * Receives requests from the API, facts from whoever runs the Revisions, and the store.
+ * Owns every Service and Revision (as the JSON text that was last committed). Emits answers only after
+ * the commit, each exactly once; new Revisions to run, and Services that are gone.
+ * Refuses, in Knative's words, what service.h refuses; a name that exists (CODE_EXISTS) or does not
+ * (CODE_NOT_FOUND); a resourceVersion that is not the last (CODE_ABORTED); more than objects_max
+ * Services, or more than CATALOG_WAITING_MAX requests for one (CODE_EXHAUSTED).
+ *
+ * What is durable, in this order: the Service with the name of its newest Revision, then that Revision,
+ * then their status. A crash in between is made good at the next opening: a missing Revision is made
+ * again from the template, a Revision without its Service is removed. Loop thread only.
+ */
+#pragma once
+
+#include "serving/object.h"
+#include "serving/revision.h"
+#include "serving/service.h"
+#include "serving/status.h"
+#include "store/store.h"
+
+struct catalog;
+
+enum { CATALOG_WAITING_MAX = 64 };
+
+struct catalog_observer {
+    /* A Revision to run: newly deployed, or found at opening (in order of age; of older ones only the
+     * one that has the traffic). It may call catalog_revision_facts() at once. */
+    void (*on_revision)(void *ctx, struct revision *take_r, bool was_ready);
+    void (*on_service_gone)(void *ctx, const char *ns, const char *service);
+};
+
+/* ingress: "127.0.0.1:8080"; its port is in the URLs unless it is 80. *ret is set before the
+ * observer hears of the Revisions that were there. */
+int catalog_open(struct loop *l, struct store *s, const struct limits *limits, const char *ingress,
+                 const struct catalog_observer *observer, void *ctx, struct catalog **ret,
+                 struct err *e) MUST_USE;
+/* Requests not yet answered are, with CODE_CANCELLED. To be freed before the store: changes that are
+ * still with it are committed all the same, and nobody hears of them. */
+void catalog_free(struct catalog *c);
+DEFINE_AUTO(catalog, struct catalog *, catalog_free)
+
+/* ---- reading ---- */
+
+enum catalog_kind { CATALOG_SERVICES, CATALOG_REVISIONS };
+struct catalog_item { /* borrowed until the loop goes on */
+    const char *ns, *name, *uid;
+    const char *text; /* compact JSON with its resourceVersion */
+    int64_t version;
+};
+bool catalog_find(const struct catalog *c, enum catalog_kind kind, const char *ns, const char *name,
+                  struct catalog_item *ret);
+/* Ordered by namespace and name. ns NULL: all. Not to be changed meanwhile. False from on_item ends it. */
+void catalog_each(const struct catalog *c, enum catalog_kind kind, const char *ns,
+                  bool (*on_item)(void *ctx, const struct catalog_item *i), void *ctx);
+int64_t catalog_version(const struct catalog *c); /* resourceVersion of a list */
+uint32_t catalog_services(const struct catalog *c);
+
+/* ---- changing ---- */
+
+enum catalog_verb {
+    CATALOG_CREATE,
+    CATALOG_REPLACE,
+    CATALOG_MERGE, /* RFC 7396 onto what is there */
+    CATALOG_DELETE,
+    CATALOG_DELETE_REVISION,
+};
+struct catalog_request { /* embedded by the caller; zero it first; lives until on_done */
+    enum catalog_verb verb;
+    char ns[OBJECT_NS_MAX], name[OBJECT_NAME_MAX]; /* name: empty in CREATE, the body has it */
+    json_t *take_body;                             /* owned by the catalog from the submit on */
+    const char *uid;        /* DELETE: precondition; NULL: none */
+    bool dry_run;
+    enum service_unknown unknown;
+    const char *user;       /* outlives the request */
+    /* r 0: `text` is the object as stored (DELETE: as it was). CODE_INVALID: `draft` says why, or e does
+     * where draft->refusal is SERVICE_ACCEPTED. */
+    void (*on_done)(struct catalog_request *q, int r, const struct catalog_item *item,
+                    const struct err *e);
+    struct service_draft draft; /* for its warnings and refusals; freed after on_done */
+    void *ctx;
+    struct list_node node, open_node; /* the catalog's own, as what follows */
+    struct catalog *catalog;
+    struct loop_task task;
+};
+void catalog_submit(struct catalog *c, struct catalog_request *q); /* on_done follows, never at once */
+
+/* What runs a Revision says of it; becomes status, coalesced. Unknown names are ignored. */
+void catalog_revision_facts(struct catalog *c, const char *ns, const char *name,
+                            const struct catalog_facts *f);

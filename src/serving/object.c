@@ -1,0 +1,116 @@
+#include "serving/object.h"
+
+#include "serving/service.h"
+#include "serving/status.h"
+
+#include <stdio.h>
+
+static json_t *child(json_t *object, const char *key)
+{
+    json_t *at = json_object_get(object, key);
+    if (at)
+        return at;
+    (void)json_object_set_new(object, key, json_object());
+    return json_object_get(object, key);
+}
+
+static void annotate(json_t *metadata, const char *key, const char *value)
+{
+    (void)json_object_set_new(child(metadata, "annotations"), key, json_string(value));
+}
+
+void object_stamp_new(json_t *service, const struct object_stamp *stamp)
+{
+    json_t *metadata = child(service, "metadata");
+    char now[STATUS_TIME];
+    status_time(stamp->now_ms, now);
+    (void)json_object_set_new(metadata, "uid", json_string(stamp->uid));
+    (void)json_object_set_new(metadata, "creationTimestamp", json_string(now));
+    (void)json_object_set_new(metadata, "generation", json_integer(1));
+    annotate(metadata, ANNOTATION_CREATOR, stamp->user);
+    annotate(metadata, ANNOTATION_MODIFIER, stamp->user);
+}
+
+void object_stamp_changed(json_t *service, const json_t *before, const struct object_stamp *stamp)
+{
+    static const char *const carried[] = { "uid", "creationTimestamp", "generation", "generateName" };
+    json_t *metadata = child(service, "metadata");
+    const char *creator = json_text_key(before, "metadata.annotations", ANNOTATION_CREATOR);
+    const char *modifier = json_text_key(before, "metadata.annotations", ANNOTATION_MODIFIER);
+    bool changed = !json_equal(json_object_get(before, "spec"), json_object_get(service, "spec"));
+    for (size_t i = 0; i < COUNT_OF(carried); i++) {
+        json_t *value = json_object_get(json_object_get(before, "metadata"), carried[i]);
+        if (value)
+            (void)json_object_set(metadata, carried[i], value);
+    }
+    if (changed)
+        (void)json_object_set_new(metadata, "generation",
+                                  json_integer(json_int_at(before, "metadata.generation", 0) + 1));
+    if (creator)
+        annotate(metadata, ANNOTATION_CREATOR, creator);
+    if (changed)
+        annotate(metadata, ANNOTATION_MODIFIER, stamp->user);
+    else if (modifier)
+        annotate(metadata, ANNOTATION_MODIFIER, modifier);
+}
+
+void object_revision_name(const json_t *service, int64_t template_generation,
+                          char into[OBJECT_NAME_MAX])
+{
+    const char *own = json_text_at(service, "spec.template.metadata.name");
+    if (own)
+        (void)snprintf(into, OBJECT_NAME_MAX, "%s", own);
+    else
+        (void)snprintf(into, OBJECT_NAME_MAX, "%.200s-%05lld", json_text_at(service, "metadata.name"),
+                       (long long)template_generation);
+}
+
+static void copy_map(json_t *into, const json_t *from)
+{
+    if (json_is_object(from))
+        (void)json_object_update_missing(into, (json_t *)(uintptr_t)from);
+}
+
+static json_t *revision_metadata(const json_t *service, const char *name, int64_t generation,
+                                 const struct object_stamp *stamp)
+{
+    const char *owner = json_text_at(service, "metadata.name");
+    const char *owner_uid = json_text_at(service, "metadata.uid");
+    const char *creator = json_text_key(service, "metadata.annotations", ANNOTATION_CREATOR);
+    char now[STATUS_TIME], number[24];
+    status_time(stamp->now_ms, now);
+    (void)snprintf(number, sizeof number, "%lld", (long long)generation);
+    json_t *labels = json_pack("{s:s,s:s,s:s,s:s,s:s}", SERVING_GROUP "/configuration", owner,
+                               SERVING_GROUP "/configurationGeneration", number,
+                               SERVING_GROUP "/routingState", "active", SERVING_GROUP "/service", owner,
+                               SERVING_GROUP "/serviceUID", owner_uid);
+    json_t *annotations = json_pack("{s:s,s:s,s:s}", ANNOTATION_CREATOR, creator ? creator : stamp->user,
+                                    SERVING_GROUP "/routes", owner,
+                                    SERVING_GROUP "/routingStateModified", now);
+    copy_map(labels, json_at(service, "spec.template.metadata.labels"));
+    copy_map(annotations, json_at(service, "spec.template.metadata.annotations"));
+    return json_pack("{s:o,s:s,s:i,s:o,s:s,s:s,s:[{s:s,s:b,s:b,s:s,s:s,s:s}],s:s}", "annotations",
+                     annotations, "creationTimestamp", now, "generation", 1, "labels", labels, "name",
+                     name, "namespace", json_text_at(service, "metadata.namespace"), "ownerReferences",
+                     "apiVersion", SERVING_API_VERSION, "blockOwnerDeletion", 1, "controller", 1, "kind",
+                     "Service", "name", owner, "uid", owner_uid, "uid", stamp->uid);
+}
+
+json_t *object_revision(const json_t *service, const char *name, int64_t template_generation,
+                        const struct object_stamp *stamp)
+{
+    json_t *revision = json_pack("{s:s,s:s,s:o}", "apiVersion", SERVING_API_VERSION, "kind", "Revision",
+                                 "metadata",
+                                 revision_metadata(service, name, template_generation, stamp));
+    ASSERT(revision);
+    (void)json_object_set_new(revision, "spec",
+                              json_deep_copy(json_at(service, "spec.template.spec")));
+    return revision;
+}
+
+void object_version_set(json_t *object, int64_t version)
+{
+    char text[24];
+    (void)snprintf(text, sizeof text, "%lld", (long long)version);
+    (void)json_object_set_new(child(object, "metadata"), "resourceVersion", json_string(text));
+}

@@ -1,0 +1,47 @@
+/* status.h -- the status of a Service and of a Revision, from a few facts. Pure: the time comes in.
+ *
+ * Receives facts and the status that was there before. Emits a status in Knative's shape: conditions
+ * sorted by type, Ready as their conjunction (False beats Unknown beats True), reasons and messages in
+ * Knative's words. lastTransitionTime moves only when the status of a condition changes.
+ */
+#pragma once
+
+#include "codec/json.h"
+#include "telemetry/phase.h"
+
+/* What runs a revision says of it. */
+struct catalog_facts {
+    bool ready_once;  /* the initial scale was reached once, or none is asked for */
+    bool active;      /* has or wants instances */
+    uint32_t actual, desired;
+    bool failing;     /* the last start failed and none succeeded since */
+    enum phase failed_phase;
+    bool retryable;   /* trying again may help */
+    int exit_status;  /* of the failed start; -1: it did not exit by itself */
+    const char *image_digest; /* "" or NULL until resolved */
+    const char *message;      /* why it fails; NULL: no reason known */
+};
+
+struct status_revision {
+    const char *image, *container; /* name of the container */
+    struct catalog_facts facts;
+    bool late; /* the progress deadline has passed */
+};
+json_t *status_of_revision(const struct status_revision *s, const json_t *before, int64_t now_ms);
+
+struct status_service {
+    const char *name;
+    const char *url, *cluster_url;
+    int64_t generation, template_generation;
+    const char *latest_created;
+    const char *latest_ready;      /* NULL: none yet */
+    const json_t *created_status;  /* of the latest created Revision; NULL: not made yet */
+    const json_t *serving_status;  /* of the latest ready one; NULL: none */
+};
+json_t *status_of_service(const struct status_service *s, const json_t *before, int64_t now_ms);
+
+enum status_ready { STATUS_UNKNOWN, STATUS_TRUE, STATUS_FALSE };
+enum status_ready status_ready(const json_t *status); /* the Ready condition */
+
+enum { STATUS_TIME = 24 };
+void status_time(int64_t wall_ms, char into[STATUS_TIME]); /* "2026-11-23T10:00:00Z" */
