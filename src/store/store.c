@@ -46,7 +46,6 @@ struct change_item {
 };
 struct page_item {
     struct item item;
-    bool dropped; /* by the writer, at the end: the disk still refused */
     struct record_page page;
 };
 struct query_item {
@@ -236,20 +235,10 @@ static void jobs_write(struct store *s, struct turn *t)
     if (r == 0) {
         list_move(&pages, &finished, UINT32_MAX);
     } else {
-        list_move(&s->retry, &pages, UINT32_MAX); /* keeps the order of age */
         list_move(&pages, &s->retry, UINT32_MAX);
         s->retry_ms = clock_ms() + RETRY_MS;
     }
     turn_report(s, &finished, &s->health_now.records, r < 0 ? &e : &(struct err){ 0 });
-}
-
-/* At the end there is one try for everything that is left; then it is dropped, and counted. */
-static void retry_drop(struct store *s)
-{
-    LIST_EACH(&s->retry, n, tmp)
-        CONTAINER_OF(n, struct page_item, item.node)->dropped = true;
-    struct err records = s->health_now.records;
-    turn_report(s, &s->retry, &s->health_now.records, &records);
 }
 
 static void *writer_main(void *arg)
@@ -271,7 +260,9 @@ static void *writer_main(void *arg)
         if (t.stopping && idle && (s->retry.count == 0 || stuck))
             break;
     }
-    retry_drop(s);
+    pthread_mutex_lock(&s->lock);
+    list_move(&s->retry, &s->done, UINT32_MAX); /* lost: after a last try the disk still refuses */
+    pthread_mutex_unlock(&s->lock);
     return NULL;
 }
 
@@ -294,8 +285,6 @@ static void page_done(struct store *s, struct page_item *p)
 {
     ASSERT(s->records_waiting >= p->page.count);
     s->records_waiting -= p->page.count;
-    if (p->dropped)
-        s->records_dropped += p->page.count;
     free(p);
 }
 
@@ -328,9 +317,13 @@ static void query_passed(struct store *s, struct query_item *q)
 {
     q->work.run = query_run;
     q->work.on_done = query_read;
-    q->r = work_submit(s->readers, &q->work, &q->e);
-    if (q->r < 0)
-        query_done(q);
+    struct err e;
+    int r = work_submit(s->readers, &q->work, &e); /* from here on q is the reader's */
+    if (r == 0)
+        return;
+    q->r = r;
+    q->e = e;
+    query_done(q);
 }
 
 static void item_done(struct store *s, struct item *i)

@@ -4,10 +4,13 @@
  * Owns the database files and one writer thread that commits many callers' changes at once:
  * an object change is acknowledged (on_done) only after the commit, fsync included.
  * Emits results on the loop thread, in the order of submission, each exactly once.
- * Refuses: a change whose `expect_version` does not match (CODE_ABORTED), more than
- * limits.store_waiting_max waiting changes (CODE_EXHAUSTED), objects over object_bytes_max; and
- * everything, with CODE_UNAVAILABLE, while the disk refuses: nothing is acknowledged then, and
- * writing resumes when the fault is gone.
+ * Refuses: a change whose `expect_version` does not match (CODE_ABORTED), the deletion of what is
+ * not there with STORE_ANY_VERSION (CODE_NOT_FOUND), more than limits.store_waiting_max waiting
+ * changes or store_waiting_bytes_max of their text (CODE_EXHAUSTED), objects over object_bytes_max
+ * (CODE_INVALID), anything while it closes (CODE_CANCELLED); and everything, with CODE_UNAVAILABLE,
+ * while the disk refuses: nothing is acknowledged then, and writing resumes when the fault is gone.
+ * A change refused so is not there while this process lives; only a crash before the next commit may
+ * bring it to light. Changes that wait together share one transaction, and its failure.
  *
  * Two files: hob.db (objects; synchronous=FULL) and telemetry.db (records; synchronous=NORMAL, so
  * a power cut may lose the last moments of records and never an object).
@@ -22,10 +25,12 @@
 struct store;
 
 /* dir: an existing folder that this process may write. Migrates the schema; refuses a database of a
- * newer hob, a corrupt one (CODE_DATA_LOSS, the file is named and left alone). */
+ * newer hob or of something else (CODE_PRECONDITION), a corrupt one (CODE_DATA_LOSS), naming the file
+ * and leaving it alone, and one that another process has open (CODE_UNAVAILABLE, after 2 s). */
 int store_open(struct loop *l, const char *dir, const struct limits *limits, struct store **ret,
                struct err *e) MUST_USE;
-/* Commits what was submitted, calls the outstanding on_done, then closes. */
+/* Commits what was submitted, calls the outstanding on_done, then closes. Queries that were not yet
+ * read are answered with CODE_CANCELLED. Not from within a callback. */
 void store_free(struct store *s);
 DEFINE_AUTO(store, struct store *, store_free)
 
@@ -59,7 +64,8 @@ int store_submit(struct store *s, struct store_change *c, struct err *e) MUST_US
 
 /* ---- invocation records ---- */
 
-/* Copies the record; written in batches within 200 ms. Full: dropped and counted. */
+/* Copies the record; written in batches within 200 ms. Full: dropped and counted. A record of an id
+ * that is there already is ignored. The oldest go, by id (UUIDv7: by time), as new ones come. */
 void store_record(struct store *s, const struct invocation_record *r);
 uint64_t store_records_dropped(const struct store *s);
 
@@ -73,7 +79,10 @@ struct record_query {
                     uint32_t count, const struct err *e);
     void *internal;
 };
+/* Finds what store_record() was given before, written or not yet. A scan that takes too long ends
+ * with CODE_DEADLINE. q stays the caller's, until on_done. */
 int store_records(struct store *s, struct record_query *q, struct err *e) MUST_USE;
 
-/* For /readyz and hob doctor: 0, or why nothing can be written now. */
+/* For /readyz and hob doctor: 0; 1: objects are written, records are not (e says why); < 0: no object
+ * can be written now. While unwell it is tried again every second, unasked. */
 int store_health(const struct store *s, struct err *e);

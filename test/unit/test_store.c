@@ -275,7 +275,7 @@ TEST(limits_refuse_at_once_and_say_their_name)
     CHECK(strstr(w.e.text, "store_waiting_max"));
     while (!c[2].done)
         CHECK(loop_turn(w.loop, true, &w.e) >= 0);
-    CHECK_EQ(submit(&w, &c[3], "d", "{}", STORE_ABSENT), 0); /* there is room again */
+    CHECK_EQ(submit(&w, &c[3], "d", long_json, STORE_ABSENT), 0); /* there is room again */
     memset(name, 'n', sizeof name);
     name[599] = '\0';
     CHECK_EQ(submit(&w, &c[4], name, "{}", STORE_ABSENT), -CODE_INVALID);
@@ -555,11 +555,13 @@ TEST(a_damaged_or_foreign_file_is_named_and_left_alone)
         off_t damage_at;
         int code;
         const char *says;
+        bool log; /* of pages that are whole: one that is damaged would be healed by it */
     } cases[] = {
         { "hob.db", NULL, 0, CODE_DATA_LOSS, "corrupt" },
         { "telemetry.db", NULL, 0, CODE_DATA_LOSS, "corrupt" },
         { "hob.db", NULL, 4096, CODE_DATA_LOSS, "left as it is" },
         { "hob.db", NULL, 3 * 4096 + 2, CODE_DATA_LOSS, "left as it is" },
+        { "hob.db", NULL, 12 * 4096, CODE_DATA_LOSS, "left as it is", true },
         { "hob.db", "PRAGMA user_version = 99", 0, CODE_PRECONDITION, "newer hob" },
         { "telemetry.db", "PRAGMA user_version = 99", 0, CODE_PRECONDITION, "newer hob" },
         { "hob.db", "PRAGMA application_id = 12345", 0, CODE_PRECONDITION, "something else" },
@@ -575,7 +577,12 @@ TEST(a_damaged_or_foreign_file_is_named_and_left_alone)
             snprintf(name, sizeof name, "f%d", n);
             CHECK_EQ(change(&w, name, json, STORE_ABSENT, NULL), 0);
         }
+        CHECK(world_reopen(&w));
+        if (cases[i].log)
+            CHECK_EQ(change(&w, "f19", json, STORE_ANY_VERSION, NULL), 0);
+        disk.dead = cases[i].log; /* the log remains; an ordinary close would write it back */
         world_close(&w);
+        disk.dead = false;
         CHECK(cases[i].sql ? sql(&w, cases[i].file, cases[i].sql)
                            : file_write(&w, cases[i].file, junk, sizeof junk, cases[i].damage_at));
         size_t size = file_read(&w, cases[i].file, before, sizeof before);
@@ -866,6 +873,7 @@ TEST(records_beyond_the_limit_are_dropped_and_counted_and_the_others_wait_for_th
     __attribute__((cleanup(world_auto))) struct world w = { 0 };
     CHECK(world_make(&w));
     w.limits.records_waiting_max = 300;
+    w.limits.records_max = 301; /* failed batches must not count */
     CHECK(world_open(&w));
     static struct query q;
     disk.only = "telemetry";
@@ -890,6 +898,28 @@ TEST(records_beyond_the_limit_are_dropped_and_counted_and_the_others_wait_for_th
     struct invocation_record r = record(5000, "default", "f", false);
     store_record(w.store, &r);
     CHECK_EQ(records_count(&w), 301);
+}
+
+TEST(a_backlog_is_written_before_the_store_is_gone)
+{
+    WORLD(w);
+    static struct query q;
+    struct invocation_record r = { 0 };
+    disk.only = "telemetry";
+    disk_break(1, DISK_FULL, true);
+    for (uint64_t n = 0; n < 10000; n++) {
+        r = record(n, "default", "f", false);
+        store_record(w.store, &r);
+    }
+    while (store_health(w.store, &w.e) == 0)
+        CHECK(loop_turn(w.loop, true, &w.e) >= 0);
+    disk_break(0, DISK_EIO, false);
+    CHECK(world_reopen(&w));
+    r.response_bytes = INT64_MAX;
+    q.query = (struct record_query){ .by_id = true, .id = r.id, .limit = 1 };
+    CHECK_EQ(ask(&w, &q), 0);
+    CHECK(q.count == 1 && memcmp(&q.rows[0], &r, sizeof r) == 0);
+    CHECK_EQ(records_count(&w), 1000);
 }
 
 TEST(closing_with_records_that_cannot_be_written_ends_and_answers_the_queries)
