@@ -15,7 +15,7 @@ all: build/build.ninja
 
 build/build.ninja:
 	@tools/deps.sh build
-	@meson setup build -Dbuildtype=release >/dev/null
+	@meson setup build -Dbuildtype=debugoptimized >/dev/null
 
 $(MESON_TEST)/build.ninja:
 	@tools/deps.sh build test

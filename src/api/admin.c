@@ -23,6 +23,7 @@ enum {
 struct admin {
     struct admin_sources s;
     struct list streams; /* struct log_stream */
+    uint32_t asking;     /* queries with the store */
 };
 
 struct log_stream {
@@ -86,6 +87,7 @@ static json_t *number(uint64_t n) { return json_integer((json_int_t)n); }
 
 struct record_call {
     struct record_query q;
+    struct admin *admin;
     struct http_call *call;
 };
 
@@ -93,6 +95,7 @@ static void on_records(struct record_query *q, int r, const struct invocation_re
                        uint32_t count, const struct err *e)
 {
     struct record_call *rc = CONTAINER_OF(q, struct record_call, q);
+    rc->admin->asking--;
     if (r < 0) {
         answer_err(rc->call, e);
     } else if (!q->by_id) {
@@ -117,7 +120,10 @@ static void records_ask(struct admin *a, struct http_call *c, const struct recor
     rc->q = *q;
     rc->q.on_done = on_records;
     rc->call = c;
+    rc->admin = a;
+    a->asking++;
     if (store_records(a->s.store, &rc->q, &e) < 0) {
+        a->asking--;
         free(rc);
         answer_err(c, &e);
     }
@@ -554,6 +560,8 @@ struct admin *admin_new(const struct admin_sources *s)
     list_init(&a->streams);
     return a;
 }
+
+bool admin_idle(const struct admin *a) { return a->asking == 0; }
 
 void admin_free(struct admin *a)
 {

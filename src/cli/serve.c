@@ -1,6 +1,5 @@
 /* serve.c -- `hob serve`: settings, sockets and folders; then this process is the launcher, and runs
  * itself again as node and as fetcher (HOB_ROLE; descriptors at fixed numbers). */
-#include "artifact/fetcher.h"
 #include "base/log.h"
 #include "cli/cli.h"
 #include "node/jail.h"
@@ -179,8 +178,8 @@ static void address_shown(int fd, char into[ADDRESS_MAX])
 static int listen_at(const char *flag, const char *text, bool insecure, int *ret_fd, struct err *e)
 {
     struct sockaddr_storage a;
-    socklen_t size;
-    bool local;
+    socklen_t size = 0;
+    bool local = false;
     const int one = 1;
     int r = address_read(flag, text, &a, &size, &local, e);
     if (r < 0)
@@ -201,9 +200,9 @@ static int listen_at(const char *flag, const char *text, bool insecure, int *ret
 }
 
 /* The data folder belongs to the node alone; the launcher reaches it because it is root. */
-static int folder_make(const char *path, struct err *e)
+static int folder_make(const char *path, mode_t mode, struct err *e)
 {
-    if (mkdir(path, 0700) < 0 && errno != EEXIST)
+    if (mkdir(path, mode) < 0 && errno != EEXIST)
         return err_sys(e, "make %s", path);
     AUTO_CLOSE int fd = open(path, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
     if (fd < 0)
@@ -269,14 +268,6 @@ static void run_node(void *ctx, int link_fd, bool privileged)
     role_exec(s, "node", link_fd, &jail);
 }
 
-static void run_fetcher(void *ctx, int link_fd, bool privileged)
-{
-    const struct serve *s = ctx;
-    const struct jail_spec jail = { .network_files = true, .privileged = privileged,
-                                    .uid = JAIL_UID_FETCHER };
-    role_exec(s, "fetcher", link_fd, &jail);
-}
-
 static int node_main(const struct settings *s, struct err *e)
 {
     char ingress[ADDRESS_MAX], api[ADDRESS_MAX];
@@ -299,7 +290,7 @@ static int role_main(const char *role, const struct settings *s)
     bool node = strcmp(role, "node") == 0;
     (void)signal(SIGPIPE, SIG_IGN);
     log_role_set(node ? "node" : "fetcher");
-    int r = node ? node_main(s, &e) : fetcher_run(FD_LINK, &s->limits, &e);
+    int r = node_main(s, &e);
     if (r < 0)
         log_event(LOG_ERROR, "ended", "error=\"%s\"", LOG_QUOTED(e.text));
     return r < 0 ? EXITS_FAILED : EXITS_OK;
@@ -325,13 +316,14 @@ static int prepare(struct serve *s, struct err *e)
     int r = roots_resolve(&s->settings, e);
     if (r < 0)
         return r;
-    r = folder_make(s->settings.data, e);
+    r = folder_make(s->settings.data, 0700, e);
     if (r < 0)
         return r;
     if (!realpath(s->settings.data, s->data))
         return err_sys(e, "--data %s", s->settings.data);
     snprintf(s->store, sizeof s->store, "%s/store", s->data);
-    r = folder_make(s->store, e);
+    /* Sandboxes see the store through a mount of its own, as users that own nothing here. */
+    r = folder_make(s->store, 0755, e);
     if (r < 0)
         return r;
     s->program_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
@@ -365,7 +357,7 @@ static int launcher_main(struct serve *s, struct err *e)
     const struct launcher_config c = {
         .data_dir = s->data, .store_dir = s->store, .limits = &s->settings.limits,
         .file_roots = s->settings.roots, .file_root_count = s->settings.root_count,
-        .children = { run_node, run_fetcher, s },
+        .children = { run_node, NULL, s },
     };
     return launcher_run(&c, e);
 }

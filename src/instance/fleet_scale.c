@@ -103,7 +103,7 @@ static void start_one(struct rev *v)
     char suffix[6] = { 0 };
     for (int k = 0; k < 5; k++)
         suffix[k] = letters[rng_below(&f->rng, sizeof letters - 1)];
-    struct instance *i = instance_new(&f->env, &fleet_instance_ops, v->spec, suffix, v);
+    struct instance *i = instance_new(&f->env, &fleet_instance_ops, v->spec, v->image_digest, suffix, v);
     list_push(&v->instances, &i->node);
     v->starting++;
     f->live++;

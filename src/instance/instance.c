@@ -506,8 +506,9 @@ void instance_launch(struct instance *i)
     i->state = INSTANCE_STARTING;
     phase_end(&i->start, PHASE_SCHEDULE, now_of(i), PHASE_DONE);
 
-    char *pinned = r->image_digest && r->image_digest[0] && !strchr(r->image, '@')
-                       ? xasprintf("%s@%s", r->image, r->image_digest)
+    /* What was resolved once stays what runs, whatever its origin says now. */
+    char *pinned = i->image_digest[0] && !strchr(r->image, '@')
+                       ? xasprintf("%s@%s", r->image, i->image_digest)
                        : xstrdup(r->image);
     int got = artifact_begin(i, &in->image, ARTIFACT_BUNDLE, pinned, &e);
     free(pinned);
@@ -536,7 +537,8 @@ void instance_launch(struct instance *i)
 /* ---- life ----------------------------------------------------------------------------------- */
 
 struct instance *instance_new(const struct instance_env *env, const struct instance_ops *ops,
-                              const struct revision *r, const char *suffix, void *owner)
+                              const struct revision *r, const char *image_digest,
+                              const char *suffix, void *owner)
 {
     struct instance *i = xcalloc(1, sizeof *i);
     i->in = xcalloc(1, sizeof *i->in);
@@ -545,6 +547,7 @@ struct instance *instance_new(const struct instance_env *env, const struct insta
     i->revision = r;
     i->owner = owner;
     snprintf(i->id, sizeof i->id, "%.57s-%.5s", r->name, suffix); /* a DNS label: 63 at most */
+    snprintf(i->image_digest, sizeof i->image_digest, "%s", image_digest);
     i->start.begin_us = now_of(i);
     i->start.begin_wall_ms = loop_wall_ms();
     snprintf(i->start.id, sizeof i->start.id, "%.39s", i->id);

@@ -71,9 +71,11 @@ struct instance {
     struct instance_internals *in;
 };
 
-/* suffix: five characters that make the name unique, chosen by the caller (randomness comes in). */
+/* suffix: five characters that make the name unique, chosen by the caller (randomness comes in).
+ * image_digest: what the image was resolved to before, or "". */
 struct instance *instance_new(const struct instance_env *env, const struct instance_ops *ops,
-                              const struct revision *r, const char *suffix, void *owner);
+                              const struct revision *r, const char *image_digest,
+                              const char *suffix, void *owner);
 void instance_free(struct instance *i); /* any time; what runs is killed, no callback any more */
 
 void instance_launch(struct instance *i); /* WAITING -> STARTING */

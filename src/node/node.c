@@ -2,7 +2,6 @@
 
 #include "api/admin.h"
 #include "api/kube.h"
-#include "artifact/fetcher_link.h"
 #include "base/log.h"
 #include "gateway/ingress.h"
 #include "instance/fleet.h"
@@ -29,7 +28,7 @@ struct node {
     struct loop *loop;
     struct store *store;
     struct sandbox_tier *tier;
-    struct fetcher_link *fetcher;
+    struct artifact_transport transport;
     struct artifact_store *artifacts;
     struct metrics *metrics;
     struct fleet *fleet;
@@ -56,7 +55,8 @@ static void on_facts(void *ctx, const struct revision *r, const struct fleet_fac
         .retryable = f->retryable, .exit_status = f->exit_status, .image_digest = f->image_digest,
         .message = f->message,
     };
-    catalog_revision_facts(n->catalog, r->ns, r->name, &facts);
+    if (n->catalog)
+        catalog_revision_facts(n->catalog, r->ns, r->name, &facts);
 }
 
 static void on_start(void *ctx, const struct revision *r, const struct start_record *s)
@@ -87,6 +87,8 @@ static void on_record(void *ctx, const struct invocation_record *r)
 {
     struct node *n = ctx;
     struct invocation_record copy = *r;
+    if (r->has_start)
+        phase_relative(&r->start, &copy.start);
     delta_fill(n, &copy);
     metrics_record(n->metrics, &copy);
     store_record(n->store, &copy);
@@ -239,7 +241,8 @@ static void on_drain(void *ctx)
 static void on_fetcher(void *ctx, int take_fd)
 {
     struct node *n = ctx;
-    fetcher_link_attach(n->fetcher, take_fd);
+    (void)n;
+    (void)close(take_fd);
 }
 
 static void on_lost(void *ctx, const struct err *why)
@@ -252,27 +255,41 @@ static void on_lost(void *ctx, const struct err *why)
 
 static const struct native_events native_events = { on_fetcher, on_drain, on_lost };
 
-static int open_local(void *ctx, const char *path,
-                      void (*on_open)(void *ctx, int take_fd, const struct err *e), void *open_ctx,
+static struct transfer *transfer_start(struct artifact_transport *t,
+                                       const struct transfer_request *q, struct err *e)
+{
+    (void)t;
+    err_set(e, CODE_UNIMPLEMENTED, "%s: this build has no fetcher", q->url);
+    return NULL;
+}
+static void transfer_cancel(struct artifact_transport *t, struct transfer *x)
+{
+    (void)t, (void)x;
+}
+static int open_local(struct artifact_transport *t, const char *path,
+                      void (*on_open)(void *ctx, int take_fd, const struct err *e), void *ctx,
                       struct err *e)
 {
-    struct node *n = ctx;
-    return native_open_local(n->tier, path, on_open, open_ctx, e);
+    struct node *n = CONTAINER_OF(t, struct node, transport);
+    return native_open_local(n->tier, path, on_open, ctx, e);
 }
 
 /* ---- starting ---------------------------------------------------------------------------------------- */
 
 static void node_close(struct node *n)
 {
+    struct err e;
+    /* Queries answer through the API's server: none may be under way when it goes. */
+    while (n->admin && !admin_idle(n->admin) && loop_turn(n->loop, true, &e) >= 0)
+        ;
     /* From the outside in: who may call somebody goes before whom it calls. */
     ingress_free(n->ingress);
+    catalog_free(TAKE(n->catalog)); /* answers what waits, with "cancelled" */
     http_server_free(n->api);
     admin_free(n->admin);
     kube_free(n->kube);
     fleet_free(n->fleet);
-    catalog_free(n->catalog);
     artifact_store_free(n->artifacts);
-    fetcher_link_free(n->fetcher);
     if (n->tier)
         n->tier->ops->tier_free(n->tier);
     store_free(n->store);
@@ -295,11 +312,9 @@ static int state_open(struct node *n, uint64_t seed, struct err *e)
     r = native_tier_open(n->loop, c->launcher_fd, c->limits, &native_events, n, &n->tier, e);
     if (r < 0)
         return r;
-    r = fetcher_link_open(n->loop, c->limits, open_local, n, &n->fetcher, e);
-    if (r < 0)
-        return r;
+    n->transport = (struct artifact_transport){ transfer_start, transfer_cancel, open_local };
     snprintf(path, sizeof path, "%s/store", c->data_dir);
-    r = artifact_store_open(n->loop, path, c->limits, fetcher_link_transport(n->fetcher),
+    r = artifact_store_open(n->loop, path, c->limits, &n->transport,
                             &n->artifacts, e);
     return r < 0 ? err_wrap(e, "artifacts in %s/store", c->shown_dir) : 0;
 }

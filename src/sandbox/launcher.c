@@ -127,7 +127,7 @@ static int slot_take(struct launcher *a, uint32_t *ret, struct err *e)
 static int shell_make(struct launcher *a, struct err *e)
 {
     struct shell *s;
-    uint32_t slot;
+    uint32_t slot = 0;
     int r = slot_take(a, &slot, e);
     if (r < 0)
         return r;
@@ -433,7 +433,8 @@ static void on_node_gone(void *ctx, const struct err *why)
     struct launcher *a = ctx;
     if (why->code)
         log_event(LOG_ERROR, "node.link_lost", "cause=\"%s\"", LOG_QUOTED(why->text));
-    child_kill(&a->children[CHILD_NODE]);
+    if (why->code || !a->draining) /* asked to finish, it closes its end on its way out */
+        child_kill(&a->children[CHILD_NODE]);
     link_free(TAKE(a->node));
     a->node_said_hello = false;
 }
@@ -558,6 +559,8 @@ static void on_child_end(struct loop_io *io, uint32_t events)
         node_forget(a);
     if (c->role == CHILD_NODE && gone.status == 0)
         stop(a);
+    else if (c->role == CHILD_NODE && a->draining)
+        stop(a); /* no matter how it ended, nobody wants another */
     else if (c->role == CHILD_NODE && !a->any_node_said_hello && !a->stopping) {
         a->result = err_set(&a->why, CODE_UNAVAILABLE, "node: ended with status %d before it was up",
                             gone.status);

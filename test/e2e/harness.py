@@ -176,7 +176,7 @@ def service(name, image, command=None, args=None, env=None, annotations=None, mo
 class Hob:
     """One `hob serve`. start() and stop() may be repeated on the same data folder."""
 
-    def __init__(self, *flags, limits=None, env=None, binary=BINARY):
+    def __init__(self, *flags, limits=None, env=None, binary=None):
         adopt_orphans()
         self.before = Traces()
         self.folder = tempfile.mkdtemp(prefix="hob-e2e-")
@@ -185,7 +185,7 @@ class Hob:
         self.log_path = os.path.join(self.folder, "hob.log")
         os.mkdir(self.files)
         self.flags = [*flags, *(f"--limit={k}={v}" for k, v in (limits or {}).items())]
-        self.env, self.binary = {**os.environ, **(env or {})}, binary
+        self.env, self.binary = {**os.environ, **(env or {})}, binary or BINARY
         self.process, self.api_address, self.ingress_address = None, "", ""
         self.bundles = 0
 
