@@ -7,8 +7,8 @@
 #include <sys/socket.h>
 
 enum {
-    CHUNK_FIRST = 4096,     /* a request or answer of usual size comes in one read */
-    CAPACITY_KEPT = 16384,  /* per buffer of a pooled channel */
+    CHUNK_FIRST = 4096,   /* a request or answer of usual size comes in one read */
+    CAPACITY_KEPT = 8192, /* per buffer, from one request to the next */
 };
 
 void channel_init(struct channel *ch, size_t in_max, size_t out_max)

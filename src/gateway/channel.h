@@ -23,7 +23,7 @@ enum channel_result {
 struct channel {
     int fd; /* -1: none */
     bool readable, writable;
-    bool hangup; /* the peer will send no more, or nothing works any more; unread bytes may remain */
+    bool hangup; /* the peer will send no more, or nothing works; unread bytes may remain */
     bool ended;  /* all it sent has been read */
     bool broken;
     bool keep;    /* written bytes stay in `out`, to be written again elsewhere */

@@ -5,10 +5,11 @@
 #include <unistd.h>
 
 enum {
-    READS_PER_STEP = 32,          /* then others get their turn */
-    LINGER_US = 2000000,          /* for the client to read our last answer and close */
-    LINGER_BYTES_MAX = 1048576,   /* of what it sends meanwhile */
-    HEAD_EXTRA = 1,               /* one byte more than the limit, so that the parser sees it passed */
+    READS_PER_STEP = 32,        /* and requests: then others get their turn */
+    POOL_MAX = 256,             /* clients kept for the next connections */
+    LINGER_US = 2000000,        /* for the client to read our last answer and close */
+    LINGER_BYTES_MAX = 1048576, /* of what it sends meanwhile */
+    HEAD_EXTRA = 1, /* one byte more than the limit, so that the parser sees it passed */
 };
 
 /* ---- the end of a connection -------------------------------------------------------------- */
@@ -123,6 +124,8 @@ static enum step head_step(struct client *c)
 {
     for (;;) {
         enum http1_result r = HTTP1_MORE;
+        if (c->head_fed == 0 && c->net.in.size > 0 && !client_may_read(c))
+            return STEP_WAIT; /* a thousand pipelined requests fit into one buffer */
         if (c->net.in.size > c->head_fed) {
             c->head_fed = c->net.in.size;
             r = http1_head_feed(&c->head, buf_at(&c->net.in), c->net.in.size);
@@ -239,10 +242,12 @@ void client_go_on(struct client *c, enum step s)
         s = state_step(c);
     c->stepping = false;
     client_check(c);
-    if (c->state == CLIENT_DEAD)
+    if (c->state != CLIENT_DEAD)
+        client_arm(c);
+    else if (c->ingress->pool.count < POOL_MAX)
         list_push_front(&c->ingress->pool, &c->node);
     else
-        client_arm(c);
+        client_free(c);
 }
 
 void client_step(struct client *c) { client_go_on(c, STEP_ON); }
@@ -258,7 +263,8 @@ static void on_due(struct loop_timer *t)
 {
     struct client *c = CONTAINER_OF(t, struct client, timer);
     c->armed_us = UINT64_MAX;
-    client_go_on(c, client_due_us(c) <= loop_now_us(c->ingress->loop) ? client_expire(c) : STEP_WAIT);
+    client_go_on(c,
+                 client_due_us(c) <= loop_now_us(c->ingress->loop) ? client_expire(c) : STEP_WAIT);
 }
 
 static void on_again(struct loop_task *t) { client_step(CONTAINER_OF(t, struct client, again)); }
@@ -272,8 +278,8 @@ static struct client *client_new(struct ingress *in)
     size_t in_max = MAX(l->http_head_bytes_max + HEAD_EXTRA, in->room);
     /* A head as it came, once more for the lists that are written anew, our own fields, and a
      * stream's share with one piece's framing. */
-    size_t out_max = 2 * l->http_head_bytes_max + 8192 + in->room + 64 +
-                     2 * l->http_trailer_bytes_max;
+    size_t out_max =
+        2 * l->http_head_bytes_max + 8192 + in->room + 64 + 2 * l->http_trailer_bytes_max;
     c->ingress = in;
     c->state = CLIENT_DEAD;
     channel_init(&c->net, in_max, out_max);
@@ -317,6 +323,6 @@ void client_open(struct ingress *in, int take_fd, const char *address, bool surp
         in->counters.connections_open++;
     (void)head_wait(c);
     client_go_on(c, surplus ? exchange_refuse_bytes(c, PROBLEM_CONNECTIONS,
-                                                 "connections_max client connections are open")
-                         : STEP_ON);
+                                                    "connections_max client connections are open")
+                            : STEP_ON);
 }

@@ -1,5 +1,6 @@
 /* client.h -- one client connection and the request that is being answered on it. Private to the
- * gateway room: client.c owns the connection's life, exchange.c a request's, tunnel.c an upgrade's.
+ * gateway room: client.c owns the connection's life, exchange.c a request's, stream.c
+ * moves its bytes, tunnel.c those of an upgrade.
  *
  *   HEAD -> QUEUED -> EXCHANGE -> FINISH -> HEAD ...        keep-alive, pipelining
  *     |       |  ^       |  |        |
@@ -13,7 +14,7 @@
  * next, and the steps need not care what woke them.
  *
  * Invariants (client_check): leased only in EXCHANGE and TUNNEL; DEAD clients have no descriptor
- * and are in the pool.
+ * and are in the pool, or freed: after client_step() and client_go_on() a client is not touched.
  */
 #pragma once
 
@@ -29,8 +30,8 @@ enum client_state {
     CLIENT_QUEUED,   /* asked the backend */
     CLIENT_EXCHANGE, /* on an instance */
     CLIENT_TUNNEL,
-    CLIENT_FINISH,   /* the answer is complete, not all of it written */
-    CLIENT_LINGER,   /* all written and said so; waits for the client to close */
+    CLIENT_FINISH, /* the answer is complete, not all of it written */
+    CLIENT_LINGER, /* all written and said so; waits for the client to close */
     CLIENT_DEAD,
 };
 
@@ -61,7 +62,7 @@ struct exchange {
     uint32_t interims;
     uint8_t method_id, minor;
     bool leased, routed, bodies; /* bodies: request_body is initialised */
-    bool client_keep;    /* the client wants to, and so far may, keep the connection */
+    bool client_keep;            /* the client wants to, and so far may, keep the connection */
     bool upgrade, expect_continue, request_chunked;
     bool request_done;   /* all of it taken from the client */
     bool function_deaf;  /* takes no more of the request; may still answer */
@@ -107,7 +108,7 @@ struct ingress {
     uint32_t surplus_open;
     bool stopping;
     struct ingress_counters counters;
-    size_t room; /* half of http_stream_buffer_bytes: one for what was read, one for what is written */
+    size_t room; /* half of http_stream_buffer_bytes: one for what was read, one to be written */
     uint8_t entropy[2048];
     size_t entropy_used;
     int64_t date_s;
@@ -118,7 +119,8 @@ struct ingress {
 struct uuid ingress_new_id(struct ingress *in, int64_t wall_ms);
 uint64_t ingress_random(struct ingress *in);
 struct str ingress_date(struct ingress *in, int64_t wall_ms); /* "Sun, 06 Nov 1994 08:49:37 GMT" */
-void ingress_count_limit(struct ingress *in, const char *text); /* text: names it, or nothing happens */
+void ingress_count_limit(struct ingress *in,
+                         const char *text); /* text: names it, or nothing happens */
 /* NULL: cannot be watched, e has why. */
 struct link *ingress_link(struct ingress *in, const struct lease *lease, struct client *user,
                           struct err *e);
@@ -128,18 +130,18 @@ void client_open(struct ingress *in, int take_fd, const char *address, bool surp
 void client_step(struct client *c);
 void client_go_on(struct client *c, enum step s); /* after s was decided outside of a step */
 void client_check(const struct client *c);
-enum step client_dead(struct client *c);  /* closes; c goes to the pool when the step ends */
-enum step client_reset(struct client *c); /* the same, and the client sees an error */
+enum step client_dead(struct client *c);    /* closes; c goes to the pool when the step ends */
+enum step client_reset(struct client *c);   /* the same, and the client sees an error */
 enum step client_lets_go(struct client *c); /* the request is over: next one, or linger */
-/* One read of this step's share: false: the rest comes in a later turn. */
+/* Takes one read, or request, of this step's share; false: the rest comes in a later turn. */
 bool client_may_read(struct client *c);
 void client_free(struct client *c); /* in the pool, or at the very end */
 
 /* ---- exchange.c ---- */
-enum step exchange_begin(struct client *c); /* a head is complete */
-enum step exchange_step(struct client *c);  /* QUEUED, EXCHANGE */
+enum step exchange_begin(struct client *c);  /* a head is complete */
+enum step exchange_step(struct client *c);   /* QUEUED, EXCHANGE */
 enum step exchange_finish(struct client *c); /* FINISH */
-enum step exchange_gone(struct client *c);  /* the client left */
+enum step exchange_gone(struct client *c);   /* the client left */
 uint64_t exchange_due_us(const struct client *c);
 enum step exchange_expire(struct client *c); /* that time has come */
 /* Answers with a problem, where an answer is still possible; else resets. */
@@ -147,6 +149,16 @@ enum step exchange_refuse(struct client *c, const struct problem *p, enum invoca
 /* A refusal of bytes that are no request. */
 enum step exchange_refuse_bytes(struct client *c, enum problem_kind kind, const char *why);
 void exchange_release(struct client *c, bool keep, bool healthy);
+enum step exchange_reconnect(struct client *c);
+enum forward_connection exchange_connection(const struct client *c);
+/* What all final answers end with; the moment counts as the answer's first byte. */
+void exchange_answer_end(struct client *c, enum forward_connection connection, bool dated);
+
+/* ---- stream.c: the two directions of an exchange ---- */
+/* STEP_WAIT with the state unchanged: as far as it goes for now. */
+enum step stream_request(struct client *c);
+enum step stream_answer(struct client *c);
+enum channel_result stream_flush(struct client *c);              /* towards the client */
 void exchange_over(struct client *c, enum invocation_outcome o); /* once, at the end */
 
 /* ---- tunnel.c ---- */

@@ -89,7 +89,8 @@ int deadline_parse(struct str text, int64_t wall_ms, uint64_t *ret_left_ms, stru
         return 0;
     if (!moment_parse(text, &at_ms))
         return err_set(e, CODE_INVALID,
-                       "Hob-Deadline \"" STR_FMT "\": milliseconds left or an RFC 3339 time expected",
+                       "Hob-Deadline \"" STR_FMT
+                       "\": milliseconds left or an RFC 3339 time expected",
                        (int)MIN(text.size, 40), text.at);
     *ret_left_ms = at_ms > wall_ms ? (uint64_t)(at_ms - wall_ms) : 0;
     return 0;

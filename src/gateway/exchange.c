@@ -7,14 +7,20 @@
 #include <unistd.h>
 
 enum {
-    HOST_BYTES_MAX = 255,  /* of a DNS name: nothing longer is served */
-    INTERIMS_MAX = 64,     /* 1xx heads before an answer */
+    HOST_BYTES_MAX = 255,       /* of a DNS name: nothing longer is served */
     DEADLINE_MS_MAX = 86400000, /* what a caller may ask for; more means none */
 };
 
 static const struct backend_ops *ops_of(const struct client *c) { return c->ingress->backend->ops; }
 
 static uint64_t now_of(const struct client *c) { return loop_now_us(c->ingress->loop); }
+
+/* A cold start is accounted for to the microsecond, and others' clocks are in the account; then the
+ * turn's own time is not good enough. */
+static uint64_t moment_of(const struct client *c)
+{
+    return c->x.lease.cold ? loop_clock_us(c->ingress->loop) : now_of(c);
+}
 
 /* ---- the end ------------------------------------------------------------------------------ */
 
@@ -68,7 +74,7 @@ void exchange_over(struct client *c, enum invocation_outcome o)
         return;
     n->in_flight--;
     x->routed = false;
-    record_finish(x, o, now_of(c));
+    record_finish(x, o, moment_of(c));
     ops_of(c)->record(c->ingress->backend, &x->record);
 }
 
@@ -100,8 +106,8 @@ static void request_skim(struct client *c)
     while (x->bodies && !x->request_done && !x->request_body.refusal.text) {
         size_t used;
         struct str data;
-        enum http1_result r = http1_body_feed(&x->request_body, buf_at(&c->net.in),
-                                              c->net.in.size, &used, &data);
+        enum http1_result r =
+            http1_body_feed(&x->request_body, buf_at(&c->net.in), c->net.in.size, &used, &data);
         buf_consume(&c->net.in, used);
         x->record.request_bytes += data.size;
         x->request_done = r == HTTP1_DONE;
@@ -110,7 +116,7 @@ static void request_skim(struct client *c)
     }
 }
 
-static enum forward_connection connection_of(const struct client *c)
+enum forward_connection exchange_connection(const struct client *c)
 {
     if (!c->x.client_keep || c->ingress->stopping)
         return FORWARD_CLOSE;
@@ -119,7 +125,8 @@ static enum forward_connection connection_of(const struct client *c)
 
 static void timing_of(const struct exchange *x, uint64_t now_us, struct timing *ret)
 {
-    *ret = (struct timing){ .arrival_us = x->arrival_us, .dispatch_us = x->dispatch_us,
+    *ret = (struct timing){ .arrival_us = x->arrival_us,
+                            .dispatch_us = x->dispatch_us,
                             .now_us = now_us };
     if (x->record.has_start) {
         ret->start = &x->record.start;
@@ -127,13 +134,12 @@ static void timing_of(const struct exchange *x, uint64_t now_us, struct timing *
     }
 }
 
-/* What all final answers end with; the moment counts as the answer's first byte. */
-static void answer_end(struct client *c, enum forward_connection connection, bool dated)
+void exchange_answer_end(struct client *c, enum forward_connection connection, bool dated)
 {
     struct exchange *x = &c->x;
     struct timing t;
     struct forward_answer f = { .id = &x->record.id, .timing = &t, .connection = connection };
-    x->first_byte_us = now_of(c);
+    x->first_byte_us = moment_of(c);
     timing_of(x, x->first_byte_us, &t);
     if (!dated)
         f.date = ingress_date(c->ingress, loop_wall_ms());
@@ -159,7 +165,7 @@ static void problem_answer(struct client *c, const struct problem *p)
     http1_write_framing(out, HTTP1_BODY_LENGTH, body.size);
     if (p->retry_after_s > 0)
         buf_printf(out, "Retry-After: %u\r\n", p->retry_after_s);
-    answer_end(c, connection_of(c), false);
+    exchange_answer_end(c, exchange_connection(c), false);
     if (x->method_id != HTTP_HEAD)
         buf_append(out, buf_at(&body), body.size);
     ASSERT(!out->overflow);
@@ -219,8 +225,7 @@ static void exchange_reset(struct client *c)
 enum step exchange_refuse_bytes(struct client *c, enum problem_kind kind, const char *why)
 {
     exchange_reset(c); /* request_done stays false: nobody knows where these bytes end */
-    return exchange_refuse(c, &(struct problem){ .kind = kind, .detail = why },
-                           INVOCATION_REFUSED);
+    return exchange_refuse(c, &(struct problem){ .kind = kind, .detail = why }, INVOCATION_REFUSED);
 }
 
 /* Lower case, without the root's dot. Empty: not a name that could be served. */
@@ -250,8 +255,8 @@ static bool refuse(struct refusal *r, enum problem_kind kind, enum code code, co
 static bool deadline_find(struct exchange *x, const struct http1_head *h, struct refusal *r)
 {
     uint64_t left_ms = UINT64_MAX;
-    x->deadline_us = x->policy.timeout_ms ? x->arrival_us + x->policy.timeout_ms * UINT64_C(1000)
-                                          : UINT64_MAX;
+    x->deadline_us =
+        x->policy.timeout_ms ? x->arrival_us + x->policy.timeout_ms * UINT64_C(1000) : UINT64_MAX;
     if (!http1_has(h, HTTP_FIELD_HOB_DEADLINE))
         return true;
     if (deadline_parse(http1_field(h, HTTP_FIELD_HOB_DEADLINE), x->record.wall_ms, &left_ms,
@@ -293,10 +298,11 @@ static bool target_find(struct client *c, struct refusal *r)
     struct str host = host_key(c->head.host, key);
     x->ticket.target = host.size > 0 ? ops_of(c)->route(c->ingress->backend, host) : NULL;
     if (!x->ticket.target) {
-        err_set(&r->why, CODE_NOT_FOUND,
-                "no function is served under the host \"" STR_FMT "\": the Host header must be "
-                "<name>.<namespace>.<domain> of a service; `hob get services` lists them with their URLs",
-                (int)MIN(c->head.host.size, HOST_BYTES_MAX), c->head.host.at ? c->head.host.at : "");
+        err_set(
+            &r->why, CODE_NOT_FOUND,
+            "no function is served under the host \"" STR_FMT "\": the Host header must be "
+            "<name>.<namespace>.<domain> of a service; `hob get services` lists them with their URLs",
+            (int)MIN(c->head.host.size, HOST_BYTES_MAX), c->head.host.at ? c->head.host.at : "");
         return refuse(r, PROBLEM_UNKNOWN_HOST, CODE_NOT_FOUND, NULL);
     }
     ops_of(c)->policy(x->ticket.target, &x->policy);
@@ -332,10 +338,12 @@ static bool request_take(struct client *c, struct refusal *r)
     x->request_done = h->framing == HTTP1_BODY_NONE;
     if (!target_find(c, r) || !hops_find(c, &hops, r) || !deadline_find(x, h, r))
         return false;
-    forward_request(&c->up.out, &(struct forward_request){
-        .head = h, .client = str_of(c->address), .id = &x->record.id,
-        .span = ingress_random(c->ingress), .hops = (uint32_t)MIN(hops, UINT32_MAX),
-        .upgrade = x->upgrade });
+    forward_request(&c->up.out, &(struct forward_request){ .head = h,
+                                                           .client = str_of(c->address),
+                                                           .id = &x->record.id,
+                                                           .span = ingress_random(c->ingress),
+                                                           .hops = (uint32_t)MIN(hops, UINT32_MAX),
+                                                           .upgrade = x->upgrade });
     ASSERT(!c->up.out.overflow); /* the host is short, and the rest has the head's own limit */
     return true;
 }
@@ -361,13 +369,7 @@ enum step exchange_begin(struct client *c)
 
 /* ---- its turn ----------------------------------------------------------------------------- */
 
-static bool method_is_idempotent(uint8_t method)
-{
-    return method == HTTP_GET || method == HTTP_HEAD || method == HTTP_PUT ||
-           method == HTTP_DELETE || method == HTTP_OPTIONS || method == HTTP_TRACE;
-}
-
-static enum step reconnect(struct client *c)
+enum step exchange_reconnect(struct client *c)
 {
     struct exchange *x = &c->x;
     x->link->user = NULL;
@@ -398,7 +400,7 @@ static void lease_note(struct exchange *x)
 static void dispatch(struct client *c)
 {
     struct exchange *x = &c->x;
-    uint64_t now_us = now_of(c), left_ms = UINT64_MAX;
+    uint64_t now_us = moment_of(c), left_ms = UINT64_MAX;
     if (x->deadline_us != UINT64_MAX)
         left_ms = x->deadline_us > now_us ? (x->deadline_us - now_us) / 1000 : 0;
     x->dispatch_us = x->active_us = now_us;
@@ -427,7 +429,7 @@ static enum step granted(struct client *c, const struct lease *lease)
     c->state = CLIENT_EXCHANGE;
     channel_resend(&c->up, lease->fd);
     if (x->link->spoiled)
-        return reconnect(c);
+        return exchange_reconnect(c);
     c->up.keep = lease->fd_reused;
     x->function_deaf = false;
     if (x->dispatch_us == 0)
@@ -439,12 +441,16 @@ static enum step denied(struct client *c, enum ticket_result r, uint32_t retry_a
                         const struct err *e)
 {
     static const enum problem_kind kinds[] = {
-        [TICKET_FULL] = PROBLEM_QUEUE_FULL, [TICKET_LATE] = PROBLEM_QUEUE_TIMEOUT,
-        [TICKET_OVERLOAD] = PROBLEM_OVERLOADED, [TICKET_FAILED] = PROBLEM_START_FAILED,
+        [TICKET_FULL] = PROBLEM_QUEUE_FULL,
+        [TICKET_LATE] = PROBLEM_QUEUE_TIMEOUT,
+        [TICKET_OVERLOAD] = PROBLEM_OVERLOADED,
+        [TICKET_FAILED] = PROBLEM_START_FAILED,
     };
     static const enum invocation_outcome outcomes[] = {
-        [TICKET_FULL] = INVOCATION_REFUSED, [TICKET_LATE] = INVOCATION_TIMEOUT,
-        [TICKET_OVERLOAD] = INVOCATION_REFUSED, [TICKET_FAILED] = INVOCATION_FAILED,
+        [TICKET_FULL] = INVOCATION_REFUSED,
+        [TICKET_LATE] = INVOCATION_TIMEOUT,
+        [TICKET_OVERLOAD] = INVOCATION_REFUSED,
+        [TICKET_FAILED] = INVOCATION_FAILED,
     };
     /* Once dispatched, only the connection to the instance can have failed. */
     bool died = r == TICKET_FAILED && c->x.dispatch_us != 0;
@@ -463,282 +469,6 @@ static void on_turn(struct ticket *t, enum ticket_result r, const struct lease *
     client_go_on(c, r == TICKET_GRANTED ? granted(c, lease) : denied(c, r, retry_after_s, e));
 }
 
-/* ---- towards the function ----------------------------------------------------------------- */
-
-/* Whether more of the request may be put into up.out; writes to make room. */
-static bool request_has_room(struct client *c)
-{
-    struct channel *up = &c->up;
-    size_t room = c->ingress->room;
-    if (up->out.size < room)
-        return true;
-    if (channel_flush(up) == CHANNEL_BROKEN)
-        c->x.function_deaf = true;
-    if (c->x.function_deaf)
-        return false;
-    if (up->keep && up->sent > 0)
-        channel_forget_sent(up); /* too large to be kept for a second try */
-    return up->out.size < room;
-}
-
-static void request_put(struct client *c, struct str data, bool last)
-{
-    struct exchange *x = &c->x;
-    struct buf *out = &c->up.out;
-    x->record.request_bytes += data.size;
-    if (data.size > 0 && x->request_chunked)
-        http1_write_chunk(out, data);
-    else if (data.size > 0)
-        buf_str_append(out, data);
-    if (last && x->request_chunked)
-        http1_write_last_chunk(out, buf_str(&x->request_body.trailers));
-    x->request_done = last;
-    ASSERT(!out->overflow);
-}
-
-static enum step request_bad(struct client *c)
-{
-    const char *why = c->x.request_body.refusal.text;
-    ingress_count_limit(c->ingress, why);
-    return exchange_refuse(
-        c,
-        &(struct problem){ .kind = problem_of_status(c->x.request_body.refusal.status),
-                           .detail = why },
-        INVOCATION_REFUSED);
-}
-
-/* Writes, and settles what is still kept for a second try. */
-static void request_flush(struct client *c)
-{
-    struct exchange *x = &c->x;
-    if (channel_pending(&c->up) > 0 && channel_flush(&c->up) == CHANNEL_BROKEN) {
-        x->function_deaf = true; /* it may have answered first */
-        c->up.readable = true;
-    }
-    if (c->up.keep && c->up.sent > 0 && !method_is_idempotent(x->method_id))
-        channel_forget_sent(&c->up);
-}
-
-static enum step request_pump(struct client *c)
-{
-    struct exchange *x = &c->x;
-    while (!x->request_done && !x->function_deaf && request_has_room(c)) {
-        size_t used, hold = c->ingress->room;
-        struct str data;
-        enum http1_result r =
-            http1_body_feed(&x->request_body, buf_at(&c->net.in),
-                            MIN(c->net.in.size, hold - MIN(hold, c->up.out.size) + 1), &used, &data);
-        if (r == HTTP1_BAD)
-            return request_bad(c);
-        request_put(c, data, r == HTTP1_DONE);
-        buf_consume(&c->net.in, used);
-        if (r != HTTP1_MORE || c->net.in.size > 0)
-            continue;
-        if (!client_may_read(c))
-            break;
-        enum channel_result filled = channel_fill(&c->net, hold);
-        if (filled == CHANNEL_MOVED) {
-            meter_moved(&x->read_meter, c->net.in.size, now_of(c));
-            continue;
-        }
-        if (filled != CHANNEL_AGAIN)
-            return exchange_gone(c);
-        meter_wait(&x->read_meter, now_of(c));
-        break;
-    }
-    request_flush(c);
-    return STEP_WAIT;
-}
-
-/* ---- towards the client ------------------------------------------------------------------- */
-
-static enum channel_result client_flush(struct client *c)
-{
-    struct exchange *x = &c->x;
-    size_t before = channel_pending(&c->net);
-    enum channel_result r = channel_flush(&c->net);
-    meter_moved(&x->write_meter, before - channel_pending(&c->net), now_of(c));
-    if (r == CHANNEL_AGAIN)
-        meter_wait(&x->write_meter, now_of(c));
-    return r;
-}
-
-static enum step answer_bad(struct client *c, const char *why)
-{
-    return exchange_refuse(
-        c, &(struct problem){ .kind = PROBLEM_BAD_ANSWER, .detail = why, .phase = "handler" },
-        INVOCATION_FAILED);
-}
-
-/* 100 is ours to send (dispatch); the others are the function's own words. */
-static enum step interim_relay(struct client *c)
-{
-    struct exchange *x = &c->x;
-    struct buf *out = &c->net.out;
-    if (x->minor == 1 && x->answer.status != 100) {
-        http1_write_status(out, x->answer.status, x->answer.reason);
-        forward_answer_fields(out, &x->answer);
-        http1_write_end(out);
-        ASSERT(!out->overflow);
-    }
-    buf_consume(&c->up.in, x->answer.size);
-    http1_head_reset(&x->answer);
-    http1_head_answers(&x->answer, (enum http_method)x->method_id);
-    return ++x->interims > INTERIMS_MAX ? answer_bad(c, "more than 64 interim answers") : STEP_ON;
-}
-
-static void answer_framing(struct client *c)
-{
-    struct exchange *x = &c->x;
-    const struct http1_head *a = &x->answer;
-    struct buf *out = &c->net.out;
-    switch ((enum http1_framing)a->framing) {
-    case HTTP1_BODY_NONE: /* to HEAD, or 304: the length that it would have */
-        if (a->content_length != UINT64_MAX && a->status != 204 && a->status >= 200)
-            http1_write_framing(out, HTTP1_BODY_LENGTH, a->content_length);
-        return;
-    case HTTP1_BODY_LENGTH: http1_write_framing(out, HTTP1_BODY_LENGTH, a->body_bytes); return;
-    case HTTP1_BODY_CHUNKED:
-    case HTTP1_BODY_CLOSE: break;
-    }
-    x->answer_chunked = x->minor == 1;
-    if (x->answer_chunked)
-        http1_write_framing(out, HTTP1_BODY_CHUNKED, 0);
-    else
-        x->client_keep = false; /* HTTP/1.0 sees the end in the end of the connection */
-}
-
-static enum step answer_open(struct client *c)
-{
-    struct exchange *x = &c->x;
-    const struct http1_head *a = &x->answer;
-    struct buf *out = &c->net.out;
-
-    if (a->upgrade && !x->upgrade)
-        return answer_bad(c, "it switched protocols (101) though nobody asked for it");
-    x->answering = true;
-    x->record.status = a->status;
-    http1_write_status(out, a->status, a->reason.at ? a->reason : STR(""));
-    forward_answer_fields(out, a);
-    if (a->upgrade)
-        forward_upgrade(out, a);
-    else
-        answer_framing(c);
-    answer_end(c, a->upgrade ? FORWARD_UPGRADE : connection_of(c), http1_has(a, HTTP_FIELD_DATE));
-    http1_body_init(&x->answer_body, a);
-    buf_consume(&c->up.in, a->size);
-    return a->upgrade ? tunnel_begin(c) : STEP_ON;
-}
-
-static enum step answer_head(struct client *c)
-{
-    struct exchange *x = &c->x;
-    switch (http1_head_feed(&x->answer, buf_at(&c->up.in), c->up.in.size)) {
-    case HTTP1_DATA:
-    case HTTP1_MORE: return STEP_WAIT;
-    case HTTP1_BAD: return answer_bad(c, x->answer.refusal.text);
-    case HTTP1_DONE: break;
-    }
-    return x->answer.interim ? interim_relay(c) : answer_open(c);
-}
-
-static enum step answer_body(struct client *c)
-{
-    struct exchange *x = &c->x;
-    struct buf *out = &c->net.out;
-    size_t used, hold = c->ingress->room;
-    struct str data;
-    enum http1_result r =
-        http1_body_feed(&x->answer_body, buf_at(&c->up.in),
-                        MIN(c->up.in.size, hold - MIN(hold, channel_pending(&c->net)) + 1), &used,
-                        &data);
-    if (r == HTTP1_BAD)
-        return answer_bad(c, x->answer_body.refusal.text);
-    x->record.response_bytes += data.size;
-    if (data.size > 0 && x->answer_chunked)
-        http1_write_chunk(out, data);
-    else if (data.size > 0)
-        buf_str_append(out, data);
-    x->answer_done = r == HTTP1_DONE;
-    if (x->answer_done && x->answer_chunked)
-        http1_write_last_chunk(out, buf_str(&x->answer_body.trailers));
-    ASSERT(!out->overflow);
-    buf_consume(&c->up.in, used);
-    return r == HTTP1_MORE && c->up.in.size == 0 ? STEP_WAIT : STEP_ON;
-}
-
-/* The instance is free for others as soon as its answer is here, however slowly it is read. */
-static enum step answer_complete(struct client *c)
-{
-    struct exchange *x = &c->x;
-    struct channel *up = &c->up;
-    bool keep = x->request_done && channel_pending(up) == 0 && !x->function_deaf &&
-                x->answer.keep_alive && up->in.size == 0 && !up->hangup;
-    if (keep && up->readable) /* or else an edge will tell: ingress.c link_on_ready() */
-        keep = channel_fill(up, c->ingress->room) == CHANNEL_AGAIN;
-    exchange_release(c, keep, true);
-    request_skim(c);
-    if (!x->request_done)
-        x->client_keep = false;
-    x->outcome = x->record.status >= 500 ? INVOCATION_FUNCTION_ERROR : INVOCATION_OK;
-    c->state = CLIENT_FINISH;
-    return STEP_ON;
-}
-
-/* The connection to the function ended. */
-static enum step function_gone(struct client *c, enum channel_result how)
-{
-    struct exchange *x = &c->x;
-    if (x->answering && how == CHANNEL_END && http1_body_ended(&x->answer_body) == HTTP1_DONE) {
-        if (x->answer_chunked)
-            http1_write_last_chunk(&c->net.out, STR(""));
-        x->answer_done = true;
-        return answer_complete(c);
-    }
-    if (!x->answer_begun && c->up.keep &&
-        (c->up.sent == 0 || method_is_idempotent(x->method_id)))
-        return reconnect(c);
-    const char *why = x->answer_begun ? "the function ended the connection in mid-answer"
-                                      : "the function ended the connection without an answer";
-    return exchange_refuse(
-        c, &(struct problem){ .kind = PROBLEM_INSTANCE_DIED, .detail = why, .phase = "handler" },
-        INVOCATION_FAILED);
-}
-
-/* STEP_WAIT with the state unchanged: more bytes are needed, or room. */
-static enum step answer_pump(struct client *c)
-{
-    struct exchange *x = &c->x;
-    for (;;) {
-        if (channel_pending(&c->net) >= c->ingress->room) {
-            enum channel_result flushed = client_flush(c);
-            if (flushed == CHANNEL_BROKEN)
-                return exchange_gone(c);
-            if (channel_pending(&c->net) >= c->ingress->room)
-                return STEP_WAIT;
-        }
-        if (c->up.in.size > 0 || (x->answering && x->answer.framing == HTTP1_BODY_NONE)) {
-            enum step s = x->answering ? answer_body(c) : answer_head(c);
-            if (c->state != CLIENT_EXCHANGE)
-                return s;
-            if (x->answer_done)
-                return answer_complete(c);
-            if (s == STEP_ON)
-                continue;
-        }
-        if (!client_may_read(c))
-            return STEP_WAIT;
-        enum channel_result r = channel_fill(&c->up, MAX(c->ingress->room, c->up.in.max));
-        if (r == CHANNEL_AGAIN)
-            return STEP_WAIT;
-        if (r != CHANNEL_MOVED)
-            return function_gone(c, r);
-        x->active_us = now_of(c);
-        x->answer_begun = true;
-        channel_forget_sent(&c->up);
-    }
-}
-
 /* ---- the steps ---------------------------------------------------------------------------- */
 
 enum step exchange_step(struct client *c)
@@ -747,20 +477,20 @@ enum step exchange_step(struct client *c)
         return exchange_gone(c);
     if (c->state == CLIENT_QUEUED)
         return STEP_WAIT;
-    enum step s = request_pump(c);
+    enum step s = stream_request(c);
     if (c->state != CLIENT_EXCHANGE)
         return s;
-    s = answer_pump(c);
+    s = stream_answer(c);
     if (c->state != CLIENT_EXCHANGE)
         return s;
-    if (channel_pending(&c->net) > 0 && client_flush(c) == CHANNEL_BROKEN)
+    if (channel_pending(&c->net) > 0 && stream_flush(c) == CHANNEL_BROKEN)
         return exchange_gone(c);
     return s;
 }
 
 enum step exchange_finish(struct client *c)
 {
-    switch (client_flush(c)) {
+    switch (stream_flush(c)) {
     case CHANNEL_MOVED: break;
     case CHANNEL_AGAIN:
         if (!c->net.hangup)
@@ -809,9 +539,9 @@ static enum step timeout(struct client *c, enum problem_kind kind, const char *w
 {
     char detail[160];
     snprintf(detail, sizeof detail, "%s (%llu ms)", what, (unsigned long long)ms);
-    return exchange_refuse(
-        c, &(struct problem){ .kind = kind, .detail = detail, .phase = "handler" },
-        INVOCATION_TIMEOUT);
+    return exchange_refuse(c,
+                           &(struct problem){ .kind = kind, .detail = detail, .phase = "handler" },
+                           INVOCATION_TIMEOUT);
 }
 
 enum step exchange_expire(struct client *c)
@@ -826,8 +556,10 @@ enum step exchange_expire(struct client *c)
     if (meter_due_us(&x->read_meter) <= now_us) {
         ++*rate_limit;
         return exchange_refuse(
-            c, &(struct problem){ .kind = PROBLEM_SLOW_REQUEST,
-                                  .detail = "the request body came slower than http_body_rate_bytes_s" },
+            c,
+            &(struct problem){ .kind = PROBLEM_SLOW_REQUEST,
+                               .detail =
+                                   "the request body came slower than http_body_rate_bytes_s" },
             INVOCATION_REFUSED);
     }
     if (x->deadline_us <= now_us)

@@ -17,9 +17,9 @@ struct forward_request {
     const struct http1_head *head;
     struct str client; /* address without port; "unknown": not an IP socket */
     const struct uuid *id;
-    uint64_t span;     /* random, for traceparent */
-    uint32_t hops;     /* this one included */
-    bool upgrade;      /* ask the function for what the client asks for */
+    uint64_t span; /* random, for traceparent */
+    uint32_t hops; /* this one included */
+    bool upgrade;  /* ask the function for what the client asks for */
 };
 /* All but the deadline and the empty line: those are known when the request leaves. */
 void forward_request(struct buf *b, const struct forward_request *f);

@@ -17,7 +17,8 @@ enum {
     ACCEPT_RETRY_US = 100000, /* after descriptors or memory ran out */
 };
 
-_Static_assert((int)PROBLEM_KINDS < (int)INGRESS_REFUSALS_MAX, "refusals are counted by problem kind");
+_Static_assert((int)PROBLEM_KINDS < (int)INGRESS_REFUSALS_MAX,
+               "refusals are counted by problem kind");
 
 static const char *const limit_names[INGRESS_LIMIT_COUNT] = {
 #define X(name) #name,
@@ -133,7 +134,8 @@ struct link *ingress_link(struct ingress *in, const struct lease *lease, struct 
         loop_forget(in->loop, &k->io);
     if (!loop_watched(&k->io)) {
         k->spoiled = false;
-        if (loop_watch(in->loop, &k->io, lease->fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, e) < 0)
+        if (loop_watch(in->loop, &k->io, lease->fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, e) <
+            0)
             return NULL;
     }
     k->user = user;

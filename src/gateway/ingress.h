@@ -39,17 +39,17 @@ enum ingress_limit {
 #define X(name) INGRESS_LIMIT_##name,
     INGRESS_LIMITS(X)
 #undef X
-    INGRESS_LIMIT_COUNT
+        INGRESS_LIMIT_COUNT
 };
 const char *ingress_limit_name(enum ingress_limit l);
 
 enum { INGRESS_REFUSALS_MAX = 32 };
 struct ingress_counters {
-    uint64_t connections;                    /* accepted, ever */
+    uint64_t connections; /* accepted, ever */
     uint32_t connections_open, in_flight, tunnels_open;
-    uint64_t requests[6];                    /* by first digit of the status; [0]: no answer */
-    uint64_t refused[INGRESS_REFUSALS_MAX];  /* by ingress_refusal_name() */
-    uint64_t request_bytes, response_bytes;  /* content, and what tunnels carried */
+    uint64_t requests[6];                   /* by first digit of the status; [0]: no answer */
+    uint64_t refused[INGRESS_REFUSALS_MAX]; /* by ingress_refusal_name() */
+    uint64_t request_bytes, response_bytes; /* content, and what tunnels carried */
     uint64_t client_gone, resent;
     uint64_t limits[INGRESS_LIMIT_COUNT];
 };

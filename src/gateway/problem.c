@@ -36,8 +36,11 @@ enum problem_kind problem_of_status(int status)
 /* Size of the UTF-8 sequence at `at`, or 0: overlong, surrogate, beyond U+10FFFF or cut. */
 static size_t utf8_size(const unsigned char *at, size_t left)
 {
-    size_t size = at[0] < 0x80 ? 1 : at[0] >= 0xc2 && at[0] < 0xe0 ? 2
-                : at[0] >= 0xe0 && at[0] < 0xf0 ? 3 : at[0] >= 0xf0 && at[0] < 0xf5 ? 4 : 0;
+    size_t size = at[0] < 0x80                    ? 1
+                  : at[0] >= 0xc2 && at[0] < 0xe0 ? 2
+                  : at[0] >= 0xe0 && at[0] < 0xf0 ? 3
+                  : at[0] >= 0xf0 && at[0] < 0xf5 ? 4
+                                                  : 0;
     if (size == 0 || size > left)
         return 0;
     for (size_t i = 1; i < size; i++)

@@ -40,7 +40,7 @@ enum problem_kind {
 #define X(id, status, name, retryable, title) PROBLEM_##id,
     PROBLEMS(X)
 #undef X
-    PROBLEM_KINDS
+        PROBLEM_KINDS
 };
 
 int problem_status(enum problem_kind k);

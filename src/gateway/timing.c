@@ -47,7 +47,10 @@ static void start_write(struct buf *b, bool *first, const struct start_record *s
     }
 }
 
-static uint64_t span_us(uint64_t from_us, uint64_t to_us) { return to_us > from_us ? to_us - from_us : 0; }
+static uint64_t span_us(uint64_t from_us, uint64_t to_us)
+{
+    return to_us > from_us ? to_us - from_us : 0;
+}
 
 void timing_write(struct buf *b, const struct timing *t)
 {

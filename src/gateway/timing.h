@@ -8,9 +8,9 @@
 
 struct timing { /* absolute monotonic microseconds */
     uint64_t arrival_us;
-    uint64_t dispatch_us;   /* 0: never given to an instance */
-    uint64_t now_us;        /* first byte of the answer */
-    uint64_t ready_us;      /* the instance became ready; cold only */
+    uint64_t dispatch_us;             /* 0: never given to an instance */
+    uint64_t now_us;                  /* first byte of the answer */
+    uint64_t ready_us;                /* the instance became ready; cold only */
     const struct start_record *start; /* NULL: warm */
 };
 
