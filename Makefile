@@ -10,7 +10,7 @@ MESON_TEST = build-test
 
 .PHONY: all run test unit e2e bench fuzz lint clean
 all: build/build.ninja
-	@ninja -C build -j "$$(nproc)" src/cli/hob >/tmp/hob-build.$$$$ 2>&1 || { cat /tmp/hob-build.$$$$; rm -f /tmp/hob-build.$$$$; exit 1; }; rm -f /tmp/hob-build.$$$$
+	@ninja -C build -j "$$(nproc)" src/cli/hob examples/event-classifier/classifier >/tmp/hob-build.$$$$ 2>&1 || { cat /tmp/hob-build.$$$$; rm -f /tmp/hob-build.$$$$; exit 1; }; rm -f /tmp/hob-build.$$$$
 	@cp -f build/src/cli/hob build/hob
 
 build/build.ninja:
