@@ -1,0 +1,228 @@
+#include "api/kube_reply.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define TYPE_JSON "application/json"
+#define TYPE_YAML "application/yaml"
+
+enum { ANSWER_MAX = 256 * 1024 * 1024 };
+
+const struct kube_resource kube_services = { CATALOG_SERVICES, "services", "Service" };
+const struct kube_resource kube_revisions = { CATALOG_REVISIONS, "revisions", "Revision" };
+
+/* ---- what the client accepts ---- */
+
+static bool has_parameter(struct str range, const char *want)
+{
+    while (range.size > 0)
+        if (str_is(str_trim(str_cut(&range, ';')), want))
+            return true;
+    return false;
+}
+
+enum kube_form kube_form(const struct http_call *c)
+{
+    struct str rest = http_call_header(c, "Accept");
+    if (!rest.at || str_trim(rest).size == 0)
+        return KUBE_JSON;
+    while (rest.size > 0) { /* in the order given; kubectl relies on it and sends no weights */
+        struct str range = str_trim(str_cut(&rest, ','));
+        struct str parameters = range;
+        struct str type = str_trim(str_cut(&parameters, ';'));
+        bool json = str_is(type, TYPE_JSON), table = has_parameter(parameters, "as=Table");
+        if (json && table && has_parameter(parameters, "v=v1"))
+            return KUBE_TABLE;
+        if (table || has_parameter(parameters, "as=PartialObjectMetadata") ||
+            has_parameter(parameters, "as=PartialObjectMetadataList"))
+            continue;
+        if (json || str_is(type, "*/*") || str_is(type, "application/*"))
+            return KUBE_JSON;
+        if (str_is(type, TYPE_YAML))
+            return KUBE_YAML;
+    }
+    return KUBE_NOT_ACCEPTABLE;
+}
+
+static void send_text(struct http_call *c, int status, const char *headers, struct str text)
+{
+    struct buf b;
+    json_t *j = kube_form(c) == KUBE_YAML ? json_loadb(text.at, text.size, 0, NULL) : NULL;
+    buf_init(&b, ANSWER_MAX);
+    if (j) {
+        yaml_write(j, &b);
+        json_decref(j);
+        http_answer(c, status, TYPE_YAML, headers, buf_str(&b));
+    } else {
+        buf_str_append(&b, text);
+        buf_text(&b, "\n");
+        http_answer(c, status, TYPE_JSON, headers, buf_str(&b));
+    }
+    buf_done(&b);
+}
+
+static void send_tree(struct http_call *c, int status, const char *headers, const json_t *j)
+{
+    struct buf b;
+    buf_init(&b, ANSWER_MAX);
+    json_write(j, &b);
+    send_text(c, status, headers, buf_str(&b));
+    buf_done(&b);
+}
+
+/* ---- Status ---- */
+
+void kube_refuse(struct http_call *c, const struct kube_refusal *r)
+{
+    char headers[128] = "";
+    AUTO_JSON json_t *details = json_object();
+    if (r->name)
+        (void)json_object_set_new(details, "name", json_string(r->name));
+    if (r->resource) {
+        (void)json_object_set_new(details, "group", json_string(SERVING_GROUP));
+        (void)json_object_set_new(details, "kind",
+                                  json_string(r->take_causes ? r->resource->name : r->resource->plural));
+    }
+    if (r->take_causes)
+        (void)json_object_set_new(details, "causes", r->take_causes);
+    if (r->retry_after_s)
+        (void)json_object_set_new(details, "retryAfterSeconds", json_integer(r->retry_after_s));
+    AUTO_JSON json_t *status =
+        json_pack("{s:s,s:s,s:{},s:s,s:s,s:s?,s:O,s:i}", "kind", "Status", "apiVersion", "v1", "metadata",
+                  "status", "Failure", "message", r->message, "reason", r->reason, "details", details,
+                  "code", r->code);
+    ASSERT(status);
+    if (r->retry_after_s)
+        (void)snprintf(headers, sizeof headers, "Retry-After: %u\r\n", r->retry_after_s);
+    if (r->allow)
+        (void)snprintf(headers, sizeof headers, "Allow: %.100s\r\n", r->allow);
+    send_tree(c, r->code, *headers ? headers : NULL, status);
+}
+
+/* ---- Warning: 299 ---- */
+
+enum { WARNINGS_BYTES_MAX = 4096, WARNING_BYTES_MAX = 1024 }; /* the sum is that of Kubernetes */
+
+static void warning_header(struct buf *into, struct str text)
+{
+    struct buf line;
+    buf_init(&line, 2 * WARNING_BYTES_MAX + 64);
+    buf_text(&line, "Warning: 299 - \"");
+    for (size_t i = 0; i < MIN(text.size, WARNING_BYTES_MAX); i++) {
+        char c = text.at[i];
+        if (c == '"' || c == '\\')
+            buf_text(&line, "\\");
+        buf_append(&line, (unsigned char)c < 0x20 || c == 0x7f ? " " : &c, 1);
+    }
+    buf_text(&line, "\"\r\n");
+    if (into->size + line.size <= WARNINGS_BYTES_MAX)
+        buf_str_append(into, buf_str(&line));
+    buf_done(&line);
+}
+
+static char *warning_headers(struct refusals *warnings)
+{
+    struct buf text, headers;
+    if (!warnings || !refusals_any(warnings))
+        return NULL;
+    buf_init(&text, 1 << 20);
+    buf_init(&headers, WARNINGS_BYTES_MAX + 64);
+    refusals_text(warnings, &text);
+    struct str rest = buf_str(&text);
+    while (rest.size > 0) {
+        struct str line = str_cut(&rest, '\n');
+        if (str_ends(line, STR(": "))) /* a warning about no field in particular */
+            line.size -= 2;
+        warning_header(&headers, line);
+    }
+    buf_done(&text);
+    return buf_take_text(&headers);
+}
+
+void kube_answer(struct http_call *c, int status, struct str text, struct refusals *warnings)
+{
+    AUTO_FREE char *headers = warning_headers(warnings);
+    send_text(c, status, headers, text);
+}
+
+/* ---- Table ---- */
+
+struct column {
+    const char *name, *type, *format;
+    int priority; /* 1: only with -o wide */
+    const char *path, *condition; /* what is in it: a path, or "status"/"reason" of Ready, or an age */
+};
+
+static const struct column service_columns[] = {
+    { "Name", "string", "name", 0, "metadata.name", NULL },
+    { "URL", "string", "", 0, "status.url", NULL },
+    { "LatestCreated", "string", "", 0, "status.latestCreatedRevisionName", NULL },
+    { "LatestReady", "string", "", 0, "status.latestReadyRevisionName", NULL },
+    { "Ready", "string", "", 0, NULL, "status" },
+    { "Reason", "string", "", 0, NULL, "reason" },
+};
+static const struct column revision_columns[] = {
+    { "Name", "string", "name", 0, "metadata.name", NULL },
+    { "Config Name", "string", "", 0, "metadata.labels/" SERVING_GROUP "/configuration", NULL },
+    { "Generation", "string", "", 0, "metadata.labels/" SERVING_GROUP "/configurationGeneration", NULL },
+    { "Ready", "string", "", 0, NULL, "status" },
+    { "Reason", "string", "", 0, NULL, "reason" },
+    { "Actual Replicas", "integer", "", 0, "status.actualReplicas", NULL },
+    { "Desired Replicas", "integer", "", 0, "status.desiredReplicas", NULL },
+};
+
+static json_t *ready_condition(const json_t *object)
+{
+    json_t *list = json_at(object, "status.conditions");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *type = json_text_at(json_array_get(list, i), "type");
+        if (type && strcmp(type, "Ready") == 0)
+            return json_array_get(list, i);
+    }
+    return NULL;
+}
+
+static json_t *cell(const struct column *column, const json_t *object)
+{
+    const char *slash = column->path ? strchr(column->path, '/') : NULL;
+    json_t *value;
+    if (column->condition) {
+        value = json_object_get(ready_condition(object), column->condition);
+    } else if (slash) {
+        AUTO_FREE char *path = xstrndup(column->path, (size_t)(slash - column->path));
+        value = json_object_get(json_at(object, path), slash + 1);
+    } else {
+        value = json_at(object, column->path);
+    }
+    return value ? json_incref(value) : json_string("");
+}
+
+void kube_answer_table(struct http_call *c, const struct kube_resource *r, const json_t *objects,
+                       const char *version, const char *next)
+{
+    bool services = r->kind == CATALOG_SERVICES;
+    const struct column *columns = services ? service_columns : revision_columns;
+    size_t count = services ? COUNT_OF(service_columns) : COUNT_OF(revision_columns);
+    AUTO_JSON json_t *heads = json_array();
+    AUTO_JSON json_t *rows = json_array();
+    for (size_t i = 0; i < count; i++)
+        (void)json_array_append_new(heads, json_pack("{s:s,s:s,s:s,s:s,s:i}", "name", columns[i].name,
+                                                     "type", columns[i].type, "format",
+                                                     columns[i].format, "description", "", "priority",
+                                                     columns[i].priority));
+    for (size_t i = 0; i < json_array_size(objects); i++) {
+        const json_t *object = json_array_get(objects, i);
+        json_t *cells = json_array();
+        for (size_t k = 0; k < count; k++)
+            (void)json_array_append_new(cells, cell(&columns[k], object));
+        (void)json_array_append_new(
+            rows, json_pack("{s:o,s:{s:s,s:s,s:O}}", "cells", cells, "object", "kind",
+                            "PartialObjectMetadata", "apiVersion", "meta.k8s.io/v1", "metadata",
+                            json_object_get(object, "metadata")));
+    }
+    AUTO_JSON json_t *table =
+        json_pack("{s:s,s:s,s:{s:s,s:s},s:O,s:O}", "kind", "Table", "apiVersion", "meta.k8s.io/v1",
+                  "metadata", "resourceVersion", version, "continue", next, "columnDefinitions", heads,
+                  "rows", rows);
+    send_tree(c, 200, NULL, table);
+}

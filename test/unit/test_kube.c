@@ -1,0 +1,334 @@
+/* The API as its clients see it: bytes over a loopback socket, a store on disk, nothing faked between. */
+#include "api/kube.h"
+#include "tap.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct world {
+    struct limits limits;
+    struct loop *loop;
+    struct store *store;
+    struct catalog *catalog;
+    struct kube *kube;
+    struct http_server *server;
+    struct revision *revisions[8]; /* emitted, in order */
+    int revision_count;
+    int listen_fd;
+    struct sockaddr_in address;
+    char dir[64];
+    struct err e;
+};
+
+static void on_revision(void *ctx, struct revision *take_r, bool was_ready)
+{
+    struct world *w = ctx;
+    (void)was_ready;
+    if (w->revision_count < 8)
+        w->revisions[w->revision_count++] = take_r;
+    else
+        revision_free(take_r);
+}
+static void on_gone(void *ctx, const char *ns, const char *service) { (void)ctx, (void)ns, (void)service; }
+static const struct catalog_observer observer = { on_revision, on_gone };
+
+static void on_request(void *ctx, struct http_call *c)
+{
+    struct world *w = ctx;
+    if (!kube_handle(w->kube, c))
+        http_answer(c, 299, "text/plain", NULL, STR("not kube's"));
+}
+static const struct http_server_ops ops = { on_request };
+
+static bool world_open(struct world *w)
+{
+    socklen_t size = sizeof w->address;
+    *w = (struct world){ .listen_fd = -1, .address = { .sin_family = AF_INET } };
+    limits_default(&w->limits);
+    snprintf(w->dir, sizeof w->dir, "/tmp/hob-kube-XXXXXX");
+    w->address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    w->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (!mkdtemp(w->dir) || bind(w->listen_fd, (struct sockaddr *)&w->address, size) < 0 ||
+        listen(w->listen_fd, 16) < 0 ||
+        getsockname(w->listen_fd, (struct sockaddr *)&w->address, &size) < 0)
+        return false;
+    if (loop_open(&w->loop, &w->e) < 0 || store_open(w->loop, w->dir, &w->limits, &w->store, &w->e) < 0 ||
+        catalog_open(w->loop, w->store, &w->limits, "127.0.0.1:80", &observer, w, &w->catalog, &w->e) < 0)
+        return false;
+    w->kube = kube_new(w->catalog, &w->limits, "127.0.0.1:80", "127.0.0.1:8081");
+    return http_server_open(w->loop, &w->limits, w->listen_fd, &ops, w, &w->server, &w->e) == 0;
+}
+
+static void world_free(struct world *w)
+{
+    http_server_free(w->server);
+    kube_free(w->kube);
+    catalog_free(w->catalog);
+    store_free(w->store);
+    loop_free(w->loop);
+    for (int i = 0; i < w->revision_count; i++)
+        revision_free(w->revisions[i]);
+    if (w->listen_fd >= 0)
+        close(w->listen_fd);
+    DIR *d = opendir(w->dir);
+    for (struct dirent *entry; d && (entry = readdir(d)) != NULL;)
+        (void)unlinkat(dirfd(d), entry->d_name, 0);
+    if (d)
+        closedir(d);
+    (void)rmdir(w->dir);
+}
+static void world_auto(struct world *w) { world_free(w); }
+
+static int dial(struct world *w, const char *method, const char *target, const char *headers,
+                struct str body)
+{
+    AUTO_FREE char *head = xasprintf("%s %s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n%sContent-Length: "
+                                     "%zu\r\n\r\n",
+                                     method, target, headers, body.size);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (connect(fd, (struct sockaddr *)&w->address, sizeof w->address) < 0 ||
+        send(fd, head, strlen(head), MSG_NOSIGNAL) < 0 ||
+        (body.size && send(fd, body.at, body.size, MSG_NOSIGNAL) < 0)) {
+        close(fd);
+        return -1;
+    }
+    (void)fcntl(fd, F_SETFL, O_NONBLOCK);
+    return fd;
+}
+
+/* The whole answer, head and body. */
+static char *ask(struct world *w, const char *method, const char *target, const char *headers,
+                 const char *body)
+{
+    char piece[8192];
+    struct buf all;
+    buf_init(&all, 1 << 22);
+    int fd = dial(w, method, target, headers ? headers : "", str_of(body ? body : ""));
+    for (ssize_t n = -1; fd >= 0 && n != 0;) {
+        if (loop_turn(w->loop, false, &w->e) < 0)
+            abort();
+        n = recv(fd, piece, sizeof piece, 0);
+        if (n > 0)
+            buf_append(&all, piece, (size_t)n);
+        else if (n < 0 && errno != EAGAIN)
+            break;
+        else if (n < 0)
+            usleep(200); /* the store's thread is at work; what is awaited is the end of the answer */
+    }
+    if (fd >= 0)
+        close(fd);
+    return buf_take_text(&all);
+}
+
+static int status_of(const char *answer) { return strlen(answer) > 12 ? atoi(answer + 9) : 0; }
+
+static json_t *body_of(struct world *w, const char *answer)
+{
+    const char *at = strstr(answer, "\r\n\r\n");
+    json_t *j = NULL;
+    struct err e;
+    if (!at || json_read(str_trim(str_of(at + 4)), &w->limits, &j, &e) < 0)
+        return NULL;
+    return j;
+}
+
+#define SERVICES "/apis/serving.knative.dev/v1/namespaces/default/services"
+#define REVISIONS "/apis/serving.knative.dev/v1/namespaces/default/revisions"
+#define HEAD_OF(name) "{\"apiVersion\":\"serving.knative.dev/v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"" name "\"}"
+#define SERVICE(name) HEAD_OF(name) ",\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"image\":\"file:///a\"}]}}}}"
+#define JSON "Content-Type: application/json\r\n"
+#define MERGE "Content-Type: application/merge-patch+json\r\n"
+#define YAML_SERVICE                                                                               \
+    "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata:\n  name: yy\nspec:\n  template:\n    spec:\n" \
+    "      containers:\n      - image: file:///a\n        env: [{name: A, value: \"yes\"}]\n"
+#define LONG_NAME "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+/* One conversation; each step sees what the ones before it did. */
+static const struct {
+    const char *method, *target, *headers, *body;
+    int status;
+    const char *has; /* parts of the answer, separated by a newline */
+} story[] = {
+    { "GET", SERVICES, NULL, NULL, 200, "\"kind\":\"ServiceList\"\n\"items\":[]\n\"resourceVersion\":\"0\"" },
+    { "POST", SERVICES, JSON, SERVICE("f"), 201, "\"generation\":1\n\"uid\":\"\n\"url\":\"http://f.default.localhost\"" },
+    { "POST", SERVICES, JSON, SERVICE("f"), 409,
+      "\"reason\":\"AlreadyExists\"\nservices.serving.knative.dev \\\"f\\\" already exists" },
+    { "GET", SERVICES "/f", NULL, NULL, 200, "\"kind\":\"Service\"\n\"latestCreatedRevisionName\":\"f-00001\"" },
+    { "HEAD", SERVICES "/f", NULL, NULL, 200, "application/json" },
+    { "GET", SERVICES "/g", NULL, NULL, 404,
+      "\"message\":\"services.serving.knative.dev \\\"g\\\" not found\"\n\"reason\":\"NotFound\"\n\"details\":{\"name\":\"g\",\"group\":\"serving.knative.dev\",\"kind\":\"services\"}\n\"code\":404\n\"status\":\"Failure\"" },
+    { "POST", SERVICES, "Content-Type: application/yaml\r\n", YAML_SERVICE, 201, "\"value\":\"yes\"" },
+    { "POST", SERVICES, "Content-Type: application/yaml\r\n", "a: &x 1\n", 400, "anchors are not accepted" },
+    { "POST", SERVICES, "Content-Type: text/plain\r\n", "x", 415,
+      "\"reason\":\"UnsupportedMediaType\"\nthe body of the request was in an unknown format - accepted media types include: application/json, application/yaml" },
+    { "GET", SERVICES, "Accept: application/xml\r\n", NULL, 406, "\"reason\":\"NotAcceptable\"" },
+    { "GET", SERVICES "/f", "Accept: application/yaml\r\n", NULL, 200, "Content-Type: application/yaml\n\nkind: Service\n" },
+    { "POST", SERVICES, JSON, "{", 400, "\"reason\":\"BadRequest\"\nerror decoding the body: json: line 1" },
+    { "POST", SERVICES, JSON, "[]", 400, "the body is not an object" },
+    { "POST", SERVICES, JSON, "{\"apiVersion\":\"serving.knative.dev/v1\"}", 400, "Object 'Kind' is missing" },
+    { "POST", SERVICES, JSON, "{\"kind\":\"Route\",\"apiVersion\":\"serving.knative.dev/v1\"}", 400,
+      "the kind in the data (Route)" },
+    { "POST", SERVICES, JSON, "{\"kind\":\"Service\",\"apiVersion\":\"v1\"}", 400,
+      "the API version in the data (v1) does not match the expected API version (serving.knative.dev/v1)" },
+    { "POST", SERVICES, JSON, "{\"kind\":\"Service\",\"apiVersion\":\"serving.knative.dev/v1\",\"metadata\":{\"name\":\"g\",\"namespace\":\"x\"}}", 400,
+      "the namespace of the provided object does not match the namespace sent on the request" },
+    { "PUT", SERVICES "/g", JSON, SERVICE("f"), 400,
+      "the name of the object (f) does not match the name on the URL (g)" },
+    { "PUT", SERVICES "/g", JSON, SERVICE("g"), 404, "services.serving.knative.dev \\\"g\\\" not found" },
+    /* refusals of each gate */
+    { "POST", SERVICES, JSON, HEAD_OF("g") ",\"spec\":{\"tmpl\":{}}}", 400,
+      "\"message\":\"Service in version \\\"v1\\\" cannot be handled as a Service: strict decoding error: unknown field \\\"spec.tmpl\\\"\"" },
+    { "POST", SERVICES "?fieldValidation=Warn", JSON, HEAD_OF("w") ",\"tmpl\":1,\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"image\":\"file:///a\"}]}}}}", 201,
+      "Warning: 299 - \"unknown field \\\"tmpl\\\"\"\r" },
+    { "POST", SERVICES "?fieldValidation=Maybe", JSON, SERVICE("g"), 400, "fieldValidation: Unsupported value" },
+    { "POST", SERVICES "?dryRun=Some", JSON, SERVICE("g"), 400, "dryRun: Unsupported value" },
+    { "POST", SERVICES, JSON, HEAD_OF("g") ",\"spec\":{\"template\":{\"spec\":{\"timeoutSeconds\":\"1\"}}}}", 422,
+      "\"reason\":\"Invalid\"\n\"message\":\"Service.serving.knative.dev \\\"g\\\" is invalid: spec.template.spec.timeoutSeconds: Invalid value: \\\"string\\\": spec.template.spec.timeoutSeconds in body must be of type integer: \\\"string\\\"\"\n\"field\":\"spec.template.spec.timeoutSeconds\"\n\"reason\":\"FieldValueTypeInvalid\"" },
+    { "POST", SERVICES, JSON, SERVICE("G"), 422, "Service.serving.knative.dev \\\"G\\\" is invalid: metadata.name: Invalid value: \\\"G\\\": a lowercase RFC 1123 subdomain" },
+    { "POST", SERVICES, JSON, SERVICE(LONG_NAME), 400, "not a DNS 1035 label: [must be no more than 63 bytes]: metadata.name" },
+    { "POST", SERVICES, JSON, HEAD_OF("g") ",\"spec\":{}}", 400,
+      "\"message\":\"admission webhook \\\"validation.webhook.serving.knative.dev\\\" denied the request: validation failed: missing field(s): spec.template.spec.containers\"\n\"reason\":\"BadRequest\"" },
+    /* changing */
+    { "PATCH", SERVICES "/f", MERGE, "{\"metadata\":{\"labels\":{\"team\":\"a\"}}}", 200, "\"team\":\"a\"\n\"generation\":1" },
+    { "PATCH", SERVICES "/f", "Content-Type: application/json-patch+json\r\n", "[]", 415, "application/merge-patch+json" },
+    { "PATCH", SERVICES "/f", MERGE, "[]", 400, "the patch is not an object" },
+    { "PATCH", SERVICES "/f", MERGE, "{\"metadata\":{\"resourceVersion\":\"1\",\"labels\":{\"x\":\"y\"}}}", 409,
+      "\"reason\":\"Conflict\"\nOperation cannot be fulfilled on services.serving.knative.dev \\\"f\\\": the object has been modified; please apply your changes to the latest version and try again" },
+    { "PATCH", SERVICES "/f?dryRun=All", MERGE, "{\"metadata\":{\"labels\":{\"dry\":\"run\"}}}", 200, "\"dry\":\"run\"" },
+    { "GET", SERVICES "?labelSelector=dry", NULL, NULL, 200, "\"items\":[]" },
+    { "PUT", SERVICES "/f", JSON, SERVICE("f"), 200, "\"name\":\"f\"" },
+    /* lists */
+    { "GET", SERVICES "?limit=1", NULL, NULL, 200, "\"continue\":\"64656661756c742f66\"\n\"remainingItemCount\":2\n\"name\":\"f\"" },
+    { "GET", SERVICES "?limit=2&continue=64656661756c742f66", NULL, NULL, 200, "\"continue\":\"\"\n\"name\":\"w\"\n\"name\":\"yy\"" },
+    { "GET", SERVICES "?continue=64656661756c742f67", NULL, NULL, 410, "\"reason\":\"Expired\"" },
+    { "GET", SERVICES "?continue=6z", NULL, NULL, 400, "continue key is not valid" },
+    { "GET", SERVICES "?fieldSelector=metadata.name%3Dyy", NULL, NULL, 200, "\"name\":\"yy\"" },
+    { "GET", SERVICES "?fieldSelector=status.x%3Dy", NULL, NULL, 400, "field label not supported: status.x" },
+    { "GET", "/apis/serving.knative.dev/v1/services", NULL, NULL, 200, "\"name\":\"f\"\n\"name\":\"yy\"" },
+    { "GET", SERVICES "?watch=true", NULL, NULL, 405, "\"reason\":\"MethodNotAllowed\"\nwatch is not supported" },
+    { "GET", SERVICES, "Accept: application/json;as=Table;v=v1;g=meta.k8s.io,application/json\r\n", NULL, 200,
+      "\"kind\":\"Table\"\n\"name\":\"LatestCreated\"\n\"cells\":[\"f\",\"http://f.default.localhost\",\"f-00001\",\"\",\"Unknown\",\"RevisionMissing\"]\n\"kind\":\"PartialObjectMetadata\"" },
+    { "GET", SERVICES "/f", "Accept: application/json;as=Table;v=v1;g=meta.k8s.io,application/json\r\n", NULL, 200, "\"kind\":\"Table\"" },
+    { "GET", REVISIONS "?labelSelector=serving.knative.dev%2Fservice%3Df", NULL, NULL, 200, "\"kind\":\"RevisionList\"\n\"name\":\"f-00001\"" },
+    { "GET", REVISIONS "/f-00001", NULL, NULL, 200, "\"kind\":\"Revision\"" },
+    { "GET", REVISIONS "/f-00009", NULL, NULL, 404, "revisions.serving.knative.dev \\\"f-00009\\\" not found" },
+    { "POST", REVISIONS, JSON, "{}", 405, "Allow: GET, HEAD\r\n\"reason\":\"MethodNotAllowed\"" },
+    { "DELETE", REVISIONS "/f-00001", NULL, NULL, 409, "service f needs this revision" },
+    { "DELETE", SERVICES, NULL, NULL, 405, "Allow: GET, HEAD, POST\r" },
+    { "POST", SERVICES "/f", JSON, SERVICE("f"), 405, "Allow: GET, HEAD, PUT, PATCH, DELETE\r" },
+    /* discovery */
+    { "GET", "/api", NULL, NULL, 200, "\"versions\":[\"v1\"]\n127.0.0.1:8081" },
+    { "GET", "/apis", NULL, NULL, 200, "\"kind\":\"APIGroupList\"\nserving.knative.dev/v1" },
+    { "GET", "/apis/serving.knative.dev", NULL, NULL, 200, "\"kind\":\"APIGroup\"" },
+    { "GET", "/apis/serving.knative.dev/v1", NULL, NULL, 200, "\"shortNames\":[\"kservice\",\"ksvc\"]" },
+    { "GET", "/api/v1", NULL, NULL, 200, "\"name\":\"namespaces\"" },
+    { "GET", "/api/v1/namespaces", NULL, NULL, 200, "\"kind\":\"NamespaceList\"\n\"name\":\"default\"" },
+    { "GET", "/api/v1/namespaces/default", NULL, NULL, 200, "\"kind\":\"Namespace\"" },
+    { "GET", "/api/v1/namespaces/other", NULL, NULL, 404, "namespaces \\\"other\\\" not found" },
+    { "GET", "/version", NULL, NULL, 200, "\"gitVersion\":\"v1.\n\"ingress\":\"127.0.0.1:80\"\n\"api\":\"127.0.0.1:8081\"\n\"node\":{\"uptime_s\":0}" },
+    { "GET", "/openapi/v3", NULL, NULL, 200, "\"serverRelativeURL\":\"/openapi/v3/apis/serving.knative.dev/v1?hash=" },
+    { "GET", "/openapi/v3/apis/serving.knative.dev/v1?hash=x", NULL, NULL, 200, "\"patch\":{\n\"name\":\"dryRun\"\n\"name\":\"fieldValidation\"" },
+    { "GET", "/openapi/v2", "Accept: application/com.github.proto-openapi.spec.v2@v1.0+protobuf\r\n", NULL, 200,
+      "Content-Type: application/com.github.proto-openapi.spec.v2.v1.0+protobuf\r\nContent-Length: 15\r" },
+    { "GET", "/openapi/v2", NULL, NULL, 200, "\"swagger\":\"2.0\"" },
+    { "POST", "/version", JSON, "{}", 405, "\"reason\":\"MethodNotAllowed\"" },
+    { "GET", "/apis/serving.knative.dev/v1/routes", NULL, NULL, 404, "the server could not find the requested resource" },
+    { "GET", "/apis/serving.knative.dev/v1/namespaces/a%2Fb/services", NULL, NULL, 404, "could not find" },
+    { "GET", "/apis/serving.knative.dev/v1/namespaces/A_B/services", NULL, NULL, 400, "namespace \\\"A_B\\\": a lowercase RFC 1123 label" },
+    { "GET", "/apis/serving.knative.dev/v1/namespaces/default/services/f/status", NULL, NULL, 404, "could not find" },
+    { "GET", "/apisx", NULL, NULL, 299, "not kube's" },
+    { "GET", "/v1/limits", NULL, NULL, 299, "not kube's" },
+    /* the end */
+    { "DELETE", SERVICES "/f", JSON, "{\"preconditions\":{\"uid\":\"x\"}}", 409, "Precondition failed: UID in precondition: x" },
+    { "DELETE", SERVICES "/f", JSON, "{\"dryRun\":[\"All\"]}", 200, "\"status\":\"Success\"" },
+    { "DELETE", SERVICES "/f", JSON, "{\"propagationPolicy\":\"Background\"}", 200,
+      "\"kind\":\"Status\"\n\"status\":\"Success\"\n\"details\":{\"name\":\"f\",\"group\":\"serving.knative.dev\",\"kind\":\"services\",\"uid\":\"" },
+    { "DELETE", SERVICES "/f", NULL, NULL, 404, "not found" },
+    { "GET", REVISIONS "/f-00001", NULL, NULL, 404, "not found" },
+};
+
+TEST(a_conversation_goes_as_with_kubernetes)
+{
+    __attribute__((cleanup(world_auto))) struct world w;
+    if (!world_open(&w))
+        FAIL("%s", w.e.text);
+    for (size_t i = 0; i < COUNT_OF(story); i++) {
+        AUTO_FREE char *answer =
+            ask(&w, story[i].method, story[i].target, story[i].headers, story[i].body);
+        if (status_of(answer) != story[i].status)
+            FAIL("step %zu, %s %s: expected %d, got %s", i, story[i].method, story[i].target,
+                 story[i].status, answer);
+        struct str rest = str_of(story[i].has);
+        while (rest.size > 0) {
+            struct str part = str_cut(&rest, '\n');
+            if (part.size > 0 && !memmem(answer, strlen(answer), part.at, part.size))
+                FAIL("step %zu, %s %s: no '" STR_FMT "' in %s", i, story[i].method, story[i].target,
+                     STR_ARG(part), answer);
+        }
+    }
+}
+
+TEST(the_openapi_document_is_a_message_that_gnostic_reads)
+{
+    __attribute__((cleanup(world_auto))) struct world w;
+    /* Document { swagger = 1: "2.0"; info = 2 { title = 1: "hob"; version = 2: "1" } } */
+    static const uint8_t expected[15] = { 0x0a, 3, '2', '.', '0', 0x12, 8, 0x0a, 3, 'h', 'o', 'b', 0x12, 1, '1' };
+    CHECK(world_open(&w));
+    AUTO_FREE char *answer = ask(&w, "GET", "/openapi/v2", "Accept: x+protobuf\r\n", NULL);
+    const char *body = strstr(answer, "\r\n\r\n");
+    CHECK(body && memcmp(body + 4, expected, sizeof expected) == 0);
+}
+
+TEST(warnings_reach_the_client_in_their_header)
+{
+    __attribute__((cleanup(world_auto))) struct world w;
+    CHECK(world_open(&w));
+    AUTO_FREE char *answer =
+        ask(&w, "POST", SERVICES, JSON,
+            HEAD_OF("f") ",\"spec\":{\"template\":{\"metadata\":{\"annotations\":{\"autoscaling.knative.dev/minscale\":\"1\"}},"
+                         "\"spec\":{\"serviceAccountName\":\"a\",\"containers\":[{\"image\":\"file:///a\"}]}}}}");
+    CHECK_EQ(status_of(answer), 201);
+    CHECK(strstr(answer, "Warning: 299 - \"no annotation has this name: "
+                         "spec.template.metadata.annotations.autoscaling.knative.dev/minscale\"\r\n"));
+    CHECK(strstr(answer, "Warning: 299 - \"has no effect in hob (a DNS-1123 subdomain): "
+                         "spec.template.spec.serviceAccountName\"\r\n"));
+}
+
+TEST(a_ready_service_is_shown_ready)
+{
+    __attribute__((cleanup(world_auto))) struct world w;
+    struct catalog_facts f = { .ready_once = true, .active = true, .actual = 1, .desired = 1,
+                               .exit_status = -1 };
+    CHECK(world_open(&w));
+    AUTO_FREE char *created = ask(&w, "POST", SERVICES, JSON, SERVICE("f"));
+    CHECK_EQ(status_of(created), 201);
+    for (int i = 0; i < 2000 && w.revision_count == 0; i++) {
+        AUTO_FREE char *ignored = ask(&w, "GET", SERVICES "/f", NULL, NULL);
+    }
+    CHECK_EQ(w.revision_count, 1);
+    catalog_revision_facts(w.catalog, "default", w.revisions[0]->name, &f);
+    bool ready = false;
+    for (int i = 0; i < 2000 && !ready; i++) {
+        AUTO_FREE char *answer = ask(&w, "GET", SERVICES "/f", NULL, NULL);
+        AUTO_JSON json_t *j = body_of(&w, answer);
+        ready = status_ready(json_object_get(j, "status")) == STATUS_TRUE;
+    }
+    CHECK(ready);
+}
+
+TEST(a_call_that_is_open_when_everything_stops_is_left_alone)
+{
+    __attribute__((cleanup(world_auto))) struct world w;
+    CHECK(world_open(&w));
+    int fd = dial(&w, "POST", SERVICES, JSON, str_of(SERVICE("f")));
+    CHECK(fd >= 0);
+    for (int i = 0; i < 100 && store_version(w.store) == 0 && i < 3; i++)
+        CHECK(loop_turn(w.loop, false, &w.e) >= 0);
+    close(fd); /* and now world_free(): the sanitizers watch */
+}
+
+TEST_MAIN()
