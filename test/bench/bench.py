@@ -178,7 +178,7 @@ def cold(tools, hob_flags, count=120):
         p50 = percentile(took[peer], 50)
         row(f"cold start against {peer}", "us", ours, f"{peer} starting it: {p50} us",
             percentile(ours, 50) / p50, "< 1.0", percentile(ours, 50) < p50, why)
-    covered = [r["coverage_permille"] / 10 for r in records if r.get("cold") and "coverage_permille" in r]
+    covered = [r["coveragePermille"] / 10 for r in records if r.get("coveragePermille")]
     row("cold start accounted by phases", "%", covered, "wall clock, arrival to first byte",
         percentile(covered, 1) / 100, ">= 0.99", percentile(covered, 1) >= 99, "ratio: the lowest of 100")
 
@@ -188,7 +188,7 @@ def cold(tools, hob_flags, count=120):
 
 NGINX = """worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;
 events {{ worker_connections 1024; }}
-http {{ access_log off; client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
+http {{ access_log off; keepalive_requests 100000000; client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
 uwsgi_temp_path {folder}; scgi_temp_path {folder};
 upstream f {{ server 127.0.0.1:{function}; keepalive 128; }}
 server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://f; proxy_http_version 1.1;
