@@ -391,8 +391,7 @@ static void call_next(struct http_call *c)
     c->params = NULL;
     c->fresh = false;
     c->head_begun = false;
-    c->state = CONN_HEAD;
-    call_due_ms(c, c->server->limits->http_idle_ms);
+    c->state = CONN_HEAD; /* http_idle_ms runs since the answer's last bytes went out */
     call_advance(c);
 }
 

@@ -281,6 +281,8 @@ static const struct vector request_vectors[] = {
     { STR(CHUNKED "3\r\nabcd\r\n0\r\n\r\n"), "POST /p[abc!400", "chunk longer than its size" },
     { STR(CHUNKED "4\r\nabc\r\n0\r\n\r\n"), "POST /p[abc\r!400", "chunk shorter than its size" },
     { STR(CHUNKED "3\r\nabcXX0\r\n\r\n"), "POST /p[abc!400", "two bytes that are not CRLF (skipped by some)" },
+    { STR(CHUNKED "3\r\nabc\rX0\r\n\r\n"), "POST /p[abc!400", "CR and any byte" },
+    { STR(CHUNKED "3\r\nabcX\n0\r\n\r\n"), "POST /p[abc!400", "any byte and LF" },
     { STR(CHUNKED "3\r\nabc0\r\n\r\n"), "POST /p[abc!400", "no line end after the chunk" },
     { STR(CHUNKED "0\n\n" NEXT), "POST /p[!400", "last chunk ends in LF" },
     { STR(CHUNKED "0\r\n\n" NEXT), "POST /p[!400", "the empty line is a bare LF" },

@@ -235,6 +235,38 @@ TEST(a_feed_of_nothing_asks_for_more)
     http1_head_done(&h);
 }
 
+/* The scan takes eight bytes at a time: every byte at every place of two such steps, and beyond. */
+TEST(every_control_byte_is_seen_wherever_it_stands_in_a_value)
+{
+    struct limits l = defaults();
+    for (int byte = 0; byte < 256; byte++) {
+        bool allowed = byte == '\t' || (byte >= 0x20 && byte != 0x7f);
+        for (size_t place = 0; place < 20; place++) {
+            char text[] = "GET / HTTP/1.1\r\nHost: h\r\nX: abcdefghijklmnopqrst\r\n\r\n";
+            text[sizeof "GET / HTTP/1.1\r\nHost: h\r\nX: " - 1 + place] = (char)byte;
+            int status = status_of(&l, (struct str){ text, sizeof text - 1 });
+            if (status != (allowed ? 0 : 400))
+                FAIL("byte %02x at %zu: %d", (unsigned)byte, place, status);
+        }
+    }
+}
+
+TEST(the_last_piece_of_a_counted_body_says_that_it_is_the_last)
+{
+    HEAD_OF(HTTP1_REQUEST, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n");
+    struct http1_body b;
+    struct str data;
+    size_t used;
+    http1_body_init(&b, &h);
+    CHECK_EQ(http1_body_feed(&b, "hel", 3, &used, &data), HTTP1_DATA);
+    CHECK(used == 3 && str_is(data, "hel"));
+    CHECK_EQ(http1_body_feed(&b, "loGET", 5, &used, &data), HTTP1_DONE);
+    CHECK(used == 2 && str_is(data, "lo") && b.content_bytes == 5);
+    CHECK_EQ(http1_body_feed(&b, "GET", 3, &used, &data), HTTP1_DONE); /* and stays so */
+    CHECK(used == 0 && data.size == 0);
+    http1_body_done(&b);
+}
+
 TEST(a_query_may_be_absent_or_empty)
 {
     HEAD_OF(HTTP1_REQUEST, "GET /a? HTTP/1.1\r\nHost: h\r\n\r\n");

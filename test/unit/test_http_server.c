@@ -7,8 +7,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 /* ---- a loop whose clock only the test moves ----------------------------------------------- */
@@ -58,7 +60,8 @@ struct rig {
     struct limits limits;
     struct http_server *server;
     int listen_fd;
-    struct sockaddr_in address;
+    struct sockaddr_storage address;
+    socklen_t address_size;
     struct http_call *held[HELD_MAX]; /* paths under /hold are answered by the test */
     int held_count, gone_count, request_count;
 };
@@ -87,25 +90,33 @@ static void on_request(void *ctx, struct http_call *c)
     http_answer(c, 200, "text/plain", "X-Test: yes\r\n", (struct str){ text, (size_t)size });
 }
 
-static bool rig_open(struct rig *g)
+static int listen_on(struct rig *g, int family)
+{
+    struct sockaddr_in inet = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    memcpy(&g->address, &inet, sizeof inet);
+    g->address.ss_family = (sa_family_t)family;
+    /* AF_UNIX: no name, so that the kernel finds an abstract one. */
+    g->address_size = family == AF_INET ? sizeof inet : sizeof(sa_family_t);
+    struct sockaddr *address = (struct sockaddr *)(void *)&g->address;
+    AUTO_CLOSE int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, address, g->address_size) < 0 || listen(fd, 64) < 0)
+        return -1;
+    g->address_size = sizeof g->address;
+    return getsockname(fd, address, &g->address_size) < 0 ? -1 : TAKE_FD(fd);
+}
+
+static bool rig_open(struct rig *g, int family)
 {
     static const struct http_server_ops ops = { on_request };
     struct err e = { 0 };
-    socklen_t size = sizeof g->address;
 
     memset(g, 0, sizeof *g);
     limits_default(&g->limits);
     g->world = (struct world){ { world_now_us, world_control, world_wait, world_free },
                                epoll_create1(EPOLL_CLOEXEC),
                                1000000 };
-    g->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    g->address =
-        (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    struct sockaddr *address = (struct sockaddr *)(void *)&g->address;
-    if (g->world.fd < 0 || g->listen_fd < 0 || bind(g->listen_fd, address, size) < 0 ||
-        listen(g->listen_fd, 64) < 0 || getsockname(g->listen_fd, address, &size) < 0)
-        return false;
-    return loop_open_in(&g->world.w, &g->loop, &e) == 0 &&
+    g->listen_fd = listen_on(g, family);
+    return g->world.fd >= 0 && g->listen_fd >= 0 && loop_open_in(&g->world.w, &g->loop, &e) == 0 &&
            http_server_open(g->loop, &g->limits, g->listen_fd, &ops, g, &g->server, &e) == 0;
 }
 
@@ -132,11 +143,13 @@ static void pass_ms(struct rig *g, uint64_t ms)
 
 static int client(struct rig *g)
 {
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (connect(fd, (struct sockaddr *)(void *)&g->address, sizeof g->address) < 0) {
+    int on = 1, fd = socket(g->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (connect(fd, (struct sockaddr *)(void *)&g->address, g->address_size) < 0) {
         (void)close(fd);
         return -1;
     }
+    /* Or a second small piece waits for the first one's acknowledgement. */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     return fd;
 }
 
@@ -181,9 +194,10 @@ static bool wait_held(struct rig *g, int count)
     return g->held_count >= count;
 }
 
-#define RIG() \
+#define RIG_ON(family) \
     __attribute__((cleanup(rig_auto))) struct rig g; \
-    CHECK(rig_open(&g))
+    CHECK(rig_open(&g, family))
+#define RIG() RIG_ON(AF_INET)
 #define CLIENT(name) \
     AUTO_CLOSE int name = client(&g); \
     CHECK(name >= 0)
@@ -386,6 +400,48 @@ TEST(a_slow_head_is_answered_with_408_and_an_idle_connection_closed_silently)
     CHECK_STR(hear(&g, silent, "EOF"), "EOF");
 }
 
+TEST(neither_waiting_before_the_head_nor_an_earlier_request_buys_time)
+{
+    RIG();
+    CLIENT(late);
+    pass_ms(&g, g.limits.http_head_ms - 1);
+    CHECK(say(late, "GET / HTTP/1.1\r\n"));
+    pass_ms(&g, 1);
+    hear(&g, late, "EOF");
+    HEARD("HTTP/1.1 408 ");
+
+    CLIENT(kept);
+    CHECK(say(kept, "GET /a HTTP/1.1\r\nHost: h\r\n\r\n"));
+    hear(&g, kept, "]\n");
+    pass_ms(&g, g.limits.http_head_ms + 1);
+    CHECK(say(kept, "GET /b HTTP/1.1\r\n"));
+    pass_ms(&g, g.limits.http_head_ms - 1);
+    CHECK(say(kept, "Host: h\r\n"));
+    pass_ms(&g, 1);
+    hear(&g, kept, "EOF");
+    HEARD("HTTP/1.1 408 ");
+    CHECK_EQ(g.request_count, 1);
+}
+
+/* On a local socket an answer of this size is taken whole or not at all: the one that is stuck made
+ * no progress that would have set its timer. */
+TEST(a_client_that_asks_and_never_reads_is_closed)
+{
+    RIG_ON(AF_UNIX);
+    CLIENT(fd);
+    static const char request[] = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
+    int asked = 0;
+    while (asked < 100000 && send(fd, request, sizeof request - 1, MSG_DONTWAIT) > 0) {
+        turns(&g, 4);
+        asked++;
+    }
+    turns(&g, 4000);
+    CHECK(g.request_count > 10 && g.request_count < asked); /* no faster than they are read */
+    pass_ms(&g, g.limits.http_idle_ms + 1);
+    hear(&g, fd, "EOF");
+    HEARD("]\nEOF");
+}
+
 TEST(a_kept_connection_has_http_idle_ms_for_the_next_request)
 {
     RIG();
@@ -405,10 +461,13 @@ TEST(a_body_that_drips_is_answered_with_408)
     RIG();
     CLIENT(fd);
     CHECK(say(fd, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n"));
-    for (int second = 0; second < 30; second++) {
+    int seconds = 0;
+    for (; seconds < 30 && poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 0) == 0;
+         seconds++) {
         CHECK(say(fd, "0123456789"));
         pass_ms(&g, 1000);
     }
+    CHECK(seconds > 5 && seconds < 10);
     hear(&g, fd, "EOF");
     HEARD("HTTP/1.1 408 ");
     CHECK_EQ(g.request_count, 0);
@@ -502,6 +561,7 @@ TEST(a_stream_hears_once_that_its_client_left)
     AUTO_CLOSE int fd = client(&g);
     CHECK(say(fd, "GET /stream HTTP/1.1\r\nHost: h\r\n\r\n"));
     CHECK(wait_held(&g, 1));
+    hear(&g, fd, "\r\n\r\n"); /* all read: closing sends FIN, not a reset */
     fd_auto(&fd);
     fd = -1;
     for (int tries = 0; tries < 5000 && g.gone_count == 0; tries++)
@@ -536,6 +596,24 @@ TEST(a_stream_that_is_stuck_below_the_limit_ends_after_the_idle_time)
     CHECK(wait_held(&g, 1));
     for (int writes = 0; writes < 1500; writes++) {
         http_stream_write(g.held[0], (struct str){ piece, sizeof piece });
+        turns(&g, 1);
+    }
+    CHECK_EQ(g.gone_count, 0);
+    pass_ms(&g, g.limits.http_idle_ms + 1);
+    CHECK_EQ(g.gone_count, 1);
+}
+
+/* A local socket takes such small pieces whole or not at all, and nothing frees its buffer but the
+ * reader: so there is no last bit of progress that would have set the timer. */
+TEST(a_stream_that_is_stuck_from_its_first_byte_ends_too)
+{
+    RIG_ON(AF_UNIX);
+    g.limits.http_stream_buffer_bytes = 16777216;
+    CLIENT(fd);
+    CHECK(say(fd, "GET /stream HTTP/1.1\r\nHost: h\r\n\r\n"));
+    CHECK(wait_held(&g, 1));
+    for (int writes = 0; writes < 5000; writes++) {
+        http_stream_write(g.held[0], STR("x"));
         turns(&g, 1);
     }
     CHECK_EQ(g.gone_count, 0);
@@ -604,6 +682,12 @@ TEST(parameters_and_segments_are_decoded_and_bad_ones_absent)
     CHECK(!http_call_segment(c, 0, text, 4));           /* too long by its NUL */
     http_answer(c, 200, NULL, NULL, STR("ok"));
     hear(&g, again, "ok");
+
+    CHECK(say(again, "GET /hold?n=3 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"));
+    CHECK(wait_held(&g, 2));
+    CHECK(str_is(http_call_param(g.held[1], "n"), "3") && !http_call_param(g.held[1], "q").at);
+    http_answer(g.held[1], 200, NULL, NULL, STR("ok"));
+    hear(&g, again, "EOF");
 }
 
 /* ---- ends --------------------------------------------------------------------------------- */
