@@ -263,6 +263,47 @@ TEST(a_streamed_body_is_given_piece_by_piece_until_its_reader_stops)
     }
 }
 
+struct seen {
+    const struct http_client_answer *answer;
+    int status;
+    bool has_head;
+};
+
+static int look(void *ctx, struct str piece)
+{
+    struct seen *s = ctx;
+    (void)piece;
+    s->status = s->answer->status;
+    s->has_head = str_is(http_client_header(s->answer, "x-found"), "yes");
+    return 0;
+}
+
+TEST(a_streamed_answer_shows_its_head_first_and_a_refusal_is_collected)
+{
+    static const struct {
+        struct str answer;
+        const char *collected; /* NULL: streamed */
+    } cases[] = {
+        { STR("HTTP/1.1 399 X\r\nX-Found: yes\r\nContent-Length: 2\r\n\r\nok"), NULL },
+        { STR("HTTP/1.1 400 X\r\nX-Found: yes\r\nContent-Length: 2\r\n\r\nno"), "no" },
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        CANNED(c, false, cases[i].answer, .request_bytes = 1);
+        struct http_client_call call = call_of(&c);
+        struct http_client_answer a;
+        struct seen seen = { .answer = &a };
+        struct err e = { 0 };
+        call.on_body = look;
+        call.ctx = &seen;
+        call.collect_refusals = true;
+        CHECK_EQ(http_client_do(&call, &a, &e), 0);
+        bool collected = cases[i].collected && str_is(buf_str(&a.body), cases[i].collected);
+        http_client_answer_done(&a);
+        CHECK(collected ? seen.status == 0 : seen.status == 399 && seen.has_head);
+        CHECK(collected == (cases[i].collected != NULL));
+    }
+}
+
 /* ---- nobody there, nothing said ----------------------------------------------------------------- */
 
 TEST(nobody_listening_is_said_with_what_to_do)
