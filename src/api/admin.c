@@ -192,15 +192,15 @@ static void instance_add(void *ctx, const struct instance *i)
     json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", i->id, "namespace", i->revision->ns,
                           "service", i->revision->service, "revision", i->revision->name, "state",
                           instance_state_name(i->state));
-    json_object_set_new(j, "in_flight", number(i->in_flight));
+    json_object_set_new(j, "inFlight", number(i->in_flight));
     json_object_set_new(j, "requests", number(i->requests));
-    json_object_set_new(j, "age_s", number((now_us - i->start.begin_us) / 1000000));
+    json_object_set_new(j, "ageSeconds", number((now_us - i->start.begin_us) / 1000000));
     json_object_set_new(j, "start", start_to_json(&relative));
     if (i->state == INSTANCE_READY && i->in_flight == 0)
-        json_object_set_new(j, "idle_s", number((now_us - i->idle_since_us) / 1000000));
+        json_object_set_new(j, "idleSeconds", number((now_us - i->idle_since_us) / 1000000));
     if (instance_usage(i, &cpu_us, &memory)) {
-        json_object_set_new(j, "cpu_us", number(cpu_us));
-        json_object_set_new(j, "memory_bytes", number(memory));
+        json_object_set_new(j, "cpuUs", number(cpu_us));
+        json_object_set_new(j, "memoryBytes", number(memory));
     }
     json_array_append_new(ic->items, j);
 }
@@ -227,14 +227,14 @@ static void model_add(void *ctx, const struct artifact_info *i)
     static const char *const states[] = { "fetching", "present", "broken" };
     json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s}", "digest", i->digest, "kind", kinds[i->kind],
                           "reference", i->reference, "state", states[i->state], "error", i->error);
-    json_object_set_new(j, "size_bytes", number(i->size_bytes));
-    json_object_set_new(j, "have_bytes", number(i->have_bytes));
-    json_object_set_new(j, "origin_bytes", number(i->origin_bytes));
-    json_object_set_new(j, "resident_permille", number(i->resident_permille));
+    json_object_set_new(j, "sizeBytes", number(i->size_bytes));
+    json_object_set_new(j, "haveBytes", number(i->have_bytes));
+    json_object_set_new(j, "originBytes", number(i->origin_bytes));
+    json_object_set_new(j, "residentPermille", number(i->resident_permille));
     json_object_set_new(j, "users", number(i->users));
     json_object_set_new(j, "pins", number(i->pins));
     if (i->last_used_wall_ms > 0)
-        json_object_set_new(j, "last_used", time_json(i->last_used_wall_ms));
+        json_object_set_new(j, "lastUsed", time_json(i->last_used_wall_ms));
     json_array_append_new(ctx, j);
 }
 
@@ -278,20 +278,20 @@ static json_t *percentiles_json(const struct metrics_percentiles *p)
 {
     json_t *j = json_object();
     json_object_set_new(j, "count", number(p->count));
-    json_object_set_new(j, "p50_us", number(p->p50_us));
-    json_object_set_new(j, "p90_us", number(p->p90_us));
-    json_object_set_new(j, "p99_us", number(p->p99_us));
-    json_object_set_new(j, "max_us", number(p->max_us));
+    json_object_set_new(j, "p50Us", number(p->p50_us));
+    json_object_set_new(j, "p90Us", number(p->p90_us));
+    json_object_set_new(j, "p99Us", number(p->p99_us));
+    json_object_set_new(j, "maxUs", number(p->max_us));
     return j;
 }
 
 static json_t *budget_json(const struct metrics_report *r)
 {
     static const char *const verdicts[] = { "none", "unknown", "kept", "missed" };
-    json_t *j = json_pack("{s:s, s:i, s:f}", "verdict", verdicts[r->budget], "budget_ms",
+    json_t *j = json_pack("{s:s, s:i, s:f}", "verdict", verdicts[r->budget], "budgetMs",
                           (int)r->budget_ms, "percentile", r->budget_percentile);
     if (r->budget >= METRICS_BUDGET_KEPT && r->budget_measured_us != UINT64_MAX)
-        json_object_set_new(j, "measured_us", number(r->budget_measured_us));
+        json_object_set_new(j, "measuredUs", number(r->budget_measured_us));
     return j;
 }
 
@@ -317,14 +317,14 @@ static void stats(struct admin *a, struct http_call *c, const struct revision *v
                    &r);
     (void)fleet_service_totals(a->s.fleet, v->ns, v->service, &t);
     json_t *j = json_pack("{s:s, s:s, s:s, s:f}", "namespace", v->ns, "service", v->service,
-                          "revision", v->name, "cold_frequency", r.cold_frequency);
+                          "revision", v->name, "coldFrequency", r.cold_frequency);
     json_object_set_new(j, "invocations", number(r.invocations));
     json_object_set_new(j, "cold", number(r.cold));
     json_object_set_new(j, "starts", number(r.starts));
-    json_object_set_new(j, "starts_failed", number(r.starts_failed));
-    json_object_set_new(j, "instances_ready", number(t.ready));
-    json_object_set_new(j, "instances_starting", number(t.starting));
-    json_object_set_new(j, "in_flight", number(t.running));
+    json_object_set_new(j, "startsFailed", number(r.starts_failed));
+    json_object_set_new(j, "instancesReady", number(t.ready));
+    json_object_set_new(j, "instancesStarting", number(t.starting));
+    json_object_set_new(j, "inFlight", number(t.running));
     json_object_set_new(j, "queued", number(t.queued));
     json_object_set_new(j, "phases", phases_json(&r));
     json_object_set_new(j, "ready", percentiles_json(&r.ready));

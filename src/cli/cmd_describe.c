@@ -134,8 +134,8 @@ static void instances(struct page *p)
             strcmp(object_text(one, "service"), object_text(p->service, "metadata.name")))
             continue;
         count++;
-        in_flight += json_int_at(one, "in_flight", 0);
-        memory += json_int_at(one, "memory_bytes", 0);
+        in_flight += json_int_at(one, "inFlight", 0);
+        memory += json_int_at(one, "memoryBytes", 0);
     }
     if (count)
         line(p, STYLE_PLAIN, "instances", "%u, with %lld requests in flight and %s of memory",

@@ -35,7 +35,7 @@ static uint64_t amount(const json_t *j, const char *path)
 static void state_cell(struct table *t, const json_t *j)
 {
     const char *state = object_text(j, "state");
-    uint64_t size = amount(j, "size_bytes"), have = amount(j, "have_bytes");
+    uint64_t size = amount(j, "sizeBytes"), have = amount(j, "haveBytes");
     bool failed = object_text(j, "error")[0] != '\0';
     enum style s = failed ? STYLE_BAD : have == size ? STYLE_GOOD : STYLE_WARN;
     if (size && have < size)
@@ -50,12 +50,12 @@ static void row(const struct cli *c, struct table *t, const json_t *j)
     table_cell(t, STYLE_BOLD, "%.*s", digits, object_text(j, "digest"));
     table_cell(t, STYLE_PLAIN, "%s", object_text(j, "kind"));
     state_cell(t, j);
-    table_cell(t, STYLE_PLAIN, "%s", human_bytes(amount(j, "size_bytes"), HUMAN));
-    table_cell(t, STYLE_PLAIN, "%s", human_permille(json_int_at(j, "resident_permille", 0), HUMAN));
+    table_cell(t, STYLE_PLAIN, "%s", human_bytes(amount(j, "sizeBytes"), HUMAN));
+    table_cell(t, STYLE_PLAIN, "%s", human_permille(json_int_at(j, "residentPermille", 0), HUMAN));
     table_cell(t, STYLE_PLAIN, "%llu", (unsigned long long)amount(j, "users"));
-    table_cell(t, STYLE_PLAIN, "%s", object_time(c, object_text(j, "last_used"), HUMAN));
+    table_cell(t, STYLE_PLAIN, "%s", object_time(c, object_text(j, "lastUsed"), HUMAN));
     table_cell(t, STYLE_PLAIN, "%s", object_text(j, "reference"));
-    table_cell(t, STYLE_PLAIN, "%s", human_bytes(amount(j, "origin_bytes"), HUMAN));
+    table_cell(t, STYLE_PLAIN, "%s", human_bytes(amount(j, "originBytes"), HUMAN));
     table_cell(t, STYLE_BAD, "%s", object_text(j, "error"));
 }
 

@@ -53,16 +53,16 @@ static void row(struct table *t, const json_t *j)
     table_cell(t, STYLE_PLAIN, "%s", object_text(j, "namespace"));
     table_cell(t, STYLE_BOLD, "%s", object_text(j, "id"));
     table_cell(t, style_of(state), "%s", state);
-    table_cell(t, STYLE_PLAIN, "%lld", (long long)json_int_at(j, "in_flight", 0));
+    table_cell(t, STYLE_PLAIN, "%lld", (long long)json_int_at(j, "inFlight", 0));
     table_cell(t, STYLE_PLAIN, "%lld", (long long)json_int_at(j, "requests", 0));
     table_cell(t, STYLE_PLAIN, "%s", /* absent while it works */
-               json_at(j, "idle_s") ? human_age(json_int_at(j, "idle_s", 0), HUMAN) : "");
-    table_cell(t, STYLE_PLAIN, "%s", human_age(json_int_at(j, "age_s", 0), HUMAN));
-    uint64_t memory = (uint64_t)MAX(json_int_at(j, "memory_bytes", 0), 0);
+               json_at(j, "idleSeconds") ? human_age(json_int_at(j, "idleSeconds", 0), HUMAN) : "");
+    table_cell(t, STYLE_PLAIN, "%s", human_age(json_int_at(j, "ageSeconds", 0), HUMAN));
+    uint64_t memory = (uint64_t)MAX(json_int_at(j, "memoryBytes", 0), 0);
     table_cell(t, STYLE_PLAIN, "%s",
                memory ? human_bytes(memory, HUMAN) : ""); /* absent: not known */
     table_cell(t, STYLE_PLAIN, "%s",
-               json_at(j, "cpu_us") ? human_us(json_int_at(j, "cpu_us", 0), HUMAN) : "");
+               json_at(j, "cpuUs") ? human_us(json_int_at(j, "cpuUs", 0), HUMAN) : "");
     table_cell(t, STYLE_PLAIN, "%s", object_text(j, "revision"));
 }
 

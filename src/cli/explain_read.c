@@ -18,8 +18,8 @@ static struct explain_percentiles percentiles(const json_t *j)
 {
     return (struct explain_percentiles){
         .count = span(j, "count"),
-        .p50_us = span(j, "p50_us"),
-        .p99_us = span(j, "p99_us"),
+        .p50_us = span(j, "p50Us"),
+        .p99_us = span(j, "p99Us"),
     };
 }
 
@@ -37,7 +37,7 @@ void explain_stats_read(const json_t *j, struct explain_stats *ret)
     struct explain_stats s = { .invocations = amount(j, "invocations"),
                                .cold = amount(j, "cold"),
                                .starts = amount(j, "starts"),
-                               .starts_failed = amount(j, "starts_failed") };
+                               .starts_failed = amount(j, "startsFailed") };
     json_t *one;
     size_t i;
     json_array_foreach(json_at(j, "phases"), i, one)
@@ -46,8 +46,8 @@ void explain_stats_read(const json_t *j, struct explain_stats *ret)
     s.ready = percentiles(json_at(j, "ready"));
     const char *verdict = json_text_at(j, "budget.verdict");
     snprintf(s.budget, sizeof s.budget, "%s", verdict ? verdict : "");
-    s.budget_ms = span(j, "budget.budget_ms");
-    s.budget_measured_us = span(j, "budget.measured_us");
+    s.budget_ms = span(j, "budget.budgetMs");
+    s.budget_measured_us = span(j, "budget.measuredUs");
     s.budget_percentile = json_number_value(json_at(j, "budget.percentile"));
     *ret = s;
 }

@@ -199,13 +199,13 @@ class Fake:
             return answer(200, {"items": [RECORD] if wanted else []})
         if url.path == "/v1/instances":
             return answer(200, {"items": [{"id": "greeter-00001-abcde", "namespace": "default",
-                "service": "greeter", "revision": "greeter-00001", "state": "ready", "in_flight": 2,
-                "age_s": 70, "memory_bytes": 1048576, "cpu_us": 1500, "requests": 7}]})
+                "service": "greeter", "revision": "greeter-00001", "state": "ready", "inFlight": 2,
+                "ageSeconds": 70, "memoryBytes": 1048576, "cpuUs": 1500, "requests": 7}]})
         if url.path == "/v1/models":
             return answer(200, {"items": [
                 {"digest": "sha256:" + d * 32, "kind": "model", "reference": "file:///m.bin",
-                 "state": "stored", "size_bytes": 1048576, "have_bytes": 1048576,
-                 "resident_permille": 500, "users": 0} for d in ("aa", "ab")]})
+                 "state": "stored", "sizeBytes": 1048576, "haveBytes": 1048576,
+                 "residentPermille": 500, "users": 0} for d in ("aa", "ab")]})
         if url.path.startswith("/v1/models/") and h.command == "DELETE":
             return answer(200, {})
         if url.path == "/v1/limits":
@@ -214,9 +214,9 @@ class Fake:
                 "value": 5, "default": 5, "unit": "ms", "help": "wait", "reached": 0}]})
         if url.path.endswith("/stats"):
             return answer(200, {"invocations": 10, "cold": 1, "starts": 1, "ready": {"count": 1,
-                "p50_us": 8000, "p99_us": 8000}, "phases": [{"name": "sandbox", "count": 1,
-                "p50_us": 8000, "p99_us": 8000, "failures": 0}],
-                "budget": {"verdict": "missed", "budget_ms": 5, "percentile": 99}})
+                "p50Us": 8000, "p99Us": 8000}, "phases": [{"name": "sandbox", "count": 1,
+                "p50Us": 8000, "p99Us": 8000, "failures": 0}],
+                "budget": {"verdict": "missed", "budgetMs": 5, "percentile": 99}})
         if url.path.endswith("/logs"):
             lines = (b"2026-11-23T11:00:00.123Z greeter-00001-abcde stdout hello \x1b[2Jworld\n"
                      b"2026-11-23T11:00:01.123Z greeter-00001-abcde stderr no end of line")

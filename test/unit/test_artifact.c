@@ -554,7 +554,7 @@ TEST(uses_may_end_inside_their_own_callbacks)
 
 static bool blob_flip(const struct world *w)
 {
-    char path[256], byte;
+    char path[256], byte = 0;
     snprintf(path, sizeof path, "%s/blobs/sha256/%s", w->x.dir, hex);
     (void)chmod(path, 0644);
     int fd = open(path, O_RDWR | O_CLOEXEC);

@@ -26,13 +26,13 @@ static const char cold_text[] =
     "\"pageCachePermille\":124,\"error\":\"\"}}";
 
 static const char stats_text[] =
-    "{\"invocations\":900,\"cold\":37,\"starts\":37,\"starts_failed\":1,"
-    "\"ready\":{\"count\":37,\"p50_us\":190000,\"p90_us\":300000,\"p99_us\":900000,\"max_us\":901000},"
-    "\"budget\":{\"verdict\":\"missed\",\"budget_ms\":200,\"percentile\":95,\"measured_us\":850000},"
-    "\"phases\":[{\"name\":\"model_fetch\",\"count\":37,\"p50_us\":4,\"p99_us\":5,\"failures\":1},"
-    "{\"name\":\"model_verify\",\"count\":37,\"p50_us\":33000,\"p99_us\":5},"
-    "{\"name\":\"runtime_init\",\"count\":37,\"p50_us\":95000,\"p99_us\":5},"
-    "{\"name\":\"model_load\",\"count\":37,\"p50_us\":50000,\"p99_us\":5}]}";
+    "{\"invocations\":900,\"cold\":37,\"starts\":37,\"startsFailed\":1,"
+    "\"ready\":{\"count\":37,\"p50Us\":190000,\"p90Us\":300000,\"p99Us\":900000,\"maxUs\":901000},"
+    "\"budget\":{\"verdict\":\"missed\",\"budgetMs\":200,\"percentile\":95,\"measuredUs\":850000},"
+    "\"phases\":[{\"name\":\"model_fetch\",\"count\":37,\"p50Us\":4,\"p99Us\":5,\"failures\":1},"
+    "{\"name\":\"model_verify\",\"count\":37,\"p50Us\":33000,\"p99Us\":5},"
+    "{\"name\":\"runtime_init\",\"count\":37,\"p50Us\":95000,\"p99Us\":5},"
+    "{\"name\":\"model_load\",\"count\":37,\"p50Us\":50000,\"p99Us\":5}]}";
 
 static const char failed_text[] =
     "{\"id\":\"0198f3a2-7c21-7d00-8000-00c0ffee0002\",\"namespace\":\"default\",\"service\":\"cls\","
@@ -463,7 +463,7 @@ TEST(stats_are_read_by_name_and_may_hold_anything_else)
 {
     struct explain_stats s;
     AUTO_JSON json_t *j = tree(stats_text);
-    AUTO_JSON json_t *list = tree("{\"phases\":[{\"name\":\"sandbox\",\"count\":2,\"p50_us\":9},"
+    AUTO_JSON json_t *list = tree("{\"phases\":[{\"name\":\"sandbox\",\"count\":2,\"p50Us\":9},"
                                   "{\"name\":\"of_a_newer_hob\",\"count\":1}],\"ready\":7}");
     explain_stats_read(j, &s);
     CHECK_EQ(s.phases[PHASE_MODEL_LOAD].p50_us, 50000);
