@@ -363,6 +363,18 @@ static void decode_container(struct decode *d, const struct words *w)
     r->idle_timeout_s = u32_at(d->src->pod, "idleTimeoutSeconds", 0);
 }
 
+/* Done twice: first into room that is certainly enough, then into as much as that took. A thousand
+ * revisions that wait for a call are what a node mostly holds. */
+static int build(struct decode *d, const struct words *w, struct err *e)
+{
+    d->r = take(&d->block, sizeof *d->r);
+    decode_container(d, w);
+    decode_limits(d);
+    decode_probe(d);
+    decode_annotations(d);
+    return decode_mounts(d, e);
+}
+
 int revision_decode(const struct revision_source *s, const struct limits *l, struct revision **ret,
                     struct err *e)
 {
@@ -377,18 +389,17 @@ int revision_decode(const struct revision_source *s, const struct limits *l, str
 
     size_t size = sizeof(struct revision) + strlen(s->ns) + strlen(s->service) + strlen(s->name) +
                   measure(s->pod) + measure(w.env) + measure(w.command) + measure(w.args) + 1024;
-    char *base = xcalloc(1, size);
-    struct decode d = { s, l, container, { base, base + size }, NULL };
-    AUTO(revision) struct revision *made = take(&d.block, sizeof *made);
-    d.r = made;
-    decode_container(&d, &w);
-    decode_limits(&d);
-    decode_probe(&d);
-    decode_annotations(&d);
-    r = decode_mounts(&d, e);
+    AUTO_FREE char *rough = xcalloc(1, size);
+    struct decode d = { s, l, container, { rough, rough + size }, NULL };
+    r = build(&d, &w, e);
     if (r < 0)
         return err_wrap(e, "revision %s", s->name);
-    *ret = TAKE(made);
+    size = (size_t)(d.block.at - rough);
+    char *exact = xcalloc(1, size);
+    d.block = (struct block){ exact, exact + size };
+    r = build(&d, &w, e);
+    ASSERT(r == 0 && d.block.at == d.block.end); /* what fits once fits the same way again */
+    *ret = d.r;
     return 0;
 }
 

@@ -307,7 +307,8 @@ TEST(a_ready_service_is_shown_ready)
     AUTO_FREE char *created = ask(&w, "POST", SERVICES, JSON, SERVICE("f"));
     CHECK_EQ(status_of(created), 201);
     for (int i = 0; i < 2000 && w.revision_count == 0; i++) {
-        AUTO_FREE char *ignored = ask(&w, "GET", SERVICES "/f", NULL, NULL);
+        AUTO_FREE char *answer = ask(&w, "GET", SERVICES "/f", NULL, NULL);
+        CHECK_EQ(status_of(answer), 200);
     }
     CHECK_EQ(w.revision_count, 1);
     catalog_revision_facts(w.catalog, "default", w.revisions[0]->name, &f);
