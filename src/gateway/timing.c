@@ -83,17 +83,16 @@ static const char *cache_verdict(enum cache_state s)
 
 void timing_write_caches(struct buf *b, const struct timing *t)
 {
-    bool first = true;
+    if (t->dispatch_us && !t->start)
+        buf_str_append(b, STR("Cache-Status: hob-instance; hit"));
+    else
+        buf_str_append(b, STR("Cache-Status: hob-instance; fwd=miss"));
     for (unsigned i = 0; t->start && i < CACHES; i++) {
         const char *verdict = cache_verdict(t->start->caches[i]);
-        if (!verdict)
-            continue;
-        buf_printf(b, "%shob-%s; %s", first ? "Cache-Status: " : ", ", cache_name((enum cache)i),
-                   verdict);
-        first = false;
+        if (verdict)
+            buf_printf(b, ", hob-%s; %s", cache_name((enum cache)i), verdict);
     }
-    if (!first)
-        buf_str_append(b, STR("\r\n"));
+    buf_str_append(b, STR("\r\n"));
 }
 
 uint32_t timing_coverage_permille(const struct timing *t)

@@ -16,7 +16,8 @@ struct timing { /* absolute monotonic microseconds */
 
 /* "Server-Timing: queue;dur=0.012, handler;dur=1.500\r\n"; a cold one lists every phase of the start. */
 void timing_write(struct buf *b, const struct timing *t);
-/* "Cache-Status: hob-image; hit, hob-model; fwd=miss\r\n" (RFC 9211), or nothing when warm or unknown. */
+/* "Cache-Status: hob-instance; hit\r\n" (RFC 9211) when warm; without an instance that was there
+ * already "hob-instance; fwd=miss", followed by the caches of its start as far as they are known. */
 void timing_write_caches(struct buf *b, const struct timing *t);
 /* How much of [arrival, first byte] the phases account for; 1000 when warm. */
 uint32_t timing_coverage_permille(const struct timing *t);

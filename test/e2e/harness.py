@@ -1,7 +1,7 @@
 """A real hob for end-to-end tests: started, called, crashed on purpose, and looked at afterwards.
 
-HOB names the binary (build/hob without it). Every Hob has ports and a temporary folder of its own, so tests
-run side by side. Nothing here sleeps for luck: what has to happen is waited for with a deadline, and
+HOB names the binary (build/hob without it). Every Hob has ports and a temporary folder of its own, so test
+processes run side by side. Nothing here sleeps for luck: what has to happen is waited for with a deadline, and
 a deadline that passes fails the test with the end of hob's log.
 
     with Hob() as hob:
@@ -10,25 +10,31 @@ a deadline that passes fails the test with the end of hob's log.
         hob.kill_role("node"); hob.wait_for("a new node", hob.is_ready)
         hob.restart(signal.SIGKILL)
 
-Leaving the block stops hob with SIGTERM and asserts that no process, mount or cgroup of it is left.
+Leaving the block stops hob with SIGTERM and asserts that no process, mount or cgroup of it is left, and that no
+sanitizer found anything. HobCase does the same around all tests of a class.
 """
 
 import ctypes
 import http.client
 import json
 import os
+import re
 import select
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
+import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BINARY = os.environ.get("HOB", os.path.join(ROOT, "build", "hob"))
 KNATIVE = "/apis/serving.knative.dev/v1/namespaces"
 READY_S, STOP_S, WAIT_S = 30, 40, 30
+PYTHON = ["/usr/bin/python3", "-I", "-S"]  # starts in a third of the time
+PROBLEM = "application/problem+json"
 LOOK_S = 0.01  # between two looks at something that offers no event
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -130,17 +136,114 @@ def request(address, method, path, body=None, headers=None, timeout=WAIT_S):
         connection.close()
 
 
-def read_all(s):
-    """Everything until the other side ends; a reset is an end as well."""
-    got = b""
-    while True:
-        try:
-            piece = s.recv(65536)
-        except ConnectionResetError:
-            return got
+SAMPLE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)$')
+LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\[\\"n])*)"(?:,|$)')
+
+
+def metric_samples(text):
+    """(name, labels, value) of each sample of a Prometheus page; ValueError where it is none."""
+    for line in text.splitlines():
+        if not line or line.startswith("#"):
+            continue
+        sample = SAMPLE.match(line)
+        labels = sample and (sample[2] or "")
+        pairs = sample and LABEL.findall(labels)
+        if not sample or "".join(m.group(0) for m in LABEL.finditer(labels)) != labels:
+            raise ValueError(f"no sample: {line}")
+        yield sample[1], dict(pairs), float(sample[3])
+
+
+class Wire:
+    """A connection for bytes of the test's own; answers are read one by one, whatever lies behind them."""
+
+    def __init__(self, address, timeout=WAIT_S):
+        self.s = socket.create_connection(split_address(address), timeout=timeout)
+        self.s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.got = b""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.s.close()
+
+    def send(self, data):
+        self.s.sendall(data.encode() if isinstance(data, str) else data)
+
+    def more(self):
+        piece = self.s.recv(65536)
         if not piece:
-            return got
-        got += piece
+            raise EOFError(f"the connection ended after {self.got[:200]!r}")
+        self.got += piece
+
+    def until(self, mark):
+        while mark not in self.got:
+            self.more()
+        before, _, self.got = self.got.partition(mark)
+        return before
+
+    def exactly(self, size):
+        while len(self.got) < size:
+            self.more()
+        piece, self.got = self.got[:size], self.got[size:]
+        return piece
+
+    def head(self):
+        """(status, headers) of the next answer; its body is still to be read."""
+        lines = self.until(b"\r\n\r\n").decode("latin-1").split("\r\n")
+        headers = http.client.HTTPMessage()
+        for line in lines[1:]:
+            name, _, value = line.partition(":")
+            headers[name] = value.strip()
+        return int(lines[0].split(" ")[1]), headers
+
+    def chunk(self):
+        """The next chunk, b"" at the end."""
+        piece = self.exactly(int(self.until(b"\r\n").split(b";")[0], 16))
+        if not piece:
+            while self.until(b"\r\n"):
+                pass
+            return b""
+        assert self.exactly(2) == b"\r\n"
+        return piece
+
+    def answer(self):
+        """(status, headers, body) of the next answer."""
+        status, headers = self.head()
+        if "chunked" in headers.get("Transfer-Encoding", ""):
+            body = b"".join(iter(self.chunk, b""))
+        elif status == 101 or status == 204 or status == 304:
+            body = b""
+        else:
+            body = self.exactly(int(headers.get("Content-Length", 0)))
+        return status, headers, body
+
+    def ended(self):
+        """Waits for the other side's end; False: bytes came instead."""
+        try:
+            return not self.got and self.s.recv(1) == b""
+        except ConnectionResetError:
+            return not self.got
+
+
+def together(count, what):
+    """what(0..count-1), all at once; their results in order. The first error is raised."""
+    results, errors, gate = [None] * count, [], threading.Barrier(count)
+
+    def one(i):
+        try:
+            gate.wait(WAIT_S)
+            results[i] = what(i)
+        except BaseException as e:  # noqa: B902 -- raised below, in the caller's thread
+            errors.append(e)
+    threads = [threading.Thread(target=one, args=(i,)) for i in range(count)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    if errors:
+        raise errors[0]
+    return results
 
 
 def service(name, image, command=None, args=None, env=None, annotations=None, models=(), scratch=(),
@@ -187,7 +290,7 @@ class Hob:
         self.flags = [*flags, *(f"--limit={k}={v}" for k, v in (limits or {}).items())]
         self.env, self.binary = {**os.environ, **(env or {})}, binary or BINARY
         self.process, self.api_address, self.ingress_address = None, "", ""
-        self.bundles = 0
+        self.bundles, self.probe_image = 0, None
 
     def __enter__(self):
         try:
@@ -205,6 +308,7 @@ class Hob:
                     self.fail(f"hob serve ended with {code} on SIGTERM")
             if kind is None:
                 self.assert_nothing_left()
+                self.assert_sane()
         finally:
             self.discard()
 
@@ -349,7 +453,37 @@ class Hob:
                 self.fail("left behind:\n  " + "\n  ".join(left))
             time.sleep(LOOK_S)
 
+    def assert_sane(self):
+        for mark in ("Sanitizer", "runtime error:", "assertion"):
+            if mark in self.log():
+                at = self.log().index(mark)
+                raise AssertionError("hob's log: " + self.log()[max(0, at - 200):at + 4000])
+
+    def hob(self, *words, stdin=None, timeout=WAIT_S):
+        """(exit status, stdout, stderr) of a command against this hob."""
+        done = subprocess.run([self.binary, *words], input=stdin, capture_output=True, text=True, timeout=timeout,
+                              env={**self.env, "HOB_SERVER": self.api_address, "NO_COLOR": "1"})
+        return done.returncode, done.stdout, done.stderr
+
+    def metric(self, name, **labels):
+        """The sum of a metric's samples that have these labels; None: there is no such sample."""
+        text = self.call("GET", "/metrics", want=200)[2].decode()
+        found = [value for key, has, value in metric_samples(text)
+                 if key == name and labels.items() <= has.items()]
+        return sum(found) if found else None
+
     # files and objects
+
+    def deploy(self, name, wait=True, **spec):
+        """The probe function under this name; env, annotations and so on as service() takes them."""
+        return self.apply(service(name, self.probe(), [*PYTHON, "/app/probe.py"], **spec), wait)
+
+    def probe(self):
+        """The image of test/fn/probe.py, the same for all who ask."""
+        if not self.probe_image:
+            with open(os.path.join(ROOT, "test", "fn", "probe.py"), "rb") as f:
+                self.probe_image = self.bundle({"probe.py": f.read()})
+        return self.probe_image
 
     def bundle(self, files):
         """A file:// image of {path: text or bytes}; those that begin with #! or ELF are executable."""
@@ -441,18 +575,36 @@ class Hob:
         return request(self.ingress_address, method, path, body,
                        {"Host": self.host(name, namespace), **(headers or {})}, timeout)
 
-    def connect(self, timeout=WAIT_S):
-        """A socket to the ingress, for bytes of the test's own."""
-        s = socket.create_connection(split_address(self.ingress_address), timeout=timeout)
-        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return s
+    def wire(self, timeout=WAIT_S):
+        """A connection to the ingress, for bytes of the test's own."""
+        return Wire(self.ingress_address, timeout)
 
-    def raw(self, data, timeout=WAIT_S):
-        """What comes back for these bytes, the writing side closed behind them."""
-        with self.connect(timeout) as s:
-            try:
-                s.sendall(data)
-                s.shutdown(socket.SHUT_WR)
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # refused before all was sent; the answer still counts
-            return read_all(s)
+    def tree(self, name, path, **more):
+        """The JSON that a function answers with."""
+        status, _, body = self.ingress(name, path=path, **more)
+        if status != 200:
+            self.fail(f"GET {path} of {name}: {status}: {body}")
+        return json.loads(body)
+
+
+class HobCase(unittest.TestCase):
+    """One hob for all tests of a class, which use services of their own."""
+
+    FLAGS, LIMITS, ENV = (), {}, {}
+
+    @classmethod
+    def setUpClass(cls):
+        cls.hob = Hob(*cls.FLAGS, limits=cls.LIMITS, env=cls.ENV).__enter__()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.hob.__exit__(None, None, None)
+
+    def problem(self, answer, status, kind):
+        """The problem+json of an answer of the gateway's own; checks what all of them have in common."""
+        got, headers, body = answer
+        self.assertEqual((got, headers["Content-Type"]), (status, PROBLEM), body)
+        tree = json.loads(body)
+        self.assertEqual((tree["status"], tree["type"]), (status, f"urn:hob:problem:{kind}"), tree)
+        self.assertEqual(tree["invocation_id"], headers["Hob-Invocation-Id"])
+        return tree

@@ -220,7 +220,7 @@ TEST(a_request_goes_out_with_its_fields_and_ours_and_the_answer_comes_back_with_
                                     "Set-Cookie: b=2\r\nContent-Length: 5\r\n")));
     CHECK(has(&b, "\r\nDate: ") && has(&b, "\r\nHob-Invocation-Id: ") && !has(&b, "X-Inner"));
     CHECK(has(&b, "\r\nServer-Timing: queue;dur=0.000, handler;dur=1.500\r\n"));
-    CHECK(!has(&b, "Cache-Status") && !has(&b, "Connection"));
+    CHECK(has(&b, "\r\nCache-Status: hob-instance; hit\r\n") && !has(&b, "Connection"));
 
     CHECK_EQ(b.fake.recorded, 1);
     const struct invocation_record *r = &b.fake.records[0];
@@ -1199,7 +1199,7 @@ TEST(a_cold_answer_lists_the_phases_and_caches_and_its_record_adds_up)
     CHECK(has(&b, "\r\nServer-Timing: queue;dur=1.000, schedule;dur=1.000, "
                   "image_pull;dur=0.000;desc=\"warm\", model_fetch;dur=7.000, sandbox;dur=2.000, "
                   "ready;dur=0.500, handler;dur=9.500\r\n"));
-    CHECK(has(&b, "\r\nCache-Status: hob-image; hit, hob-model; fwd=miss\r\n"));
+    CHECK(has(&b, "\r\nCache-Status: hob-instance; fwd=miss, hob-image; hit, hob-model; fwd=miss\r\n"));
     const struct invocation_record *r = &b.fake.records[0];
     CHECK(r->cold && r->has_start);
     CHECK_EQ(r->coverage_permille, 950);
