@@ -25,11 +25,11 @@ static inline bool str_eq(struct str a, struct str b)
 static inline bool str_is(struct str a, const char *b) { return str_eq(a, str_of(b)); }
 static inline bool str_starts(struct str s, struct str head)
 {
-    return s.size >= head.size && memcmp(s.at, head.at, head.size) == 0;
+    return s.size >= head.size && str_eq((struct str){ s.at, head.size }, head);
 }
 static inline bool str_ends(struct str s, struct str tail)
 {
-    return s.size >= tail.size && memcmp(s.at + s.size - tail.size, tail.at, tail.size) == 0;
+    return s.size >= tail.size && str_eq((struct str){ s.at + (s.size - tail.size), tail.size }, tail);
 }
 static inline struct str str_from(struct str s, size_t start)
 {

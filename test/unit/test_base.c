@@ -134,6 +134,9 @@ TEST(text_cuts_and_numbers)
     CHECK(str_u64(STR("18446744073709551615"), &n) && n == UINT64_MAX);
     CHECK(!str_u64(STR("18446744073709551616"), &n) && n == UINT64_MAX);
     CHECK(!str_u64(STR(""), &n) && !str_u64(STR("+1"), &n) && !str_u64(STR(" 1"), &n));
+    const struct str none = { 0 };
+    CHECK(str_starts(none, STR("")) && str_ends(none, none) && !str_starts(none, STR("x")));
+    CHECK(str_starts(STR("abc"), STR("ab")) && str_ends(STR("abc"), STR("bc")));
     CHECK(str_eq_nocase(STR("Content-Length"), STR("content-LENGTH")));
     CHECK(!str_eq_nocase(STR("a@"), STR("a`"))); /* 0x40 and 0x60: only letters fold */
 }
