@@ -334,7 +334,8 @@ static int step_submit(struct verify *v, void (*run)(struct work *), void (*on_d
 {
     v->step = (struct work){ .run = run, .on_done = on_done };
     int r = work_submit(v->q.pool, &v->step, &v->error);
-    v->failed = v->failed || r < 0;
+    if (r < 0) /* once submitted, `failed` is the helpers' too */
+        v->failed = true;
     return r;
 }
 
