@@ -65,6 +65,8 @@ static void answer_err(struct http_call *c, const struct err *e)
     answer_problem(c, code_http_status(e->code), code_name(e->code), e->text);
 }
 
+void admin_refuse(struct http_call *c, const struct err *e) { answer_err(c, e); }
+
 static void answer_items(struct http_call *c, json_t *take_items)
 {
     answer_json(c, 200, TYPE_JSON, json_pack("{s:o}", "items", take_items));

@@ -40,3 +40,4 @@ void admin_free(struct admin *a); /* open streams are ended */
 DEFINE_AUTO(admin, struct admin *, admin_free)
 bool admin_idle(const struct admin *a); /* no query of records is under way */
 void admin_handle(struct admin *a, struct http_call *c); /* answers everything, 404 included */
+void admin_refuse(struct http_call *c, const struct err *e); /* as a problem */

@@ -8,8 +8,10 @@
 #include "sandbox/launcher.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -199,17 +201,57 @@ static int listen_at(const char *flag, const char *text, bool insecure, int *ret
     return 0;
 }
 
-/* The data folder belongs to the node alone; the launcher reaches it because it is root. */
-static int folder_make(const char *path, mode_t mode, struct err *e)
+static bool is_empty(int dir_fd)
 {
-    if (mkdir(path, mode) < 0 && errno != EEXIST)
-        return err_sys(e, "make %s", path);
-    AUTO_CLOSE int fd = open(path, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return err_sys(e, "open %s", path);
-    if (ns_is_privileged() && fchown(fd, JAIL_UID_NODE, JAIL_UID_NODE) < 0)
+    int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    unsigned found = 0;
+    if (!dir) {
+        fd_auto(&fd);
+        return false;
+    }
+    for (const struct dirent *d; (d = readdir(dir));)
+        found += strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0;
+    closedir(dir);
+    return found == 0;
+}
+
+/* The folders belong to the node alone; the launcher reaches them because it is root. One that belongs to
+ * somebody else and holds something is not taken: `--data /etc`, or a link to there that the last
+ * node, or another user of /tmp, left for us. */
+static int folder_own(int fd, const char *path, mode_t mode, struct err *e)
+{
+    struct stat st;
+    if (!ns_is_privileged())
+        return 0;
+    if (fstat(fd, &st) < 0)
+        return err_sys(e, "look at %s", path);
+    if (st.st_uid == JAIL_UID_NODE)
+        return 0;
+    if (!is_empty(fd))
+        return err_set(e, CODE_PRECONDITION,
+                       "%s: belongs to uid %u and is not empty, so it is not hob's data; name another "
+                       "folder, or give this one to hob with chown -R %d:%d",
+                       path, st.st_uid, JAIL_UID_NODE, JAIL_UID_NODE);
+    if (fchmod(fd, mode) < 0 || fchown(fd, JAIL_UID_NODE, JAIL_UID_NODE) < 0)
         return err_sys(e, "give %s to the node", path);
     return 0;
+}
+
+/* `name` in `dir_fd` (AT_FDCWD: a path from the command line, which may be a link); `shown` in errors. */
+static int folder_make(int dir_fd, const char *name, const char *shown, mode_t mode, int *ret_fd,
+                       struct err *e)
+{
+    int links = dir_fd == AT_FDCWD ? 0 : O_NOFOLLOW;
+    if (mkdirat(dir_fd, name, mode) < 0 && errno != EEXIST)
+        return err_sys(e, "make %s", shown);
+    AUTO_CLOSE int fd = openat(dir_fd, name, O_DIRECTORY | O_RDONLY | O_CLOEXEC | links);
+    if (fd < 0)
+        return err_sys(e, "open %s", shown);
+    int r = folder_own(fd, shown, mode, e);
+    if (r == 0)
+        *ret_fd = TAKE_FD(fd);
+    return r;
 }
 
 /* ---- roles --------------------------------------------------------------------------------------- */
@@ -220,6 +262,42 @@ struct serve {
     int ingress_fd, api_fd, program_fd;
     char **argv;
 };
+
+/* What a role may know of the operator's environment: nothing in it is a secret. */
+static const char *const environment_kept[] = {
+    "TZ", "ASAN_OPTIONS", "LSAN_OPTIONS", "UBSAN_OPTIONS", /* of a build with sanitizers */
+};
+
+static void environment_reduce(void)
+{
+    char *kept[COUNT_OF(environment_kept)];
+    for (size_t i = 0; i < COUNT_OF(kept); i++) {
+        const char *value = getenv(environment_kept[i]);
+        kept[i] = value ? xstrdup(value) : NULL;
+    }
+    (void)clearenv();
+    for (size_t i = 0; i < COUNT_OF(kept); i++)
+        if (kept[i])
+            (void)setenv(environment_kept[i], kept[i], 1);
+}
+
+/* A role writes to the operator's terminal but neither types into it (TIOCSTI, as its controlling terminal)
+ * nor reads along: a session of its own, no input, and output opened for writing only. */
+static void terminal_leave(void)
+{
+    char path[32];
+    (void)setsid();
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fd != STDIN_FILENO && !isatty(fd))
+            continue;
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        int other = fd == STDIN_FILENO ? open("/dev/null", O_RDONLY | O_CLOEXEC)
+                                       : open(path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+        if (other < 0 || dup2(other, fd) < 0)
+            _exit(70);
+        close(other);
+    }
+}
 
 static void fd_place(int fd, int at)
 {
@@ -245,12 +323,17 @@ static _Noreturn void role_exec(const struct serve *s, const char *role, int lin
     for (size_t i = 0; i < COUNT_OF(high); i++)
         if (high[i] >= 0 && (high[i] = fcntl(high[i], F_DUPFD_CLOEXEC, FD_ROLE_END + 8)) < 0)
             _exit(70);
+    terminal_leave();
     if (jail_enter(jail, &e) < 0)
         role_fail(role, &e);
+    /* Whatever the operator's shell left open is not for those who parse bytes from outside. */
+    if (close_range(FD_LINK, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
+        _exit(70);
     fd_place(high[0], FD_LINK);
     for (int i = 2; node && i < 5; i++)
         if (high[i] >= 0)
             fd_place(high[i], FD_INGRESS + i - 2);
+    environment_reduce();
     setenv("HOB_ROLE", role, 1);
     setenv("HOB_DATA_SHOWN", s->data, 1);
     setenv("HOB_READY", high[4] >= 0 ? "1" : "0", 1);
@@ -284,6 +367,19 @@ static int node_main(const struct settings *s, struct err *e)
     return node_run(&c, e);
 }
 
+/* Only the launcher starts roles, and only with a socket of its own at FD_LINK: the variable alone, left
+ * in somebody's environment, means nothing. NULL: we are the launcher. */
+static const char *role_given(void)
+{
+    const char *role = getenv("HOB_ROLE");
+    int type = 0;
+    socklen_t size = sizeof type;
+    bool known = role && strcmp(role, "node") == 0;
+    return known && getsockopt(FD_LINK, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET
+               ? role
+               : NULL;
+}
+
 static int role_main(const char *role, const struct settings *s)
 {
     struct err e = { 0 };
@@ -300,8 +396,14 @@ static int role_main(const char *role, const struct settings *s)
 
 static int roots_resolve(struct settings *s, struct err *e)
 {
-    if (s->root_count == 0)
+    if (s->root_count == 0) {
+        char here[8];
+        if (getcwd(here, sizeof here) && strcmp(here, "/") == 0) { /* as a service manager starts us */
+            log_event(LOG_WARN, "no_file_root", "why=\"started in /, which is not published by default\"");
+            return 0;
+        }
         s->roots[s->root_count++] = ".";
+    }
     for (size_t i = 0; i < s->root_count; i++) {
         char *full = realpath(s->roots[i], NULL); /* kept for the life of the process */
         if (!full)
@@ -316,14 +418,15 @@ static int prepare(struct serve *s, struct err *e)
     int r = roots_resolve(&s->settings, e);
     if (r < 0)
         return r;
-    r = folder_make(s->settings.data, 0700, e);
+    AUTO_CLOSE int data_fd = -1, store_fd = -1;
+    r = folder_make(AT_FDCWD, s->settings.data, s->settings.data, 0700, &data_fd, e);
     if (r < 0)
         return r;
     if (!realpath(s->settings.data, s->data))
         return err_sys(e, "--data %s", s->settings.data);
     snprintf(s->store, sizeof s->store, "%s/store", s->data);
     /* Sandboxes see the store through a mount of its own, as users that own nothing here. */
-    r = folder_make(s->store, 0755, e);
+    r = folder_make(data_fd, "store", s->store, 0755, &store_fd, e);
     if (r < 0)
         return r;
     s->program_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
@@ -366,7 +469,7 @@ int serve_main(int argc, char **argv)
 {
     static struct serve s = { .ingress_fd = -1, .api_fd = -1, .program_fd = -1 };
     struct err e = { 0 };
-    const char *role = getenv("HOB_ROLE");
+    const char *role = role_given();
     if (argc > 1 && (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0)) {
         usage(stdout);
         return EXITS_OK;

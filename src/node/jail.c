@@ -1,6 +1,7 @@
 #include "node/jail.h"
 #include "os/mnt.h"
 #include "os/ns.h"
+#include "os/sysfilter.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -129,6 +130,15 @@ static int privileges_drop(const struct jail_spec *spec, struct err *e)
     return 0;
 }
 
+/* Who parses bytes from outside has no use for new namespaces, io_uring, bpf or a debugger: an attacker in
+ * here would. */
+static int calls_reduce(struct err *e)
+{
+    AUTO(sysfilter) struct sysfilter *f = NULL;
+    int r = sysfilter_role_open(&f, e);
+    return r < 0 ? r : sysfilter_install(f, e);
+}
+
 int jail_enter(const struct jail_spec *spec, struct err *e)
 {
     AUTO_CLOSE int data_fd = -1, root_fd = -1;
@@ -156,5 +166,7 @@ int jail_enter(const struct jail_spec *spec, struct err *e)
     if (chdir(spec->data_dir ? "/data" : "/") < 0)
         return err_sys(e, "jail: change folder");
     r = privileges_drop(spec, e);
+    if (r == 0)
+        r = calls_reduce(e);
     return r < 0 ? err_wrap(e, "jail") : 0;
 }

@@ -1,5 +1,5 @@
 /* jail.h -- what the node and the fetcher give up before they run: the file system, the user, the
- * capabilities (docs/decisions/0001).
+ * capabilities, most system calls (docs/decisions/0001).
  *
  * Receives what may stay visible. Owns nothing. Emits a process whose root holds a read-only /usr and
  * little else, with an unprivileged uid and no capabilities.

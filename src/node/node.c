@@ -1,6 +1,7 @@
 #include "node/node.h"
 
 #include "api/admin.h"
+#include "api/guard.h"
 #include "api/kube.h"
 #include "base/log.h"
 #include "gateway/ingress.h"
@@ -120,7 +121,10 @@ static const struct catalog_observer catalog_observer = { on_revision, on_servic
 static void on_api_request(void *ctx, struct http_call *c)
 {
     struct node *n = ctx;
-    if (!kube_handle(n->kube, c))
+    struct err e;
+    if (guard_check(http_call_header(c, "Host"), http_call_header(c, "Origin"), n->config->api, &e) < 0)
+        admin_refuse(c, &e);
+    else if (!kube_handle(n->kube, c))
         admin_handle(n->admin, c);
 }
 

@@ -157,15 +157,38 @@ static int arguments_add(scmp_filter_ctx ctx, struct err *e)
     return sockets_add(ctx, e);
 }
 
-static int rules_add(scmp_filter_ctx ctx, uint64_t key, struct err *e)
+#if defined(__SANITIZE_ADDRESS__)
+#define LEAKS_ARE_SOUGHT 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define LEAKS_ARE_SOUGHT 1
+#endif
+#endif
+
+/* The leak sanitizer looks at its own process through ptrace. */
+static int sanitizer_add(scmp_filter_ctx ctx, struct err *e)
+{
+#ifdef LEAKS_ARE_SOUGHT
+    return rule_add(ctx, "ptrace", 0, NULL, e);
+#else
+    (void)ctx, (void)e;
+    return 0;
+#endif
+}
+
+static int rules_add(scmp_filter_ctx ctx, const uint64_t *key, struct err *e)
 {
     for (size_t i = 0; i < COUNT_OF(allowed); i++) {
         int r = rule_add(ctx, allowed[i], 0, NULL, e);
         if (r < 0)
             return r;
     }
+    if (!key) {
+        int r = sanitizer_add(ctx, e);
+        return r < 0 ? r : arguments_add(ctx, e);
+    }
     for (size_t i = 0; i < COUNT_OF(keyed); i++) {
-        struct scmp_arg_cmp with_key = SCMP_A5(SCMP_CMP_EQ, key);
+        struct scmp_arg_cmp with_key = SCMP_A5(SCMP_CMP_EQ, *key);
         int r = rule_add(ctx, keyed[i], 1, &with_key, e);
         if (r < 0)
             return r;
@@ -194,7 +217,7 @@ static int program_take(scmp_filter_ctx ctx, struct sysfilter *f, struct err *e)
     return 0;
 }
 
-int sysfilter_open(uint64_t key, struct sysfilter **ret, struct err *e)
+static int filter_open(const uint64_t *key, struct sysfilter **ret, struct err *e)
 {
     AUTO(sysfilter) struct sysfilter *f = xcalloc(1, sizeof *f);
     scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
@@ -214,6 +237,13 @@ int sysfilter_open(uint64_t key, struct sysfilter **ret, struct err *e)
         *ret = TAKE(f);
     return r;
 }
+
+int sysfilter_open(uint64_t key, struct sysfilter **ret, struct err *e)
+{
+    return filter_open(&key, ret, e);
+}
+
+int sysfilter_role_open(struct sysfilter **ret, struct err *e) { return filter_open(NULL, ret, e); }
 
 void sysfilter_free(struct sysfilter *f)
 {

@@ -1,4 +1,4 @@
-/* sysfilter.h -- the system calls that a function may make, as one filter program.
+/* sysfilter.h -- the system calls that a function, the node or the fetcher may make, as one filter program.
  *
  * A list of what is allowed; everything else answers ENOSYS, as a kernel without that call would.
  * Built once, installed many times. Owns the program.
@@ -14,6 +14,8 @@
 struct sysfilter;
 
 int sysfilter_open(uint64_t key, struct sysfilter **ret, struct err *e) MUST_USE;
+/* For the node and the fetcher: the same list, and no key opens more. */
+int sysfilter_role_open(struct sysfilter **ret, struct err *e) MUST_USE;
 void sysfilter_free(struct sysfilter *f);
 DEFINE_AUTO(sysfilter, struct sysfilter *, sysfilter_free)
 

@@ -1,0 +1,121 @@
+"""What hob keeps to itself: asked of the real binary, from outside."""
+
+import os
+import signal
+import subprocess
+import tempfile
+import unittest
+
+from harness import BINARY, KNATIVE, Hob, read_text, request, service
+
+NODE_UID = 268369920
+
+
+def status_of(pid, field):
+    for line in read_text(f"/proc/{pid}/status").splitlines():
+        if line.startswith(field + ":"):
+            return line.split()[1]
+    return ""
+
+
+class Page(unittest.TestCase):
+    """A web page in the operator's browser can connect to the API: it must not get in."""
+
+    def test_a_foreign_page_deploys_nothing(self):
+        with Hob() as hob:
+            tree = service("stolen", image=hob.bundle({"run": "#!/bin/sh\n"}))
+            for headers in ({"Host": "evil.example:8081"},
+                            {"Host": "evil.example:8081", "Origin": "http://evil.example:8081"},
+                            {"Origin": "http://evil.example"}, {"Origin": "null"}):
+                status, _, answer = hob.call("POST", f"{KNATIVE}/default/services", tree, headers)
+                self.assertEqual(status, 403, f"{headers}: {answer}")
+                status, _, answer = hob.call("GET", "/v1/limits", headers=headers)
+                self.assertEqual(status, 403, f"{headers}: {answer}")
+            self.assertIsNone(hob.get_service("stolen"))
+            port = hob.api_address.rpartition(":")[2]
+            for host in (f"localhost:{port}", f"127.0.0.1:{port}", f"[::1]:{port}"):
+                hob.call("GET", "/v1/limits", headers={"Host": host}, want=200)
+                hob.call("GET", "/v1/limits", headers={"Host": host, "Origin": f"http://{host}"}, want=200)
+
+
+class Node(unittest.TestCase):
+    """The node parses what comes from outside: it holds nothing of the operator's."""
+
+    def test_the_node_inherits_neither_secrets_nor_descriptors(self):
+        secret = tempfile.TemporaryFile()
+        os.set_inheritable(secret.fileno(), True)
+        inode = os.fstat(secret.fileno()).st_ino
+        real = subprocess.Popen
+
+        def leaking(*args, pass_fds=(), **more):
+            return real(*args, pass_fds=[*pass_fds, secret.fileno()], **more)
+
+        subprocess.Popen = leaking
+        try:
+            with Hob(env={"CLOUD_TOKEN": "operator-secret"}) as hob:
+                pid = hob.roles()["node"]
+                # assertTrue: a failure must not print what else is in there
+                self.assertTrue("CLOUD_TOKEN=" in read_text(f"/proc/{hob.process.pid}/environ"))
+                self.assertTrue("CLOUD_TOKEN" not in read_text(f"/proc/{pid}/environ"))
+                held = lambda p: {os.stat(f"/proc/{p}/fd/{fd}").st_ino for fd in os.listdir(f"/proc/{p}/fd")}
+                self.assertIn(inode, held(hob.process.pid))
+                self.assertNotIn(inode, held(pid))
+        finally:
+            subprocess.Popen = real
+            secret.close()
+
+    def test_the_node_is_filtered_and_has_no_terminal(self):
+        with Hob() as hob:
+            pid = hob.roles()["node"]
+            self.assertEqual(status_of(pid, "Seccomp"), "2")
+            self.assertEqual(status_of(pid, "NoNewPrivs"), "1")
+            self.assertEqual(int(status_of(pid, "CapEff"), 16), 0)
+            self.assertEqual(os.getsid(pid), pid)
+            self.assertEqual(os.readlink(f"/proc/{pid}/fd/0"), "/dev/null")
+
+    def test_a_role_left_in_the_environment_means_nothing(self):
+        for role in ("node", "fetcher", "x"):
+            with Hob(env={"HOB_ROLE": role}) as hob:
+                hob.call("GET", "/readyz", want=200)
+
+
+@unittest.skipUnless(os.geteuid() == 0, "only root could give folders away")
+class Folders(unittest.TestCase):
+    """hob serve as root makes the data folder the node's: only ever one that is hob's."""
+
+    def refused(self, data, why):
+        done = subprocess.run([BINARY, "serve", "--data", data, "--listen-api", "127.0.0.1:0",
+                               "--listen-ingress", "127.0.0.1:0"],
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn(why, done.stderr)
+
+    def test_a_folder_of_somebody_else_is_not_taken(self):
+        with tempfile.TemporaryDirectory() as folder:
+            victim = os.path.join(folder, "victim")
+            os.mkdir(victim)
+            open(os.path.join(victim, "precious"), "w").close()
+            os.symlink(victim, os.path.join(folder, "link"))
+            for data in (victim, os.path.join(folder, "link")):
+                self.refused(data, "not empty")
+                self.assertEqual(os.stat(victim).st_uid, 0)
+
+    def test_a_store_that_a_node_replaced_with_a_link_is_not_followed(self):
+        with tempfile.TemporaryDirectory() as folder:
+            victim, data = os.path.join(folder, "victim"), os.path.join(folder, "data")
+            os.mkdir(victim)
+            os.mkdir(data, 0o700)
+            os.chown(data, NODE_UID, NODE_UID)
+            os.symlink(victim, os.path.join(data, "store"))
+            self.refused(data, "store")
+            self.assertEqual(os.stat(victim).st_uid, 0)
+
+    def test_a_second_life_takes_its_own_folder(self):
+        with Hob() as hob:
+            self.assertEqual(os.stat(hob.data).st_uid, NODE_UID)
+            self.assertEqual(hob.restart(signal.SIGTERM), 0)
+            self.assertEqual(request(hob.api_address, "GET", "/readyz")[0], 200)
+
+
+if __name__ == "__main__":
+    unittest.main()
