@@ -1,5 +1,6 @@
 /* serve.c -- `hob serve`: settings, sockets and folders; then this process is the launcher, and runs
  * itself again as node and as fetcher (HOB_ROLE; descriptors at fixed numbers). */
+#include "artifact/fetcher.h"
 #include "base/log.h"
 #include "cli/cli.h"
 #include "node/jail.h"
@@ -351,6 +352,14 @@ static void run_node(void *ctx, int link_fd, bool privileged)
     role_exec(s, "node", link_fd, &jail);
 }
 
+static void run_fetcher(void *ctx, int link_fd, bool privileged)
+{
+    const struct serve *s = ctx;
+    const struct jail_spec jail = { .network_files = true, .privileged = privileged,
+                                    .uid = JAIL_UID_FETCHER };
+    role_exec(s, "fetcher", link_fd, &jail);
+}
+
 static int node_main(const struct settings *s, struct err *e)
 {
     char ingress[ADDRESS_MAX], api[ADDRESS_MAX];
@@ -386,7 +395,7 @@ static int role_main(const char *role, const struct settings *s)
     bool node = strcmp(role, "node") == 0;
     (void)signal(SIGPIPE, SIG_IGN);
     log_role_set(node ? "node" : "fetcher");
-    int r = node_main(s, &e);
+    int r = node ? node_main(s, &e) : fetcher_run(FD_LINK, &s->limits, &e);
     if (r < 0)
         log_event(LOG_ERROR, "ended", "error=\"%s\"", LOG_QUOTED(e.text));
     return r < 0 ? EXITS_FAILED : EXITS_OK;
@@ -460,7 +469,7 @@ static int launcher_main(struct serve *s, struct err *e)
     const struct launcher_config c = {
         .data_dir = s->data, .store_dir = s->store, .limits = &s->settings.limits,
         .file_roots = s->settings.roots, .file_root_count = s->settings.root_count,
-        .children = { run_node, NULL, s },
+        .children = { run_node, run_fetcher, s },
     };
     return launcher_run(&c, e);
 }

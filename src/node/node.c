@@ -3,6 +3,7 @@
 #include "api/admin.h"
 #include "api/guard.h"
 #include "api/kube.h"
+#include "artifact/fetcher_link.h"
 #include "base/log.h"
 #include "gateway/ingress.h"
 #include "instance/fleet.h"
@@ -29,7 +30,7 @@ struct node {
     struct loop *loop;
     struct store *store;
     struct sandbox_tier *tier;
-    struct artifact_transport transport;
+    struct fetcher_link *fetcher;
     struct artifact_store *artifacts;
     struct metrics *metrics;
     struct fleet *fleet;
@@ -245,8 +246,7 @@ static void on_drain(void *ctx)
 static void on_fetcher(void *ctx, int take_fd)
 {
     struct node *n = ctx;
-    (void)n;
-    (void)close(take_fd);
+    fetcher_link_attach(n->fetcher, take_fd);
 }
 
 static void on_lost(void *ctx, const struct err *why)
@@ -259,23 +259,12 @@ static void on_lost(void *ctx, const struct err *why)
 
 static const struct native_events native_events = { on_fetcher, on_drain, on_lost };
 
-static struct transfer *transfer_start(struct artifact_transport *t,
-                                       const struct transfer_request *q, struct err *e)
-{
-    (void)t;
-    err_set(e, CODE_UNIMPLEMENTED, "%s: this build has no fetcher", q->url);
-    return NULL;
-}
-static void transfer_cancel(struct artifact_transport *t, struct transfer *x)
-{
-    (void)t, (void)x;
-}
-static int open_local(struct artifact_transport *t, const char *path,
-                      void (*on_open)(void *ctx, int take_fd, const struct err *e), void *ctx,
+static int open_local(void *ctx, const char *path,
+                      void (*on_open)(void *ctx, int take_fd, const struct err *e), void *open_ctx,
                       struct err *e)
 {
-    struct node *n = CONTAINER_OF(t, struct node, transport);
-    return native_open_local(n->tier, path, on_open, ctx, e);
+    struct node *n = ctx;
+    return native_open_local(n->tier, path, on_open, open_ctx, e);
 }
 
 /* ---- starting ---------------------------------------------------------------------------------------- */
@@ -294,6 +283,7 @@ static void node_close(struct node *n)
     kube_free(n->kube);
     fleet_free(n->fleet);
     artifact_store_free(n->artifacts);
+    fetcher_link_free(n->fetcher);
     if (n->tier)
         n->tier->ops->tier_free(n->tier);
     store_free(n->store);
@@ -316,9 +306,11 @@ static int state_open(struct node *n, uint64_t seed, struct err *e)
     r = native_tier_open(n->loop, c->launcher_fd, c->limits, &native_events, n, &n->tier, e);
     if (r < 0)
         return r;
-    n->transport = (struct artifact_transport){ transfer_start, transfer_cancel, open_local };
+    r = fetcher_link_open(n->loop, c->limits, open_local, n, &n->fetcher, e);
+    if (r < 0)
+        return r;
     snprintf(path, sizeof path, "%s/store", c->data_dir);
-    r = artifact_store_open(n->loop, path, c->limits, &n->transport,
+    r = artifact_store_open(n->loop, path, c->limits, fetcher_link_transport(n->fetcher),
                             &n->artifacts, e);
     return r < 0 ? err_wrap(e, "artifacts in %s/store", c->shown_dir) : 0;
 }
