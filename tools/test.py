@@ -37,7 +37,8 @@ def run_meson(folder, tally, only):
     log = os.path.join(ROOT, folder, "meson-logs", "testlog.junit.xml")
     if os.path.exists(log):
         os.unlink(log)
-    command = ["meson", "test", "-C", folder, "--no-rebuild", "--print-errorlogs"] + only
+    command = ["meson", "test", "-C", folder, "--no-rebuild", "--print-errorlogs",
+               "--no-suite", "e2e"] + only  # those run below, through unittest, and would run twice
     subprocess.run(command, cwd=ROOT)
     if not os.path.exists(log):
         print("meson ran no test")
@@ -57,6 +58,10 @@ def run_meson(folder, tally, only):
 def run_e2e(folder, tally, only):
     os.environ["HOB"] = os.path.join(ROOT, folder, "src", "cli", "hob")
     os.environ["HOB_BUILD"] = os.path.join(ROOT, folder)
+    example = os.path.join(ROOT, folder, "examples", "event-classifier")
+    os.environ.setdefault("CLASSIFIER", os.path.join(example, "classifier"))
+    os.environ.setdefault("CLASSIFIER_CHECKED", os.path.join(example, "classifier-checked"))
+    os.environ.setdefault("ARTIFACT_DRIVER", os.path.join(ROOT, folder, "test", "artifact_driver"))
     os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=1")
     where = os.path.join(ROOT, "test", "e2e")
     sys.path.insert(0, where)
