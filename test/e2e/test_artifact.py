@@ -199,6 +199,17 @@ class Artifact(unittest.TestCase):
             self.assertEqual(0, code, path)
             self.assert_stored(url, path)
 
+    def test_names_are_resolved_inside_the_box(self):
+        """A thread, /etc/hosts, and for the second name the system's resolver, whatever it answers."""
+        url = self.put(1000).replace("127.0.0.1", "localhost")
+        _, code = self.drive(url)
+        self.assertEqual(0, code)
+        self.assert_stored(url)
+        shutil.rmtree(self.store)
+        failed, _ = self.fails(url.replace("localhost", "no-such-host.invalid"), "--limit", "fetch_attempts_max=1")
+        self.assertTrue(failed["retryable"])
+        self.assertIn("no-such-host.invalid", failed["error"])
+
     def test_a_second_run_asks_nobody(self):
         url = self.put(5_000_000)
         self.drive(url)

@@ -112,7 +112,7 @@ static bool cache_drop(const struct run *t, const char *suffix)
 
 static bool flip(const struct run *t, const char *suffix, off_t at)
 {
-    char path[256], byte;
+    char path[256], byte = 0;
     path_of(t, suffix, path);
     int fd = open(path, O_RDWR | O_CLOEXEC); /* root may; another uid needs the mode changed */
     if (fd < 0 && chmod(path, 0644) == 0)
