@@ -61,6 +61,7 @@ struct launcher {
     struct link *node; /* NULL while there is none */
     bool node_said_hello, any_node_said_hello, draining, stopping;
     int roots[FILE_ROOTS_MAX];
+    char *data_real; /* the data folder without links */
 
     struct list shells;
     bool *slots; /* in use */
@@ -298,6 +299,33 @@ static int folder_detach(int fd, struct err *e)
     return dir < 0 ? err_sys(e, "open") : dir;
 }
 
+/* `path` is `folder`, or lies beneath it; both are real paths. */
+static bool is_beneath(const char *path, const char *folder)
+{
+    size_t n = strlen(folder);
+    return strncmp(path, folder, n) == 0 && (path[n] == '\0' || path[n] == '/' || n == 1);
+}
+
+/* Under a root that holds the data folder (the default, side by side), what hob keeps about every function,
+ * their environments too, must not become an image of one. */
+static int secrets_check(const struct launcher *a, int look, const char *path, struct err *e)
+{
+    char same[32], real[PROTOCOL_PATH_MAX];
+    snprintf(same, sizeof same, "/proc/self/fd/%d", look);
+    ssize_t n = readlink(same, real, sizeof real);
+    if (n < 0 || (size_t)n == sizeof real)
+        return err_set(e, CODE_INVALID, "%.400s: where it really lies cannot be told", path);
+    real[n] = '\0';
+    if (is_beneath(real, a->data_real))
+        return err_set(e, CODE_DENIED, "%.200s: lies in hob's own data folder", path);
+    if (is_beneath(a->data_real, real))
+        return err_set(e, CODE_DENIED,
+                       "%.200s: holds hob's own data folder %.200s; name a folder beside it, or start "
+                       "hob serve with --data elsewhere",
+                       path, a->data_real);
+    return 0;
+}
+
 static int local_open(struct launcher *a, const char *path, struct err *e)
 {
     struct stat st;
@@ -313,8 +341,11 @@ static int local_open(struct launcher *a, const char *path, struct err *e)
                               : (int)syscall(SYS_openat2, root, rest, &how, sizeof how);
     if (look < 0 || fstat(look, &st) < 0)
         return err_sys(e, "%.400s", path);
+    int r = secrets_check(a, look, path, e);
+    if (r < 0)
+        return r;
     if (S_ISDIR(st.st_mode)) {
-        int r = folder_detach(look, e);
+        r = folder_detach(look, e);
         return r < 0 ? err_wrap(e, "%.300s", path) : r;
     }
     if (!S_ISREG(st.st_mode))
@@ -631,11 +662,11 @@ static int folder_lock(struct launcher *a, struct err *e)
 
 static int groups_open(struct launcher *a, struct err *e)
 {
-    char *real = realpath(a->config->data_dir, NULL), name[32];
-    if (!real)
+    char name[32];
+    a->data_real = realpath(a->config->data_dir, NULL);
+    if (!a->data_real)
         return err_sys(e, "data folder %s", a->config->data_dir);
-    launcher_group_name(real, name, sizeof name);
-    free(real);
+    launcher_group_name(a->data_real, name, sizeof name);
     int found = cgroup_sweep(name, e);
     if (found < 0)
         return found;
@@ -730,6 +761,7 @@ static void launcher_close(struct launcher *a)
         fd_auto(&a->roots[i]);
     fd_auto(&a->lock_fd);
     free(a->slots);
+    free(a->data_real);
     free(a);
 }
 DEFINE_AUTO(launcher, struct launcher *, launcher_close)

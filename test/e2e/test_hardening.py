@@ -110,6 +110,19 @@ class Folders(unittest.TestCase):
             self.refused(data, "store")
             self.assertEqual(os.stat(victim).st_uid, 0)
 
+    def test_what_hob_keeps_is_no_image(self):
+        with Hob("--file-root", tempfile.gettempdir()) as hob:
+            os.symlink(hob.data, os.path.join(hob.files, "alias"))
+            for n, (image, why) in enumerate([(hob.data, "own data folder"), (hob.folder, "own data folder"),
+                                              (f"{hob.data}/store", "own data folder"),
+                                              (f"{hob.files}/alias", "cross-device")]):
+                hob.apply(service(f"s{n}", image=f"file://{image}"), wait=False)
+                told = hob.wait_condition(f"s{n}", "False")
+                self.assertIn(why, told["message"])
+            hob.apply(service("model", image=hob.bundle({"run": "#!/bin/sh\n"}), command=["/app/run"],
+                              models=[("/m", f"file://{hob.data}/hob.db")]), wait=False)
+            self.assertIn("own data folder", hob.wait_condition("model", "False")["message"])
+
     def test_a_second_life_takes_its_own_folder(self):
         with Hob() as hob:
             self.assertEqual(os.stat(hob.data).st_uid, NODE_UID)
