@@ -4,6 +4,7 @@
 #include "cli/output.h"
 #include "cli/remote.h"
 #include "net/http_client.h"
+#include "sandbox/doctor.h"
 
 struct args {
     const char *output;
@@ -51,6 +52,15 @@ static void server_checks(struct cli *c, json_t *checks)
     http_client_answer_done(&ready);
 }
 
+static void on_finding(void *ctx, const struct doctor_finding *f)
+{
+    static const char *const states[] = {
+        [DOCTOR_OK] = "ok", [DOCTOR_WARN] = "worse", [DOCTOR_FAIL] = "missing"
+    };
+    AUTO_FREE char *text = xasprintf("%s%s%s", f->detail, f->cost[0] ? ": " : "", f->cost);
+    finding(ctx, f->name, states[f->state], text, f->fix);
+}
+
 static void show(struct cli *c, const json_t *checks)
 {
     const struct term *t = &c->out_term;
@@ -80,6 +90,7 @@ static int run(struct cli *c, struct err *e)
     size_t i;
     (void)e;
 
+    doctor_run(on_finding, checks); /* this machine, as this user */
     server_checks(c, checks);
     json_array_foreach(checks, i, one)
         if (strcmp(object_text(one, "state"), "missing") == 0)

@@ -64,13 +64,18 @@ int mnt_detach(const char *at, uint64_t key, struct err *e)
     return 0;
 }
 
-int mnt_pivot(int fd, struct err *e)
+int mnt_pivot_here(uint64_t key, struct err *e)
 {
     /* Both names are the new root: the old one is stacked on it, and taken off again by its
      * position, so no directory for it is needed. */
-    if (fchdir(fd) < 0 || syscall(SYS_pivot_root, ".", ".") < 0)
+    if (syscall(SYS_pivot_root, ".", ".", 0, 0, 0, key) < 0)
         return err_sys(e, "pivot root");
-    if (umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
+    if (syscall(SYS_umount2, ".", MNT_DETACH, 0, 0, 0, key) < 0 || chdir("/") < 0)
         return err_sys(e, "detach old root");
     return 0;
+}
+
+int mnt_pivot(int fd, struct err *e)
+{
+    return fchdir(fd) < 0 ? err_sys(e, "new root") : mnt_pivot_here(0, e);
 }

@@ -22,3 +22,4 @@ int mnt_new(const char *type, const char *at, unsigned long flags, const char *o
 int mnt_detach(const char *at, uint64_t key, struct err *e) MUST_USE;
 /* The calling process's root becomes `fd`, and nothing of the old one stays mounted in the namespace. */
 int mnt_pivot(int fd, struct err *e) MUST_USE;
+int mnt_pivot_here(uint64_t key, struct err *e) MUST_USE; /* the working directory, a mount's root */

@@ -87,7 +87,7 @@ static const char *const allowed[] = {
 
 /* Only with the key: what a stem does between its birth and exec. */
 static const char *const keyed[] = { "mount", "umount2", "open_tree", "move_mount", "mount_setattr",
-                                     "sethostname", "unshare" };
+                                     "sethostname", "unshare", "pivot_root", "chroot" };
 
 #define NEW_NAMESPACES                                                                     \
     (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |         \

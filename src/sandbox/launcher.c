@@ -4,7 +4,7 @@
 #include "os/fd.h"
 #include "os/landlock.h"
 #include "os/mnt.h"
-#include "sandbox/link.h"
+#include "sandbox/peer.h"
 #include "sandbox/rootfs.h"
 #include "sandbox/shell.h"
 
@@ -58,7 +58,7 @@ struct launcher {
     struct loop_io signal_io;
     struct loop_timer deadline, refill;
     struct child children[CHILDREN];
-    struct link *node; /* NULL while there is none */
+    struct peer *node; /* NULL while there is none */
     bool node_said_hello, any_node_said_hello, draining, stopping;
     int roots[FILE_ROOTS_MAX];
     char *data_real; /* the data folder without links */
@@ -88,7 +88,7 @@ static void notify(struct launcher *a, const struct notice *n, int *take_fds, si
         return;
     }
     /* A link that fails here reports through on_node_gone. */
-    if (link_send(a->node, n, sizeof *n, take_fds, count, &e) < 0)
+    if (peer_send(a->node, n, sizeof *n, take_fds, count, &e) < 0)
         log_event(LOG_DEBUG, "launcher.notice_lost", "type=%u cause=\"%s\"", n->type, LOG_QUOTED(e.text));
 }
 
@@ -469,11 +469,11 @@ static void on_node_gone(void *ctx, const struct err *why)
         log_event(LOG_ERROR, "node.link_lost", "cause=\"%s\"", LOG_QUOTED(why->text));
     if (why->code || !a->draining) /* asked to finish, it closes its end on its way out */
         child_kill(&a->children[CHILD_NODE]);
-    link_free(TAKE(a->node));
+    peer_free(TAKE(a->node));
     a->node_said_hello = false;
 }
 
-static const struct link_events node_events = { on_request, on_node_gone };
+static const struct peer_events node_events = { on_request, on_node_gone };
 
 static _Noreturn void child_main(struct launcher *a, enum child_role role, int link_fd, pid_t parent)
 {
@@ -496,7 +496,7 @@ static int end_place(struct launcher *a, enum child_role role, int take_fd, stru
         notify(a, &n, &take_fd, 1);
         return 0;
     }
-    return link_open(a->loop, take_fd, sizeof(struct request), NOTICES_WAITING_MAX, &node_events, a,
+    return peer_open(a->loop, take_fd, sizeof(struct request), NOTICES_WAITING_MAX, &node_events, a,
                      &a->node, e);
 }
 
@@ -549,7 +549,7 @@ static void on_restart(struct loop_timer *t)
 /* What depends on a node goes with it: the sandboxes it spoke to, and the fetcher it listened to. */
 static void node_forget(struct launcher *a)
 {
-    link_free(TAKE(a->node));
+    peer_free(TAKE(a->node));
     a->node_said_hello = false;
     a->making = a->idle = a->wanted = 0;
     a->life++; /* shells of the old life are not anybody's */
@@ -749,7 +749,7 @@ static void launcher_close(struct launcher *a)
         loop_unwatch(a->loop, &c->io);
         close(c->pidfd);
     }
-    link_free(a->node);
+    peer_free(a->node);
     if (a->loop)
         loop_unwatch(a->loop, &a->signal_io);
     fd_auto(&a->signal_fd);

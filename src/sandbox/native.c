@@ -3,7 +3,7 @@
 #include "os/cgroup.h"
 #include "os/fault.h"
 #include "os/fd.h"
-#include "sandbox/link.h"
+#include "sandbox/peer.h"
 #include "sandbox/order.h"
 
 #include <errno.h>
@@ -25,7 +25,7 @@ enum {
 struct native {
     struct sandbox_tier tier;
     struct loop *loop;
-    struct link *launcher;
+    struct peer *launcher;
     const struct limits *limits;
     const struct native_events *events;
     void *ctx;
@@ -94,7 +94,7 @@ static struct str key_of(const uint64_t *id)
 static int ask(struct native *t, enum request_type type, uint64_t id, int32_t number, struct err *e)
 {
     const struct request q = { .type = type, .id = id, .number = number };
-    return link_send(t->launcher, &q, request_size(type), NULL, 0, e);
+    return peer_send(t->launcher, &q, request_size(type), NULL, 0, e);
 }
 
 /* For what cannot fail from the caller's view: a broken link reports through on_lost. */
@@ -184,6 +184,8 @@ static void on_control(struct loop_io *io, uint32_t events)
         return;
     }
     loop_unwatch(t->loop, &s->control_io);
+    /* Only now, so that the launcher's waking up does not compete with the start. */
+    tell(t, REQUEST_TOOK, s->id, 0);
     if (!sb)
         return;
     if (r == 0) {
@@ -237,7 +239,6 @@ static void shell_use(struct shell_end *s, struct sandbox *sb)
     if (sb->waiters.count > 0)
         loop_defer(t->loop, &sb->socket_task);
     int r = order_send(sb, s->control_fd, &e);
-    tell(t, REQUEST_TOOK, s->id, 0);
     fd_auto(&sb->out_fd);
     fd_auto(&sb->phases_fd);
     sb->out_fd = sb->phases_fd = -1;
@@ -394,7 +395,7 @@ static void on_launcher_gone(void *ctx, const struct err *why)
         t->events->on_lost(t->ctx, why);
 }
 
-static const struct link_events link_to_launcher = { on_notice, on_launcher_gone };
+static const struct peer_events link_to_launcher = { on_notice, on_launcher_gone };
 
 /* ---- the tier --------------------------------------------------------------------------- */
 
@@ -556,7 +557,7 @@ static void native_tier_free(struct sandbox_tier *tier)
     map_done(&t->shells);
     LIST_EACH (&t->opens, n, tmp)
         free(CONTAINER_OF(n, struct local_open, node));
-    link_free(t->launcher);
+    peer_free(t->launcher);
     free(t);
 }
 DEFINE_AUTO(tier, struct sandbox_tier *, native_tier_free)
@@ -592,7 +593,7 @@ int native_tier_open(struct loop *l, int take_launcher_fd, const struct limits *
     if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed)
         seed = 1; /* the keys are ours, not an attacker's */
     map_init(&t->shells, seed);
-    int r = link_open(l, take_launcher_fd, sizeof(struct notice), REQUESTS_WAITING_MAX,
+    int r = peer_open(l, take_launcher_fd, sizeof(struct notice), REQUESTS_WAITING_MAX,
                       &link_to_launcher, t, &t->launcher, e);
     if (r == 0)
         r = ask(t, REQUEST_HELLO, 0, PROTOCOL_VERSION, e);
@@ -613,7 +614,7 @@ int native_open_local(struct sandbox_tier *tier, const char *path,
     if (t->opens.count >= OPENS_MAX)
         return err_set(e, CODE_EXHAUSTED, "%.200s: %d local opens wait already", path, OPENS_MAX);
     snprintf(q.path, sizeof q.path, "%s", path);
-    int r = link_send(t->launcher, &q, sizeof q, NULL, 0, e);
+    int r = peer_send(t->launcher, &q, sizeof q, NULL, 0, e);
     if (r < 0)
         return r;
     struct local_open *o = xcalloc(1, sizeof *o);

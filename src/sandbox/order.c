@@ -25,7 +25,7 @@ static bool is_plain_path(const char *path)
 /* Where something may be placed inside: not on what the sandbox itself provides. */
 static bool is_target(const char *path)
 {
-    static const char *const reserved[] = { "proc", "sys", "dev", ".hob" };
+    static const char *const reserved[] = { "proc", "sys", "dev" };
     if (path[0] != '/' || !is_plain_path(path + 1))
         return false;
     struct str rest = str_of(path + 1);

@@ -12,7 +12,7 @@
 
 enum {
     ORDER_MOUNTS_MAX = 64,        /* = the largest sandbox_mounts_max */
-    ORDER_INLINE_MAX = 64 * 1024, /* a longer one travels as a memory file */
+    ORDER_INLINE_MAX = 16 * 1024, /* a longer one travels as a memory file; every stem has this room */
     ORDER_BYTES_MAX = 4 * 1024 * 1024,
     ORDER_SCRATCH_MIN = 65536, /* what /tmp and the unsized scratches keep at least */
     ORDER_STAMPS = 1,          /* flag: send a STEM_STAMPS word before exec */

@@ -17,9 +17,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define HIDDEN         "/.hob"
-#define HIDDEN_STORE   HIDDEN "/store"
-#define HIDDEN_SCRATCH HIDDEN "/scratch"
+#define NAME_BEFORE "shell\n" /* in /etc/hostname until the order comes */
+
+/* In the namespace's root, once it is one. */
+#define FN      "/fn"
+#define STORE   "/store"
+#define SCRATCH "/scratch"
 
 enum {
     ROOT_BYTES = 8 * 1024 * 1024, /* the root itself: /etc, and the files of the spec */
@@ -171,7 +174,8 @@ static int groups_place(int root, const struct cgroup_tree *t, struct err *e)
 /* The kernel lets a user namespace mount /proc only if a whole one is in sight already. */
 static int proc_take(struct err *e)
 {
-    int tree = mnt_clone(AT_FDCWD, "/proc", false, 0, e);
+    struct err plain = { 0 };
+    int tree = mnt_clone(AT_FDCWD, "/proc", false, 0, &plain); /* refused if what covers it is locked */
     return tree >= 0 ? tree : mnt_clone(AT_FDCWD, "/proc", true, 0, e);
 }
 
@@ -271,7 +275,7 @@ static int etc_add(int root, struct err *e)
         { "etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n" },
         { "etc/resolv.conf", "# no name service: this network namespace has loopback only\n" },
         { "etc/hosts", "127.0.0.1 localhost\n::1 localhost\n" },
-        { "etc/hostname", "" },
+        { "etc/hostname", NAME_BEFORE }, /* has its page already when the real name comes */
     };
     for (size_t i = 0; i < COUNT_OF(files); i++) {
         int r = file_add(root, files[i].path, files[i].text, e);
@@ -285,7 +289,7 @@ static int skeleton_add(int root, struct err *e)
 {
     static const char *const dirs[] = {
         "etc", "etc/ssl", "proc", "dev",    "dev/pts", "dev/shm", "sys",   "sys/fs", "tmp", "var",
-        "run", "home",    "mnt",  "opt",    "srv",     ".hob",    "root",  "var/empty", "var/lib",
+        "run", "home",    "mnt",  "opt",    "srv",     "root",  "var/empty", "var/lib",
     };
     static const struct {
         const char *path, *to;
@@ -343,7 +347,7 @@ static int proc_mask(int proc, struct err *e)
             r = mnt_bind(AT_FDCWD, "/dev/null", proc, hidden_files[i], 0, false, e);
     for (size_t i = 0; r >= 0 && i < COUNT_OF(hidden_dirs); i++)
         if (faccessat(proc, hidden_dirs[i], F_OK, 0) == 0)
-            r = mnt_bind(AT_FDCWD, "/.new/var/empty", proc, hidden_dirs[i],
+            r = mnt_bind(AT_FDCWD, "/.new" FN "/var/empty", proc, hidden_dirs[i],
                          MNT_RO_SAFE | MOUNT_ATTR_NOEXEC, false, e);
     for (size_t i = 0; r >= 0 && i < COUNT_OF(read_only); i++)
         if (faccessat(proc, read_only[i], F_OK, 0) == 0)
@@ -356,10 +360,10 @@ static int proc_add(struct err *e)
 {
     const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
     /* hidepid: the function sees itself, not the init beside it */
-    int r = mnt_new("proc", "/.new/proc", flags, "hidepid=invisible", 0, e);
+    int r = mnt_new("proc", "/.new" FN "/proc", flags, "hidepid=invisible", 0, e);
     if (r < 0)
         return r;
-    AUTO_CLOSE int proc = open("/.new/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    AUTO_CLOSE int proc = open("/.new" FN "/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
     return proc < 0 ? err_sys(e, "/proc") : proc_mask(proc, e);
 }
 
@@ -378,7 +382,7 @@ static int groups_add(int root, const struct cgroup_tree *t, const char *id, str
         snprintf(from, sizeof from, "/.cgroup/%s/%s", kind_dirs[kind], id);
         return mnt_bind(AT_FDCWD, from, root, "sys/fs/cgroup", 0, false, e);
     }
-    r = mnt_new("tmpfs", "/.new/sys/fs/cgroup", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+    r = mnt_new("tmpfs", "/.new" FN "/sys/fs/cgroup", MS_NOSUID | MS_NODEV | MS_NOEXEC,
                 "size=64k,nr_inodes=64,mode=0755", 0, e);
     for (int k = 0; r >= 0 && k < CGROUP_KINDS; k++) {
         if (!cgroup_tree_has(t, (enum cgroup_kind)k))
@@ -396,40 +400,52 @@ static int groups_add(int root, const struct cgroup_tree *t, const char *id, str
 
 /* One tmpfs behind /tmp, /dev/shm and every scratch without a size of its own, so that their sum is
  * hard. Its real size comes with the order. */
-static int scratch_add(int root, struct err *e)
+static int scratch_add(int top, int root, struct err *e)
 {
     static const struct {
         const char *dir, *at;
-    } shared[] = { { ".hob/scratch/tmp", "tmp" }, { ".hob/scratch/shm", "dev/shm" } };
-    int r = mnt_new("tmpfs", "/.new/.hob", MS_NOSUID | MS_NODEV, "size=64k,nr_inodes=64,mode=0700",
-                    0, e);
-    if (r >= 0)
-        r = dir_add(root, ".hob/scratch", 0755, e);
-    if (r >= 0)
-        r = dir_add(root, ".hob/store", 0755, e);
-    if (r >= 0)
-        r = mnt_new("tmpfs", "/.new" HIDDEN_SCRATCH, MS_NOSUID | MS_NODEV, "size=64k,mode=0755", 0, e);
+    } shared[] = { { "scratch/tmp", "tmp" }, { "scratch/shm", "dev/shm" } };
+    int r = mnt_new("tmpfs", "/.new" SCRATCH, MS_NOSUID | MS_NODEV, "size=64k,mode=0755", 0, e);
     for (size_t i = 0; r >= 0 && i < COUNT_OF(shared); i++) {
-        r = dir_add(root, shared[i].dir, 0755, e);
-        if (r >= 0 && fchmodat(root, shared[i].dir, 01777, 0) < 0)
+        r = dir_add(top, shared[i].dir, 0755, e);
+        if (r >= 0 && fchmodat(top, shared[i].dir, 01777, 0) < 0)
             r = err_sys(e, "/%s", shared[i].at);
         if (r >= 0)
-            r = mnt_bind(root, shared[i].dir, root, shared[i].at, 0, false, e);
+            r = mnt_bind(top, shared[i].dir, root, shared[i].at, 0, false, e);
     }
-    if (r >= 0)
-        r = mnt_bind(AT_FDCWD, "/.store", root, ".hob/store", 0, false, e);
     return r;
+}
+
+/* The namespace's root: three empty places. */
+static int top_open(struct err *e)
+{
+    int r = mnt_new("tmpfs", "/.new", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=64k,nr_inodes=16,mode=0755",
+                    0, e);
+    if (r < 0)
+        return r;
+    AUTO_CLOSE int top = open("/.new", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (top < 0)
+        return err_sys(e, "root");
+    r = dir_add(top, "fn", 0755, e);
+    if (r >= 0)
+        r = dir_add(top, "store", 0755, e);
+    if (r >= 0)
+        r = dir_add(top, "scratch", 0755, e);
+    return r < 0 ? r : TAKE_FD(top);
 }
 
 int rootfs_enter(const struct cgroup_tree *cgroups, const char *cgroup_id, bool full_map,
                  struct err *e)
 {
     char options[64];
+    AUTO_CLOSE int top = top_open(e);
+    if (top < 0)
+        return top;
     snprintf(options, sizeof options, "size=%d,nr_inodes=%d,mode=0755", ROOT_BYTES, ROOT_INODES);
-    int r = mnt_new("tmpfs", "/.new", MS_NOSUID | MS_NODEV, options, 0, e);
+    int r = mnt_new("tmpfs", "/.new" FN, MS_NOSUID | MS_NODEV, options, 0, e);
     if (r < 0)
         return r;
-    AUTO_CLOSE int root = open("/.new", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    AUTO_CLOSE int root = open("/.new" FN, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (root < 0)
         return err_sys(e, "root");
     r = skeleton_add(root, e);
@@ -438,15 +454,17 @@ int rootfs_enter(const struct cgroup_tree *cgroups, const char *cgroup_id, bool 
     if (r >= 0)
         r = proc_add(e);
     if (r >= 0)
-        r = mnt_new("devpts", "/.new/dev/pts", MS_NOSUID | MS_NOEXEC,
+        r = mnt_new("devpts", "/.new" FN "/dev/pts", MS_NOSUID | MS_NOEXEC,
                     full_map ? "newinstance,ptmxmode=0666,mode=0620,gid=5"
                              : "newinstance,ptmxmode=0666,mode=0620",
                     0, e);
     if (r >= 0)
         r = groups_add(root, cgroups, cgroup_id, e);
     if (r >= 0)
-        r = scratch_add(root, e);
-    return r < 0 ? r : mnt_pivot(root, e);
+        r = scratch_add(top, root, e);
+    if (r >= 0)
+        r = mnt_bind(AT_FDCWD, "/.store", top, "store", 0, false, e);
+    return r < 0 ? r : mnt_pivot(top, e);
 }
 
 int rootfs_grant(int ruleset_fd, struct err *e)
@@ -455,9 +473,9 @@ int rootfs_grant(int ruleset_fd, struct err *e)
         const char *path;
         enum landlock_grant grant;
     } rules[] = {
-        { "/", LANDLOCK_GRANT_READ },      { "/tmp", LANDLOCK_GRANT_ALL },
-        { "/dev/shm", LANDLOCK_GRANT_ALL }, { "/dev", LANDLOCK_GRANT_DEVICE },
-        { "/proc", LANDLOCK_GRANT_DEVICE },
+        { FN, LANDLOCK_GRANT_READ },           { FN "/tmp", LANDLOCK_GRANT_ALL },
+        { FN "/dev/shm", LANDLOCK_GRANT_ALL }, { FN "/dev", LANDLOCK_GRANT_DEVICE },
+        { FN "/proc", LANDLOCK_GRANT_DEVICE },
     };
     for (size_t i = 0; i < COUNT_OF(rules); i++) {
         int r = landlock_grant(ruleset_fd, rules[i].path, rules[i].grant, e);
@@ -480,14 +498,11 @@ static int open_beneath(int dir, const char *path, uint64_t flags)
 }
 
 /* The place at `path` inside: found, or made (a directory, or an empty file) with its parents. */
-static int place_open(const char *path, bool as_dir, struct err *e)
+static int place_open(int root, const char *path, bool as_dir, struct err *e)
 {
     char part[PATH_MAX];
-    AUTO_CLOSE int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (root < 0)
-        return err_sys(e, "/");
     path++; /* order_parse() saw to the slash */
-    int fd = open_beneath(root, path, O_PATH);
+    int fd = open_beneath(root, path[0] ? path : ".", O_PATH);
     if (fd >= 0)
         return fd;
     for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
@@ -502,13 +517,14 @@ static int place_open(const char *path, bool as_dir, struct err *e)
     return fd < 0 ? err_sys(e, "make /%s", path) : fd;
 }
 
-static int artifact_mount(int store, const struct sandbox_mount *m, uint64_t key, struct err *e)
+static int artifact_mount(int store, int root, const struct sandbox_mount *m, uint64_t key,
+                          struct err *e)
 {
     struct stat st;
     AUTO_CLOSE int from = open_beneath(store, m->source, O_PATH);
     if (from < 0 || fstat(from, &st) < 0)
         return err_sys(e, "artifact %s", m->source);
-    AUTO_CLOSE int to = place_open(m->target, S_ISDIR(st.st_mode), e);
+    AUTO_CLOSE int to = place_open(root, m->target, S_ISDIR(st.st_mode), e);
     if (to < 0)
         return err_wrap(e, "mount %s", m->target);
     AUTO_CLOSE int tree = mnt_clone(from, "", false, key, e); /* read-only as the store's mount is */
@@ -523,13 +539,14 @@ static void scratch_options(uint64_t bytes, char *into, size_t size)
              (unsigned long long)inodes);
 }
 
-static int scratch_mount(const struct sandbox_scratch *s, uint32_t index, uint64_t key, struct err *e)
+static int scratch_mount(int root, const struct sandbox_scratch *s, uint32_t index, uint64_t key,
+                         struct err *e)
 {
     char own[64], options[96];
-    AUTO_CLOSE int to = place_open(s->target, true, e);
+    AUTO_CLOSE int to = place_open(root, s->target, true, e);
     if (to < 0)
         return err_wrap(e, "scratch");
-    snprintf(own, sizeof own, HIDDEN_SCRATCH "/%u", index);
+    snprintf(own, sizeof own, SCRATCH "/%u", index);
     if (mkdir(own, 0755) < 0)
         return err_sys(e, "scratch %s", s->target);
     if (s->size_bytes > 0) {
@@ -544,24 +561,43 @@ static int scratch_mount(const struct sandbox_scratch *s, uint32_t index, uint64
     return tree < 0 ? tree : mnt_place(tree, to, "", key, e);
 }
 
-static int file_write(const struct sandbox_file *f, struct err *e)
+static int scratches_mount(int root, const struct order *p, int ruleset_fd, uint64_t key, struct err *e)
 {
-    AUTO_CLOSE int fd = place_open(f->target, false, e);
+    char path[PATH_MAX + 8];
+    for (uint32_t i = 0; i < p->head->scratch_count; i++) {
+        int r = scratch_mount(root, &p->scratches[i], i, key, e);
+        snprintf(path, sizeof path, FN "%s", p->scratches[i].target);
+        if (r >= 0 && ruleset_fd >= 0)
+            r = landlock_grant(ruleset_fd, path, LANDLOCK_GRANT_ALL, e);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int file_write(int root, const struct sandbox_file *f, struct err *e)
+{
+    AUTO_CLOSE int fd = place_open(root, f->target, false, e);
     if (fd < 0)
         return err_wrap(e, "file");
     return f->text[0] && fd_text_write(fd, f->text, e) < 0 ? err_wrap(e, "%s", f->target) : 0;
 }
 
-static int name_set(const char *id, uint64_t key, struct err *e)
+static int name_set(int root, const char *id, uint64_t key, struct err *e)
 {
     char line[128];
     if (syscall(SYS_sethostname, id, strlen(id), 0, 0, 0, key) < 0)
         return err_sys(e, "host name");
     snprintf(line, sizeof line, "%s\n", id);
-    int r = fd_path_write(AT_FDCWD, "/etc/hostname", line, e);
+    AUTO_CLOSE int name = openat(root, "etc/hostname", O_WRONLY | O_CLOEXEC);
+    if (name < 0)
+        return err_sys(e, "/etc/hostname");
+    int r = fd_text_write(name, line, e);
     if (r < 0)
         return r;
-    AUTO_CLOSE int hosts = open("/etc/hosts", O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (strlen(line) < strlen(NAME_BEFORE) && ftruncate(name, (off_t)strlen(line)) < 0)
+        return err_sys(e, "/etc/hostname");
+    AUTO_CLOSE int hosts = openat(root, "etc/hosts", O_WRONLY | O_APPEND | O_CLOEXEC);
     snprintf(line, sizeof line, "127.0.0.1 %s\n", id);
     return hosts < 0 ? err_sys(e, "/etc/hosts") : fd_text_write(hosts, line, e);
 }
@@ -570,33 +606,47 @@ int rootfs_fill(const struct order *p, int ruleset_fd, uint64_t key, struct err 
 {
     char options[96];
     scratch_options(p->shared_bytes, options, sizeof options);
-    int r = mnt_new(NULL, HIDDEN_SCRATCH, MS_REMOUNT | MS_NOSUID | MS_NODEV, options, key, e);
-    if (r >= 0)
-        r = name_set(p->id, key, e);
+    int r = mnt_new(NULL, SCRATCH, MS_REMOUNT | MS_NOSUID | MS_NODEV, options, key, e);
     if (r < 0)
         return r;
-    AUTO_CLOSE int store = open(HIDDEN_STORE, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (store < 0)
-        return err_sys(e, "artifact store");
+    AUTO_CLOSE int store = open(STORE, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    AUTO_CLOSE int root = open(FN, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (store < 0 || root < 0)
+        return err_sys(e, "root");
+    r = name_set(root, p->id, key, e);
     for (uint32_t i = 0; r >= 0 && i < p->head->mount_count; i++)
-        r = artifact_mount(store, &p->mounts[i], key, e);
-    for (uint32_t i = 0; r >= 0 && i < p->head->scratch_count; i++) {
-        r = scratch_mount(&p->scratches[i], i, key, e);
-        if (r >= 0 && ruleset_fd >= 0)
-            r = landlock_grant(ruleset_fd, p->scratches[i].target, LANDLOCK_GRANT_ALL, e);
-    }
+        r = artifact_mount(store, root, &p->mounts[i], key, e);
+    if (r >= 0)
+        r = scratches_mount(root, p, ruleset_fd, key, e);
     for (uint32_t i = 0; r >= 0 && i < p->head->file_count; i++)
-        r = file_write(&p->files[i], e);
-    struct stat st;
-    if (r >= 0 && stat(p->workdir, &st) < 0) {
-        AUTO_CLOSE int dir = place_open(p->workdir, true, e);
-        r = dir < 0 ? err_wrap(e, "working directory") : 0;
+        r = file_write(root, &p->files[i], e);
+    if (r >= 0) { /* if it can be made; entering it tells whether it is one */
+        struct err ignored = { 0 };
+        AUTO_CLOSE int dir = place_open(root, p->workdir, true, &ignored);
+        (void)dir;
     }
     return r;
 }
 
-int rootfs_seal(uint64_t key, struct err *e)
+int rootfs_seal(bool pivot, uint64_t key, struct err *e)
 {
-    int r = mnt_detach(HIDDEN, key, e);
-    return r < 0 ? r : mnt_attrs(AT_FDCWD, "/", MOUNT_ATTR_RDONLY, false, key, e);
+    int r = mnt_attrs(AT_FDCWD, FN, MOUNT_ATTR_RDONLY, false, key, e);
+    if (r < 0)
+        return r;
+    if (chdir(FN) < 0)
+        return err_sys(e, "enter root");
+    if (pivot)
+        return mnt_pivot_here(key, e);
+    /* Out of here leads only a descriptor from outside, and none is left; or a second chroot, for
+     * which neither the capability nor the system call is left. */
+    if (syscall(SYS_chroot, ".", 0, 0, 0, 0, key) < 0)
+        return err_sys(e, "change root");
+    return 0;
+}
+
+void rootfs_clear(uint64_t key)
+{
+    struct err e = { 0 };
+    if (mnt_detach(STORE, key, &e) < 0 || mnt_detach(SCRATCH, key, &e) < 0)
+        return; /* pivoted: they went with the old root */
 }

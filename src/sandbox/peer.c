@@ -1,4 +1,4 @@
-#include "sandbox/link.h"
+#include "sandbox/peer.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,7 @@ struct waiting {
     struct fd_packet packet; /* packet.at points behind this struct */
 };
 
-struct link {
+struct peer {
     struct loop *loop;
     struct loop_io io;
     struct loop_task gone_task;
@@ -17,14 +17,14 @@ struct link {
     struct list waiting;
     size_t packet_max, waiting_max;
     char *room; /* for the packet that is read */
-    const struct link_events *events;
+    const struct peer_events *events;
     void *ctx;
     bool gone;
     struct err why;
-    bool *freed; /* set while on_packet runs: link_free() inside it */
+    bool *freed; /* set while on_packet runs: peer_free() inside it */
 };
 
-static void waiting_drop(struct link *k, struct waiting *w)
+static void waiting_drop(struct peer *k, struct waiting *w)
 {
     list_remove(&k->waiting, &w->node);
     fd_packet_close(&w->packet);
@@ -34,11 +34,11 @@ static void waiting_drop(struct link *k, struct waiting *w)
 /* The callback may free us: it is always the last thing done. */
 static void on_gone_task(struct loop_task *t)
 {
-    struct link *k = CONTAINER_OF(t, struct link, gone_task);
+    struct peer *k = CONTAINER_OF(t, struct peer, gone_task);
     k->events->on_gone(k->ctx, &k->why);
 }
 
-static void link_end(struct link *k, const struct err *why)
+static void peer_end(struct peer *k, const struct err *why)
 {
     if (k->gone)
         return;
@@ -48,14 +48,14 @@ static void link_end(struct link *k, const struct err *why)
     loop_defer(k->loop, &k->gone_task);
 }
 
-static void flush(struct link *k)
+static void flush(struct peer *k)
 {
     struct err e = { 0 };
     LIST_EACH (&k->waiting, n, tmp) {
         struct waiting *w = CONTAINER_OF(n, struct waiting, node);
         int r = fd_packet_send(k->sock, &w->packet, &e);
         if (r < 0)
-            link_end(k, &e);
+            peer_end(k, &e);
         if (r != 0)
             return;
         waiting_drop(k, w);
@@ -64,7 +64,7 @@ static void flush(struct link *k)
 }
 
 /* One packet. False: nothing more to read now, or k is gone. */
-static bool packet_take(struct link *k)
+static bool packet_take(struct peer *k)
 {
     struct fd_packet p = { .at = k->room, .size = k->packet_max };
     struct err e = { 0 };
@@ -73,7 +73,7 @@ static bool packet_take(struct link *k)
     if (r == 2)
         return false;
     if (r <= 0) {
-        link_end(k, &e);
+        peer_end(k, &e);
         return false;
     }
     k->freed = &freed;
@@ -83,13 +83,13 @@ static bool packet_take(struct link *k)
         return false;
     k->freed = NULL;
     if (r < 0)
-        link_end(k, &e);
+        peer_end(k, &e);
     return !k->gone;
 }
 
 static void on_ready(struct loop_io *io, uint32_t events)
 {
-    struct link *k = CONTAINER_OF(io, struct link, io);
+    struct peer *k = CONTAINER_OF(io, struct peer, io);
     if (events & EPOLLOUT)
         flush(k);
     if (k->gone || !(events & ~(uint32_t)EPOLLOUT))
@@ -98,10 +98,10 @@ static void on_ready(struct loop_io *io, uint32_t events)
         ;
 }
 
-int link_open(struct loop *l, int take_sock, size_t packet_max, size_t waiting_max,
-              const struct link_events *events, void *ctx, struct link **ret, struct err *e)
+int peer_open(struct loop *l, int take_sock, size_t packet_max, size_t waiting_max,
+              const struct peer_events *events, void *ctx, struct peer **ret, struct err *e)
 {
-    AUTO(link) struct link *k = xcalloc(1, sizeof *k);
+    AUTO(peer) struct peer *k = xcalloc(1, sizeof *k);
     k->loop = l;
     k->sock = take_sock;
     k->packet_max = packet_max;
@@ -121,7 +121,7 @@ int link_open(struct loop *l, int take_sock, size_t packet_max, size_t waiting_m
     return 0;
 }
 
-void link_free(struct link *k)
+void peer_free(struct peer *k)
 {
     if (!k)
         return;
@@ -136,13 +136,13 @@ void link_free(struct link *k)
     free(k);
 }
 
-static int queue(struct link *k, struct fd_packet *p, struct err *e)
+static int queue(struct peer *k, struct fd_packet *p, struct err *e)
 {
     if (k->waiting.count >= k->waiting_max) {
         fd_packet_close(p);
-        err_set(e, CODE_EXHAUSTED, "link: %zu packets wait, the other end does not read",
+        err_set(e, CODE_EXHAUSTED, "peer: %zu packets wait, the other end does not read",
                 k->waiting_max);
-        link_end(k, e);
+        peer_end(k, e);
         return -CODE_EXHAUSTED;
     }
     struct waiting *w = xcalloc(1, sizeof *w + p->size);
@@ -154,7 +154,7 @@ static int queue(struct link *k, struct fd_packet *p, struct err *e)
     return 0;
 }
 
-int link_send(struct link *k, const void *data, size_t size, int *take_fds, size_t fd_count,
+int peer_send(struct peer *k, const void *data, size_t size, int *take_fds, size_t fd_count,
               struct err *e)
 {
     struct fd_packet p = { .size = size, .fd_count = fd_count };
@@ -164,13 +164,13 @@ int link_send(struct link *k, const void *data, size_t size, int *take_fds, size
         p.fds[i] = TAKE_FD(take_fds[i]);
     if (k->gone) {
         fd_packet_close(&p);
-        return err_set(e, CODE_UNAVAILABLE, "link: the other end is gone");
+        return err_set(e, CODE_UNAVAILABLE, "peer: gone");
     }
     int r = k->waiting.count > 0 ? 1 : fd_packet_send(k->sock, &p, e);
     if (r == 1)
         return queue(k, &p, e);
     fd_packet_close(&p);
     if (r < 0)
-        link_end(k, e);
+        peer_end(k, e);
     return r;
 }

@@ -1,0 +1,184 @@
+#include "tap.h"
+
+#include "sandbox/order.h"
+#include "sandbox/protocol.h"
+
+static const char *const some_argv[] = { "/app/main", "--x", NULL };
+static const char *const some_env[] = { "A=b", "EMPTY=", NULL };
+
+static struct sandbox_spec good(void)
+{
+    return (struct sandbox_spec){ .id = "hello-00001",
+                                  .argv = some_argv,
+                                  .env = some_env,
+                                  .workdir = "/app",
+                                  .uid = 65532,
+                                  .gid = 65532,
+                                  .memory_bytes = MIB(64),
+                                  .ephemeral_bytes = MIB(1),
+                                  .cpu_milli = 100,
+                                  .pids_max = 10,
+                                  .fds_max = 64 };
+}
+
+static int write_it(const struct sandbox_spec *s, struct err *e)
+{
+    struct limits l;
+    struct buf b;
+    limits_default(&l);
+    buf_init(&b, ORDER_BYTES_MAX);
+    int r = order_write(s, &l, 0, &b, e);
+    buf_done(&b);
+    return r;
+}
+
+TEST(what_is_written_is_read)
+{
+    const struct sandbox_mount mounts[] = { { "bundles/x", "/app" }, { "blobs/sha256/y", "/m/w" } };
+    const struct sandbox_scratch scratches[] = { { "/cache", 0 }, { "/own", 65536 } };
+    const struct sandbox_file files[] = { { "/etc/k", "text" } };
+    struct sandbox_spec s = good();
+    struct limits l;
+    struct buf b;
+    struct order p;
+    struct err e = { 0 };
+    s.mounts = mounts;
+    s.mount_count = 2;
+    s.scratches = scratches;
+    s.scratch_count = 2;
+    s.files = files;
+    s.file_count = 1;
+    limits_default(&l);
+    buf_init(&b, ORDER_BYTES_MAX);
+    CHECK_EQ(order_write(&s, &l, ORDER_STAMPS, &b, &e), 0);
+    CHECK_EQ(order_parse(buf_at(&b), b.size, &p, &e), 0);
+    CHECK_STR(p.id, "hello-00001");
+    CHECK_STR(p.workdir, "/app");
+    CHECK_STR(p.argv[0], "/app/main");
+    CHECK_STR(p.argv[1], "--x");
+    CHECK(p.argv[2] == NULL);
+    CHECK_STR(p.env[1], "EMPTY=");
+    CHECK(p.env[2] == NULL);
+    CHECK_STR(p.mounts[1].source, "blobs/sha256/y");
+    CHECK_STR(p.mounts[1].target, "/m/w");
+    CHECK_STR(p.scratches[1].target, "/own");
+    CHECK_EQ(p.scratches[1].size_bytes, 65536);
+    CHECK_EQ(p.shared_bytes, MIB(1) - 65536);
+    CHECK_STR(p.files[0].text, "text");
+    CHECK_EQ(p.head->flags, ORDER_STAMPS);
+    order_done(&p);
+    /* every cut of it, and every one with a byte more, is refused */
+    for (size_t n = 0; n < b.size; n++)
+        CHECK_EQ(order_parse(buf_at(&b), n, &p, &e), -CODE_INVALID);
+    buf_append(&b, "", 1);
+    CHECK_EQ(order_parse(buf_at(&b), b.size, &p, &e), -CODE_INVALID);
+    buf_done(&b);
+}
+
+TEST(places_that_are_not_for_mounts_are_refused)
+{
+    static const char *const targets[] = { "", "/", "app", "/app/", "//app", "/a//b", "/a/../b", "/a/./b",
+                                           "/..", "/proc", "/proc/sys", "/sys/x", "/dev/shm" };
+    static const char *const sources[] = { "", "/x", "../x", "a/../x", "a/", "a//b", "." };
+    struct err e = { 0 };
+    for (size_t i = 0; i < COUNT_OF(targets); i++) {
+        const struct sandbox_mount m = { "bundles/x", targets[i] };
+        const struct sandbox_scratch t = { targets[i], 0 };
+        const struct sandbox_file f = { targets[i], "x" };
+        struct sandbox_spec s = good();
+        s.mounts = &m;
+        s.mount_count = 1;
+        if (write_it(&s, &e) != -CODE_INVALID)
+            FAIL("mount at \"%s\" passes", targets[i]);
+        s = good();
+        s.scratches = &t;
+        s.scratch_count = 1;
+        if (write_it(&s, &e) != -CODE_INVALID)
+            FAIL("scratch at \"%s\" passes", targets[i]);
+        s = good();
+        s.files = &f;
+        s.file_count = 1;
+        if (write_it(&s, &e) != -CODE_INVALID)
+            FAIL("file at \"%s\" passes", targets[i]);
+    }
+    for (size_t i = 0; i < COUNT_OF(sources); i++) {
+        const struct sandbox_mount m = { sources[i], "/app" };
+        struct sandbox_spec s = good();
+        s.mounts = &m;
+        s.mount_count = 1;
+        if (write_it(&s, &e) != -CODE_INVALID)
+            FAIL("source \"%s\" passes", sources[i]);
+    }
+    struct sandbox_spec s = good();
+    CHECK_EQ(write_it(&s, &e), 0); /* the control */
+}
+
+TEST(what_no_sandbox_could_start_with_is_refused)
+{
+    static const char *const bad_env[] = { "A=b", "=x", NULL };
+    static const char *const worse_env[] = { "NAME", NULL };
+    static const char *const none[] = { NULL };
+    static const char *const empty[] = { "", NULL };
+    struct err e = { 0 };
+    struct sandbox_spec s;
+#define REFUSED(change)                                                                    \
+    do {                                                                                   \
+        s = good();                                                                        \
+        change;                                                                            \
+        if (write_it(&s, &e) != -CODE_INVALID)                                             \
+            FAIL("%s passes", #change);                                                    \
+    } while (0)
+    REFUSED(s.id = "");
+    REFUSED(s.id = "Upper");
+    REFUSED(s.id = "-x");
+    REFUSED(s.id = "x-");
+    REFUSED(s.id = "a.b");
+    REFUSED(s.workdir = "app");
+    REFUSED(s.workdir = "/app/..");
+    REFUSED(s.argv = none);
+    REFUSED(s.argv = empty);
+    REFUSED(s.env = bad_env);
+    REFUSED(s.env = worse_env);
+    REFUSED(s.uid = UINT32_MAX);
+    REFUSED(s.gid = UINT32_MAX);
+    REFUSED(s.memory_bytes = 4096);
+    REFUSED(s.memory_bytes = UINT64_MAX);
+    REFUSED(s.cpu_milli = 0);
+    REFUSED(s.pids_max = 0);
+    REFUSED(s.fds_max = 3);
+    REFUSED(s.ephemeral_bytes = 4096);
+    s = good();
+    s.mount_count = 17;
+    CHECK_EQ(write_it(&s, &e), -CODE_EXHAUSTED);
+    CHECK(strstr(e.text, "sandbox_mounts_max"));
+}
+
+TEST(scratches_cannot_promise_more_than_there_is)
+{
+    struct sandbox_scratch t[] = { { "/a", 512 * 1024 }, { "/b", 512 * 1024 - 65536 } };
+    struct sandbox_spec s = good();
+    struct err e = { 0 };
+    s.scratches = t;
+    s.scratch_count = 2;
+    CHECK_EQ(write_it(&s, &e), 0); /* exactly what /tmp needs is left */
+    t[1].size_bytes++;
+    CHECK_EQ(write_it(&s, &e), -CODE_INVALID);
+    t[1].size_bytes = UINT64_MAX;
+    CHECK_EQ(write_it(&s, &e), -CODE_INVALID);
+}
+
+TEST(requests_have_one_size_each)
+{
+    struct request q = { .type = REQUEST_KILL };
+    struct err e = { 0 };
+    for (uint32_t type = 0; type <= REQUEST_TYPES; type++) {
+        size_t right = request_size(type);
+        q.type = type;
+        q.number = type == REQUEST_HELLO ? PROTOCOL_VERSION : type == REQUEST_SOCKETS || type == REQUEST_SIGNAL;
+        memcpy(q.path, "/x", 3);
+        for (size_t n = 0; n <= sizeof q; n++)
+            CHECK_EQ(request_check(&q, n, &e) == 0, right > 0 && n == right);
+    }
+}
+
+TEST_MAIN()
