@@ -39,7 +39,7 @@ struct artifact_use {
 };
 static struct {
     struct loop *loop;
-    enum { FETCH_OK, FETCH_FAILS, FETCH_HANGS } mode;
+    enum fetch_mode { FETCH_OK, FETCH_FAILS, FETCH_HANGS } mode;
     bool retryable;
     int uses;
 } origin;
@@ -96,7 +96,7 @@ static struct {
     struct sandbox_tier tier;
     struct loop *loop;
     struct list all;
-    enum { RUN_OK, RUN_EXITS, RUN_MUTE } mode;
+    enum run_mode { RUN_OK, RUN_EXITS, RUN_MUTE } mode;
     int starts, open;
 } iso;
 static void sb_started(struct loop_task *t)
@@ -606,9 +606,9 @@ TEST(random_lives_keep_the_invariants)
                 struct sandbox *sb = CONTAINER_OF(list_first(&iso.all), struct sandbox, node);
                 tier_kill(sb);
             } else if (dice < 85) {
-                origin.mode = (int)rng_below(&r, 3);
+                origin.mode = (enum fetch_mode)rng_below(&r, 3);
                 origin.retryable = rng_chance(&r, 50);
-                iso.mode = (int)rng_below(&r, 2);
+                iso.mode = (enum run_mode)rng_below(&r, 2);
             } else {
                 sim_us += rng_below(&r, 3 * SECOND);
             }
