@@ -256,10 +256,12 @@ int ns_limit_set(int resource, uint64_t want, struct err *e)
 
 void ns_signals_reset(void)
 {
-    struct sigaction plain = { .sa_handler = SIG_DFL };
+    /* The kernel's own structure, all zero: default action. By the system call, because the C library
+     * refuses its two signals (32, 33), and posix_spawn(), say of make, leaves them ignored. */
+    static const unsigned long plain[4];
     sigset_t none;
     for (int s = 1; s < NSIG; s++)
-        (void)sigaction(s, &plain, NULL); /* KILL, STOP and the library's own refuse: as wanted */
+        (void)syscall(SYS_rt_sigaction, s, plain, NULL, sizeof(uint64_t)); /* not KILL and STOP */
     sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
