@@ -1,21 +1,22 @@
 #!/bin/sh
 # deps.sh GROUP... -- installs what is missing from Debian's packages, and says what it installs.
 # Groups: build run test bench fuzz. As root or with sudo. Nothing else is ever installed.
+# "package:program": the package is not needed where that program is there already, whoever brought it.
 set -eu
 
 build="gcc libc6-dev meson ninja-build pkg-config libsqlite3-dev libjansson-dev libyaml-dev \
 libseccomp-dev libssl-dev libcurl4-openssl-dev libcurl4"
 run="python3"
-test="clang libclang-rt-14-dev libhttp-parser-dev python3 curl"
-# Any kubectl will do, and another package's would be in the way of Debian's.
-command -v kubectl >/dev/null || test="$test kubernetes-client"
-bench="nginx-light bubblewrap crun wrk python3 time"
+test="clang libclang-rt-14-dev libhttp-parser-dev python3 curl:curl kubernetes-client:kubectl"
+bench="nginx-light:nginx bubblewrap:bwrap crun:crun wrk:wrk python3"
 fuzz="clang libclang-rt-14-dev"
 
 missing=""
 for group in "$@"; do
     eval "packages=\${$group}"
-    for p in $packages; do
+    for item in $packages; do
+        p=${item%%:*}
+        [ "$p" != "$item" ] && command -v "${item#*:}" >/dev/null && continue
         case " $missing " in *" $p "*) continue ;; esac
         dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q '^install ok installed$' ||
             missing="$missing $p"
@@ -33,6 +34,13 @@ if [ "$(id -u)" != 0 ]; then
     as_root="sudo"
 fi
 echo "installing from Debian:$missing" >&2
-$as_root apt-get update -qq >&2
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 # shellcheck disable=SC2086
-$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >&2
+if ! { $as_root apt-get update -qq &&
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        $missing; } >"$log" 2>&1; then
+    cat "$log" >&2
+    echo "apt-get could not install:$missing" >&2
+    exit 1
+fi
