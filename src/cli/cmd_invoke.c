@@ -170,7 +170,7 @@ static void problem_show(struct call *k, enum exits status, uint32_t retry_s)
         fprintf(stderr, "  try again in %u s\n", retry_s);
     if (status == EXITS_AMBIGUOUS && id.size)
         fprintf(stderr, "  it may have run; see: hob explain " STR_FMT "\n", STR_ARG(id));
-    else if (id.size)
+    else if (status != EXITS_NOT_FOUND && id.size) /* what reached no function is not on record */
         fprintf(stderr, "  see: hob explain " STR_FMT "\n", STR_ARG(id));
 }
 

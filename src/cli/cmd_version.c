@@ -36,8 +36,7 @@ static int run(struct cli *c, struct err *e)
     }
     buf_printf(&c->out, "client  %s\n", HOB_VERSION);
     if (server)
-        buf_printf(&c->out, "server  %s at %s, up %s\n", server_version(server), c->global.server,
-                   human_age(json_int_at(server, "node.uptime_s", 0), HUMAN));
+        buf_printf(&c->out, "server  %s at %s\n", server_version(server), c->global.server);
     else if (!args->client)
         cli_note(c, "no server at %s", c->global.server);
     return EXITS_OK;

@@ -107,6 +107,13 @@ static int verdict(const json_t *service, int64_t generation, const char *name, 
     return strcmp(ready.status, "True") == 0;
 }
 
+static int not_in_time(const json_t *service, const char *name, uint32_t timeout_ms, struct err *e)
+{
+    const char *why = object_condition(service, "Ready").message;
+    return err_set(e, CODE_DEADLINE, "service %s: not ready after %s%s%s; it goes on, see: hob describe %s",
+                   name, human_us((int64_t)timeout_ms * 1000, HUMAN), why[0] ? ": " : "", why, name);
+}
+
 static int wait_ready(struct cli *c, const char *ns, const char *name, int64_t generation,
                       uint32_t timeout_ms, json_t **service, struct err *e)
 {
@@ -117,9 +124,7 @@ static int wait_ready(struct cli *c, const char *ns, const char *name, int64_t g
     while ((r = verdict(*service, generation, name, e)) == 0) {
         json_t *now = NULL;
         if (clock_ms() - begin_ms >= timeout_ms)
-            return err_set(e, CODE_DEADLINE,
-                           "service %s: not ready after %s; it goes on, see: hob describe %s", name,
-                           human_us((int64_t)timeout_ms * 1000, HUMAN), name);
+            return not_in_time(*service, name, timeout_ms, e);
         progress(c, *service, name, clock_ms() - begin_ms);
         pause_ms(poll_ms);
         poll_ms = MIN(poll_ms * 3 / 2, POLL_LAST_MS);

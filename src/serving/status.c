@@ -254,6 +254,8 @@ json_t *status_of_service(const struct status_service *s, const json_t *before, 
     const char *why = json_text_at(made, "message"), *reason = json_text_at(made, "reason");
     AUTO_FREE char *failed = xasprintf("Revision \"%s\" failed with message: %s.", s->latest_created,
                                        why ? why : reason ? reason : "");
+    AUTO_FREE char *failing = xasprintf("Revision \"%s\" is tried again, so far: %s.",
+                                        s->latest_created, why ? why : "");
     AUTO_FREE char *waiting =
         xasprintf("Configuration \"%s\" %s", s->name,
                   created == STATUS_FALSE ? "does not have any ready Revision."
@@ -267,6 +269,9 @@ json_t *status_of_service(const struct status_service *s, const json_t *before, 
     if (created == STATUS_FALSE) {
         set[0].reason = "RevisionFailed";
         set[0].message = failed;
+    } else if (created == STATUS_UNKNOWN && why) { /* tried again, but whoever waits may know why */
+        set[0].reason = reason;
+        set[0].message = failing;
     }
     if (!s->latest_ready)
         set[1] = (struct condition){ "RoutesReady", created == STATUS_FALSE ? STATUS_FALSE : STATUS_UNKNOWN,
