@@ -2,6 +2,8 @@
 #include "os/fault.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -58,6 +60,12 @@ void channel_resend(struct channel *ch, int fd)
     ch->keep = false;
     buf_clear(&ch->in);
     attach(ch, fd);
+}
+
+void channel_acknowledge(struct channel *ch)
+{
+    const int on = 1;
+    (void)setsockopt(ch->fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on); /* a hint; not for AF_UNIX */
 }
 
 void channel_forget_sent(struct channel *ch)

@@ -44,6 +44,9 @@ void channel_note(struct channel *ch, uint32_t events);
 enum channel_result channel_fill(struct channel *ch, size_t hold) MUST_USE;
 enum channel_result channel_flush(struct channel *ch) MUST_USE;
 static inline size_t channel_pending(const struct channel *ch) { return ch->out.size - ch->sent; }
+/* Tells the peer now that its bytes came. One that writes its head and its body apart waits for that
+ * (Nagle's rule), and the kernel would keep it waiting for 40 ms, in case we had something to send. */
+void channel_acknowledge(struct channel *ch);
 /* What was written cannot be repeated any more, and takes no room. */
 void channel_forget_sent(struct channel *ch);
 /* Begins to write `out` from its start, on the descriptor attached since. */

@@ -276,8 +276,11 @@ enum step stream_answer(struct client *c)
         if (!client_may_read(c))
             return STEP_WAIT;
         enum channel_result r = channel_fill(&c->up, MAX(c->ingress->room, c->up.in.max));
-        if (r == CHANNEL_AGAIN)
+        if (r == CHANNEL_AGAIN) {
+            if (x->answer_begun)
+                channel_acknowledge(&c->up);
             return STEP_WAIT;
+        }
         if (r != CHANNEL_MOVED)
             return function_gone(c, r);
         x->active_us = now_of(c);
