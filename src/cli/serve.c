@@ -47,8 +47,8 @@ static int add_limit(struct settings *s, const char *text, struct err *e)
 static int set_fd(struct settings *s, const char *text, struct err *e)
 {
     uint64_t n;
-    if (!str_u64(str_of(text), &n) || n > 1000000 || fcntl((int)n, F_GETFD) < 0)
-        return err_set(e, CODE_INVALID, "--ready-fd: '%s' is no open descriptor", text);
+    if (!str_u64(str_of(text), &n) || n > 1000000)
+        return err_set(e, CODE_INVALID, "--ready-fd: '%s' is no descriptor", text);
     s->ready_fd = (int)n;
     return 0;
 }
@@ -383,7 +383,7 @@ static const char *role_given(void)
     const char *role = getenv("HOB_ROLE");
     int type = 0;
     socklen_t size = sizeof type;
-    bool known = role && strcmp(role, "node") == 0;
+    bool known = role && (strcmp(role, "node") == 0 || strcmp(role, "fetcher") == 0);
     return known && getsockopt(FD_LINK, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET
                ? role
                : NULL;
@@ -398,6 +398,8 @@ static int role_main(const char *role, const struct settings *s)
     int r = node ? node_main(s, &e) : fetcher_run(FD_LINK, &s->limits, &e);
     if (r < 0)
         log_event(LOG_ERROR, "ended", "error=\"%s\"", LOG_QUOTED(e.text));
+    if (!node)
+        _exit(r < 0 ? EXITS_FAILED : EXITS_OK); /* its box leaves no calls for what comes at exit */
     return r < 0 ? EXITS_FAILED : EXITS_OK;
 }
 
@@ -474,6 +476,13 @@ static int launcher_main(struct serve *s, struct err *e)
     return launcher_run(&c, e);
 }
 
+static int ready_fd_check(const struct settings *s, struct err *e)
+{
+    if (s->ready_fd >= 0 && fcntl(s->ready_fd, F_GETFD) < 0)
+        return err_set(e, CODE_INVALID, "--ready-fd: '%d' is no open descriptor", s->ready_fd);
+    return 0;
+}
+
 int serve_main(int argc, char **argv)
 {
     static struct serve s = { .ingress_fd = -1, .api_fd = -1, .program_fd = -1 };
@@ -483,7 +492,10 @@ int serve_main(int argc, char **argv)
         usage(stdout);
         return EXITS_OK;
     }
-    if (settings_read(&s.settings, argc, argv, &e) < 0) {
+    int read = settings_read(&s.settings, argc, argv, &e);
+    if (read == 0 && !role) /* in a role the number is the operator's no more */
+        read = ready_fd_check(&s.settings, &e);
+    if (read < 0) {
         fprintf(stderr, "hob serve: %s\n", e.text);
         return EXITS_USAGE;
     }
