@@ -73,6 +73,17 @@ class Node(unittest.TestCase):
             self.assertEqual(os.getsid(pid), pid)
             self.assertEqual(os.readlink(f"/proc/{pid}/fd/0"), "/dev/null")
 
+    @unittest.skipUnless(os.geteuid() == 0, "an ordinary user cannot mount a /proc of the host's processes")
+    def test_the_node_sees_no_other_process(self):
+        look = ("import os, sys; os.chroot(f'/proc/{sys.argv[1]}/root'); "
+                "os.setgid(%d); os.setuid(%d); print(*(p for p in os.listdir('/proc') if not p.isdigit()), "
+                "os.path.exists('/proc/1'), os.path.exists('/proc/' + sys.argv[1]))" % (NODE_UID, NODE_UID))
+        with Hob() as hob:
+            pid = str(hob.roles()["node"])
+            seen = subprocess.run(["/usr/bin/python3", "-c", look, pid], capture_output=True, text=True,
+                                  timeout=30, check=True).stdout.split()
+            self.assertEqual(sorted(seen), ["False", "True", "self", "thread-self"])
+
     def test_a_role_left_in_the_environment_means_nothing(self):
         for role in ("node", "fetcher", "x"):
             with Hob(env={"HOB_ROLE": role}) as hob:
