@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 import unittest
 
-from harness import BINARY, KNATIVE, Hob, read_text, request, service
+from harness import BINARY, KNATIVE, Hob, read_text, service
 
 NODE_UID = 268369920
 
@@ -84,10 +84,18 @@ class Node(unittest.TestCase):
                                   timeout=30, check=True).stdout.split()
             self.assertEqual(sorted(seen), ["False", "True", "self", "thread-self"])
 
+    def test_the_fetcher_is_one(self):
+        with Hob() as hob:
+            pid = hob.wait_for("a fetcher", lambda: hob.roles().get("fetcher"))
+            self.assertEqual(status_of(pid, "Seccomp"), "2")
+            hob.apply(service("f", image=hob.bundle({"run": "#!/bin/sh\n"})), wait=False)
+            self.assertEqual(hob.roles().get("fetcher"), pid)
+            self.assertNotIn("role=fetcher status", hob.log())  # it stays
+
     def test_a_role_left_in_the_environment_means_nothing(self):
         for role in ("node", "fetcher", "x"):
             with Hob(env={"HOB_ROLE": role}) as hob:
-                hob.call("GET", "/readyz", want=200)
+                hob.wait_for("it to serve", hob.is_ready)
 
 
 @unittest.skipUnless(os.geteuid() == 0, "only root could give folders away")
@@ -138,7 +146,7 @@ class Folders(unittest.TestCase):
         with Hob() as hob:
             self.assertEqual(os.stat(hob.data).st_uid, NODE_UID)
             self.assertEqual(hob.restart(signal.SIGTERM), 0)
-            self.assertEqual(request(hob.api_address, "GET", "/readyz")[0], 200)
+            hob.wait_for("its second life", hob.is_ready)
 
 
 if __name__ == "__main__":
