@@ -29,7 +29,7 @@ struct fd_packet {
 /* 0: sent (the descriptors stay the caller's), 1: would block, negative: error. */
 int fd_packet_send(int sock, const struct fd_packet *p, struct err *e) MUST_USE;
 /* Receives into p->at (p->size is the room). 0: end of file, 1: a packet (size, fds, pid are set and
- * the descriptors are the caller's), 2: would block, negative: error. A packet that does not fit is an error. */
+ * the descriptors are the caller's), 2: would block, negative: error; so is one that does not fit. */
 int fd_packet_recv(int sock, struct fd_packet *p, struct err *e) MUST_USE;
 void fd_packet_close(struct fd_packet *p); /* every descriptor in it that is still >= 0 */
 

@@ -170,7 +170,7 @@ static void on_control(struct loop_io *io, uint32_t events)
     struct shell_end *s = CONTAINER_OF(io, struct shell_end, control_io);
     struct native *t = s->owner;
     struct sandbox *sb = s->sandbox;
-    struct stem_word word;
+    struct stem_word word = { 0 };
     struct fd_packet p = { .at = &word, .size = sizeof word };
     struct err e = { 0 };
     (void)events;
@@ -227,18 +227,21 @@ static int order_send(struct sandbox *sb, int control_fd, struct err *e)
     return r == 1 ? err_set(e, CODE_EXHAUSTED, "order of %zu bytes: no room in the socket", p.size) : r;
 }
 
-/* Puts sb into s. Whatever fails is told by on_ended. */
-static void shell_use(struct shell_end *s, struct sandbox *sb)
+/* Puts sb into s. False: s was dead already (its end is on the way), and sb is as before. Whatever
+ * else fails is told by on_ended. */
+static bool shell_use(struct shell_end *s, struct sandbox *sb)
 {
     struct native *t = s->owner;
     struct err e = { 0 };
     if (list_node_linked(&s->node))
         list_remove(&t->ready, &s->node);
+    int r = order_send(sb, s->control_fd, &e);
+    if (r < 0 && e.code == CODE_UNAVAILABLE)
+        return false;
     s->sandbox = sb;
     sb->shell = s;
     if (sb->waiters.count > 0)
         loop_defer(t->loop, &sb->socket_task);
-    int r = order_send(sb, s->control_fd, &e);
     fd_auto(&sb->out_fd);
     fd_auto(&sb->phases_fd);
     sb->out_fd = sb->phases_fd = -1;
@@ -247,6 +250,7 @@ static void shell_use(struct shell_end *s, struct sandbox *sb)
         r = loop_watch(t->loop, &s->control_io, s->control_fd, EPOLLIN, &e);
     if (r < 0)
         sandbox_fail(sb, &e);
+    return true;
 }
 
 /* ---- notices ---------------------------------------------------------------------------- */
@@ -273,7 +277,12 @@ static int on_shell(struct native *t, const struct notice *n, struct fd_packet *
         return 0;
     }
     list_remove(&t->waiting, first);
-    shell_use(s, CONTAINER_OF(first, struct sandbox, node));
+    struct sandbox *sb = CONTAINER_OF(first, struct sandbox, node);
+    struct err gone = { 0 };
+    if (!shell_use(s, sb)) {
+        err_set(&gone, CODE_UNAVAILABLE, "sandbox: the one made for it died at once");
+        sandbox_fail(sb, &gone);
+    }
     return 0;
 }
 
@@ -466,11 +475,9 @@ static int native_start(struct sandbox_tier *tier, const struct sandbox_spec *sp
         r = pipes_open(sb, &pipes, e);
     if (r < 0)
         return err_wrap(e, "sandbox %s", spec->id);
-    struct list_node *ready = list_first(&t->ready);
-    if (ready) {
-        sb->pool_hit = true;
-        shell_use(CONTAINER_OF(ready, struct shell_end, node), sb);
-    } else {
+    for (struct list_node *n; !sb->pool_hit && (n = list_first(&t->ready)) != NULL;)
+        sb->pool_hit = shell_use(CONTAINER_OF(n, struct shell_end, node), sb);
+    if (!sb->pool_hit) {
         r = ask(t, REQUEST_WANT, 0, 0, e);
         if (r < 0) {
             close(pipes.out_fd);

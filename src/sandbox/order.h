@@ -1,7 +1,8 @@
 /* order.h -- a sandbox_spec as one flat message, from the node to a stem.
  *
  * The node writes it with order_write(), which refuses what no stem would accept. The stem reads it
- * with order_parse() and trusts nothing in it. Both sides run the same checks: order_write() parses what it wrote.
+ * with order_parse() and trusts nothing in it. Both sides run the same checks: order_write() parses
+ * what it wrote.
  * Layout: struct order_head, then NUL-terminated texts in the sequence of struct order. Sans-I/O.
  */
 #pragma once
@@ -12,7 +13,7 @@
 
 enum {
     ORDER_MOUNTS_MAX = 64,        /* = the largest sandbox_mounts_max */
-    ORDER_INLINE_MAX = 16 * 1024, /* a longer one travels as a memory file; every stem has this room */
+    ORDER_INLINE_MAX = 16 * 1024, /* a longer one is a memory file; every stem has this room */
     ORDER_BYTES_MAX = 4 * 1024 * 1024,
     ORDER_SCRATCH_MIN = 65536, /* what /tmp and the unsized scratches keep at least */
     ORDER_STAMPS = 1,          /* flag: send a STEM_STAMPS word before exec */

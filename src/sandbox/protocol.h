@@ -2,8 +2,8 @@
  *
  * One SOCK_SEQPACKET pair; a packet is one structure and the descriptors listed beside it. The
  * launcher does not trust the node: request_check() refuses every packet whose size, type, range or
- * text is not exactly as written here, and a node that sends one is ended. A sandbox is named by a number that is
- * never used twice, so a late word about one that has ended is simply ignored.
+ * text is not exactly as written here, and a node that sends one is ended. A sandbox is named by a
+ * number that is never used twice, so a late word about one that has ended is simply ignored.
  */
 #pragma once
 
@@ -78,7 +78,7 @@ struct notice {
 
 enum stem_word_type {
     STEM_FAILED = 1, /* error; it ends now */
-    STEM_STAMPS,     /* asked for by ORDER_STAMPS: CLOCK_MONOTONIC in ns at each step; exec is next */
+    STEM_STAMPS,     /* asked for by ORDER_STAMPS: when each step was done; exec is next */
 };
 enum stem_step {
     STEM_RECEIVED,
@@ -91,6 +91,6 @@ struct stem_word {
     uint32_t type;
     uint32_t code;
     int32_t sys_errno;
-    uint64_t at_ns[STEM_STEPS];
+    uint64_t at_ns[STEM_STEPS]; /* CLOCK_MONOTONIC */
     char text[512];
 };

@@ -163,6 +163,7 @@ __attribute__((unused)) static bool world_open(struct world *w)
 {
     struct err e = { 0 };
     *w = (struct world){ .nodes_fd = -1, .fetcher_fd = -1 };
+    prctl(PR_SET_CHILD_SUBREAPER, 1); /* what a killed launcher leaves is ours to reap */
     snprintf(w->dir, sizeof w->dir, "/tmp/hob-test-XXXXXX");
     if (!mkdtemp(w->dir) || chmod(w->dir, 0755) < 0)
         return false;

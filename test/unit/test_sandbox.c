@@ -110,6 +110,13 @@ static int deed_outside(const char *const *argv, bool as_user)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+/* Orphans come to us (world_open() saw to it): one that has ended is not alive. */
+static bool is_alive(pid_t pid)
+{
+    (void)!waitpid(pid, NULL, WNOHANG);
+    return kill(pid, 0) == 0;
+}
+
 static int fd_count(pid_t pid)
 {
     char path[64];
@@ -472,6 +479,94 @@ TEST(no_two_sandboxes_share_a_user_id_on_the_host)
     buf_done(&a.out);
     buf_done(&b.out);
     CHECK_EQ(world_stop(&w), 0);
+    world_close(&w);
+}
+
+/* The n-th process in the groups of this hob, as the kernel lists them; 0: there are fewer. */
+static int process_in_groups(const struct world *w, int n)
+{
+    char path[400];
+    int pid = 0;
+    snprintf(path, sizeof path,
+             "cat $(find /sys/fs/cgroup -path '*/%s/*' -name cgroup.procs 2>/dev/null) /dev/null 2>/dev/null "
+             "| sort -nu",
+             w->group);
+    FILE *f = popen(path, "r");
+    for (int i = 0; f && i <= n; i++)
+        if (fscanf(f, "%d", &pid) != 1)
+            pid = 0;
+    if (f)
+        pclose(f);
+    return pid;
+}
+
+TEST(a_shell_that_died_idle_is_not_used)
+{
+    NEEDS_ROOT;
+    struct world w;
+    struct run x;
+    CHECK(world_ready(&w, 2));
+    int pid = process_in_groups(&w, 0); /* the oldest: the init of the shell that would be next */
+    CHECK(pid > 0);
+    CHECK(kill(pid, SIGKILL) == 0);
+    /* Our loop does not turn meanwhile: we have not heard of it. */
+    uint64_t until_us = loop_clock_us(w.loop) + 10000000;
+    while (kill(pid, 0) == 0 && loop_clock_us(w.loop) < until_us)
+        sched_yield();
+    CHECK(probe_run(&w, &x, ARGV("exit", "9")));
+    if (!x.started || x.exit.status != 9)
+        FAIL("status %d, %s", x.exit.status, x.why.text);
+    CHECK(x.pool_hit);
+    buf_done(&x.out);
+    CHECK_EQ(world_stop(&w), 0);
+    world_close(&w);
+}
+
+static bool all_reaped(void)
+{
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        ;
+    return true;
+}
+
+/* Killed while shells are being made, parked, filled, run and removed: after every kill, and with
+ * nobody's help, no process is left; and the next start removes the groups. */
+TEST(a_launcher_killed_at_any_moment_leaves_nothing)
+{
+    NEEDS_ROOT;
+    struct world w;
+    CHECK(world_open(&w) && bundle_make(&w));
+    w.limits.sandbox_pool = 3;
+    for (int moment = 0; moment < 24; moment++) {
+        struct run a, b;
+        struct sandbox_spec s = probe_spec(moment % 2 ? ARGV("wait") : ARGV("exit", "0"));
+        CHECK(world_launch(&w, false)); /* sweeps what the last life left */
+        for (int i = 0; i < moment / 2; i++)
+            world_turn(&w, 5);
+        CHECK(run_begin(&w, &a, &s) && run_begin(&w, &b, &s));
+        for (int i = 0; i < moment; i++)
+            world_turn(&w, 5);
+        kill(w.launcher, SIGKILL);
+        waitpid(w.launcher, NULL, 0);
+        w.launcher = 0;
+        WORLD_UNTIL(&w, all_reaped() && process_in_groups(&w, 0) == 0 && !is_alive(w.node));
+        if (process_in_groups(&w, 0) != 0 || is_alive(w.node))
+            FAIL("moment %d: process %d is left", moment, process_in_groups(&w, 0));
+        struct run *const runs[] = { &a, &b };
+        for (int i = 0; i < 2; i++) {
+            loop_unwatch(w.loop, &runs[i]->out_io);
+            w.tier->ops->free(runs[i]->sb);
+            close(runs[i]->pipes.out_fd);
+            close(runs[i]->pipes.phases_fd);
+            buf_done(&runs[i]->out);
+        }
+        world_tier_free(&w);
+        close(w.nodes_fd);
+        w.nodes_fd = -1;
+    }
+    CHECK(world_launch(&w, false));
+    CHECK_EQ(world_stop(&w), 0);
+    CHECK_EQ(groups_left(&w), 0);
     world_close(&w);
 }
 
@@ -992,9 +1087,6 @@ TEST(local_files_open_beneath_the_roots_only)
     CHECK_EQ(world_stop(&w), 0);
     world_close(&w);
 }
-
-/* A process of ours that is still there? (Not a zombie that only waits for its parent.) */
-static bool is_alive(pid_t pid) { return kill(pid, 0) == 0; }
 
 static void gone_wait(struct world *w, pid_t pid) { WORLD_UNTIL(w, !is_alive(pid)); }
 
