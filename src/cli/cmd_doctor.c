@@ -72,11 +72,11 @@ static void show(struct cli *c, const json_t *checks)
                        : strcmp(state, "worse") == 0 ? STYLE_WARN
                                                      : STYLE_BAD;
         term_styled(t, &c->out, s, "%-9s", state);
-        term_styled(t, &c->out, STYLE_BOLD, "%-18s", object_text(one, "name"));
+        term_styled(t, &c->out, STYLE_BOLD, "%-21s", object_text(one, "name"));
         term_clean(&c->out, str_of(object_text(one, "detail")), false);
         buf_text(&c->out, "\n");
         if (fix[0])
-            buf_printf(&c->out, "%27s%s %s\n", "", t->utf8 ? "→" : ">", fix);
+            buf_printf(&c->out, "%30s%s %s\n", "", t->utf8 ? "→" : ">", fix);
     }
 }
 
