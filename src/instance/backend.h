@@ -46,7 +46,7 @@ struct lease {              /* one in-flight request on one instance */
 };
 
 struct ticket {             /* embedded in the gateway's request; zero it first */
-    struct list_node node;  /* backend's own while waiting */
+    struct list_node node;  /* backend's own while waiting, for a slot or for a connection */
     struct target *target;
     uint64_t arrival_us, deadline_us;
     /* Exactly once, never inside ticket_ask(). */
@@ -57,7 +57,7 @@ struct ticket {             /* embedded in the gateway's request; zero it first 
     void *revision, *instance;
     struct connecting *connecting;
     int fd;
-    bool fd_reused, cold;
+    bool fd_reused, fd_fresh, cold;
     uint8_t state;
     struct loop_timer timer;
 };

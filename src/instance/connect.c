@@ -132,6 +132,8 @@ static void attempt(struct connecting *c)
         (void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         finish(c, NULL);
     } else if (sys == EALREADY || sys == EINPROGRESS) {
+        if (c->q.crowded)
+            *c->q.crowded = true;
         disconnect(c->fd);
         retry_after(c, CROWDED_US);
     } else if (sys == ECONNREFUSED && c->q.retry_refused) {

@@ -20,6 +20,7 @@ struct connect_request {
     uint16_t port;
     bool retry_refused;      /* true: the function is still starting */
     uint64_t give_up_us;     /* absolute; CODE_DEADLINE then */
+    bool *crowded;           /* set once the accept queue was full; NULL: nobody wants to know */
     /* Exactly once; take_fd < 0: why. Comes before connect_start() returns when that returns NULL. */
     void (*on_done)(void *ctx, int take_fd, const struct err *e);
     void *ctx;

@@ -5,10 +5,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum {
-    CONNECT_GIVE_UP_US = 10000000, /* an accept queue full for 10 s is a failed instance */
-    REFUSED_RETRY_AFTER_S = 1,
-};
+enum { REFUSED_RETRY_AFTER_S = 1 };
 
 enum ticket_state {
     TICKET_IDLE,
@@ -90,6 +87,8 @@ static void instance_let_go(struct rev *v, struct instance *i)
     note_load(v);
     if (i->in_flight == 0 && i->state == INSTANCE_ENDED)
         fleet_reap(i);
+    else if (i->in_flight == 0)
+        instance_drained(i);
 }
 
 /* Callbacks never come inside ask(): a refusal decided there is told from a timer due at once. */
@@ -113,15 +112,33 @@ static void on_connect_refused(struct loop_timer *timer)
     ticket_refuse(t, TICKET_FAILED, REFUSED_RETRY_AFTER_S, &e);
 }
 
+/* A request that waits in front of a full accept queue waits for an instance, as one in our own does. */
+static uint64_t wait_until_us(const struct ticket *t)
+{
+    const struct rev *v = t->revision;
+    return MIN(t->deadline_us, t->arrival_us + v->target->fleet->env.limits->queue_wait_ms * 1000);
+}
+
+static void on_connect_late(struct loop_timer *timer)
+{
+    struct ticket *t = CONTAINER_OF(timer, struct ticket, timer);
+    struct err e;
+    const struct rev *v = t->revision;
+    err_set(&e, CODE_DEADLINE, "no instance of %s took another connection in time", v->spec->name);
+    ticket_refuse(t, TICKET_LATE, REFUSED_RETRY_AFTER_S, &e);
+}
+
 static void on_connected(void *ctx, int take_fd, const struct err *e)
 {
     struct ticket *t = ctx;
     struct rev *v = t->revision;
+    if (t->connecting)
+        list_remove(&((struct instance *)t->instance)->connecting, &t->node);
     t->connecting = NULL;
     if (take_fd < 0) {
         log_event(LOG_WARN, "connect.failed", "instance=%s error=\"%s\"",
                   ((struct instance *)t->instance)->id, LOG_QUOTED(e->text));
-        refuse_soon(t, on_connect_refused);
+        refuse_soon(t, e->code == CODE_DEADLINE ? on_connect_late : on_connect_refused);
         instance_let_go(v, t->instance);
         dispatch_queue(v);
         fleet_evaluate_soon(v);
@@ -134,13 +151,31 @@ static void on_connected(void *ctx, int take_fd, const struct err *e)
 
 static void ticket_connect(struct ticket *t)
 {
-    struct rev *v = t->revision;
     struct instance *i = t->instance;
-    uint64_t give_up_us = MIN(t->deadline_us, fleet_now(v->target->fleet) + CONNECT_GIVE_UP_US);
     t->state = TICKET_CONNECTING;
-    struct connecting *c = instance_connect(i, give_up_us, on_connected, t);
-    if (c)
+    struct connecting *c = instance_connect(i, t->fd_fresh ? t->deadline_us : wait_until_us(t), on_connected, t);
+    if (c) {
         t->connecting = c;
+        list_push(&i->connecting, &t->node);
+    }
+}
+
+/* To the first request that still waits for one. False: none does. */
+static bool connection_pass_on(struct instance *i, int fd)
+{
+    LIST_EACH(&i->connecting, n, tmp) {
+        struct ticket *t = CONTAINER_OF(n, struct ticket, node);
+        struct rev *v = t->revision;
+        if (t->fd_fresh)
+            continue;
+        list_remove(&i->connecting, n);
+        connect_cancel(TAKE(t->connecting));
+        t->fd = fd;
+        t->fd_reused = true;
+        ticket_due(v->target->fleet, t);
+        return true;
+    }
+    return false;
 }
 
 /* Takes a slot on the instance for the ticket, and a connection. */
@@ -155,6 +190,7 @@ static void ticket_grant(struct ticket *t, struct instance *i, bool cold)
     v->running++;
     t->instance = i;
     t->cold = cold;
+    t->fd_fresh = false;
     t->fd = instance_idle_take(i, &t->fd_reused);
     if (t->fd >= 0)
         ticket_due(f, t);
@@ -301,8 +337,7 @@ static void op_ask(struct backend *b, struct ticket *t)
     t->state = TICKET_QUEUED;
     list_push(&v->queue, &t->node);
     t->timer = (struct loop_timer){ .on_due = on_ticket_late };
-    loop_at(f->env.loop, &t->timer,
-            MIN(t->deadline_us, t->arrival_us + f->env.limits->queue_wait_ms * 1000));
+    loop_at(f->env.loop, &t->timer, wait_until_us(t));
     note_load(v);
     fleet_evaluate_soon(v);
 }
@@ -320,7 +355,10 @@ static void op_cancel(struct backend *b, struct ticket *t)
         list_remove(&v->queue, &t->node);
         note_load(v);
         return;
-    case TICKET_CONNECTING: connect_cancel(TAKE(t->connecting)); break;
+    case TICKET_CONNECTING:
+        list_remove(&((struct instance *)t->instance)->connecting, &t->node);
+        connect_cancel(TAKE(t->connecting));
+        break;
     case TICKET_DUE:
         list_remove(&f->due, &t->node);
         if (t->fd_reused) /* only what the gateway had before may come to it as reused */
@@ -347,6 +385,7 @@ static void op_reconnect(struct backend *b, struct ticket *t, struct lease *leas
     ASSERT(t->state == TICKET_LEASED && t->instance == i);
     t->waiting = true;
     t->fd = -1;
+    t->fd_fresh = true;
     ticket_connect(t);
 }
 
@@ -356,7 +395,7 @@ static void op_release(struct backend *b, struct lease *lease, int take_fd, bool
     struct rev *v = i->owner;
     (void)b;
     (void)healthy; /* a dead instance says so itself: its sandbox ends */
-    if (take_fd >= 0)
+    if (take_fd >= 0 && !(i->state == INSTANCE_READY && connection_pass_on(i, take_fd)))
         instance_idle_give(i, take_fd);
     bool leaving = i->state >= INSTANCE_DRAINING;
     instance_let_go(v, i); /* may free i */

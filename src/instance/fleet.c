@@ -105,10 +105,11 @@ static struct target *target_new(struct fleet *f, const struct revision *r)
 static void scaler_setup(struct fleet *f, struct rev *v, bool was_ready)
 {
     const struct revision *r = v->spec;
+    uint32_t max = MAX(r->max_scale ? r->max_scale : (uint32_t)f->env.limits->scale_max, r->min_scale);
     const struct scaler_config c = {
         .min = r->min_scale,
-        .max = MAX(r->max_scale ? r->max_scale : (uint32_t)f->env.limits->scale_max, r->min_scale),
-        .initial = was_ready ? 0 : r->initial_scale,
+        .max = max,
+        .initial = was_ready ? 0 : MIN(MAX(r->initial_scale, r->min_scale), max),
         .target = r->target,
         .window_us = r->window_us,
         .retention_us = r->retention_us,
@@ -136,7 +137,7 @@ void fleet_add(struct fleet *f, struct revision *take_r, bool was_ready)
     list_push(&t->revs, &v->node);
     f->revisions++;
     scaler_setup(f, v, was_ready);
-    v->ready_once = was_ready || take_r->initial_scale == 0;
+    v->ready_once = v->scaler.config.initial == 0;
     if (take_r->image_digest)
         snprintf(v->image_digest, sizeof v->image_digest, "%s", take_r->image_digest);
     /* Until it is ready the older one serves; a first revision holds its requests itself. */

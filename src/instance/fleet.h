@@ -21,7 +21,7 @@
 struct fleet;
 
 struct fleet_facts { /* of one revision, for its status */
-    bool ready_once;      /* an initial instance was ready, or none is asked for */
+    bool ready_once;      /* as many as initial-scale and min-scale ask for were ready at once */
     bool active;          /* has or wants instances */
     uint32_t actual, desired, starting;
     bool failing;         /* the last start failed and none succeeded since */

@@ -4,13 +4,7 @@
 
 #include <stdio.h>
 
-enum {
-    BACKOFF_DOUBLINGS = 6,
-    EVALUATE_QUIET_US = 1000,
-    /* The node is full. Somebody waits: what is idle elsewhere may be had. Nobody does: min-scale only. */
-    FULL_WAITED_FOR_US = 10000,
-    FULL_US = 1000000,
-};
+enum { BACKOFF_DOUBLINGS = 6, EVALUATE_QUIET_US = 1000 };
 
 static void launch_next(struct fleet *f);
 
@@ -160,15 +154,6 @@ static void scale_down(struct rev *v, uint32_t desired)
     }
 }
 
-/* How long a revision that has too few instances waits before it looks again. */
-static uint64_t retry_pause_us(const struct rev *v)
-{
-    const struct fleet *f = v->target->fleet;
-    if (f->live < f->env.limits->instances_max)
-        return EVALUATE_QUIET_US;
-    return v->queue.count > 0 ? FULL_WAITED_FOR_US : FULL_US;
-}
-
 void fleet_evaluate(struct rev *v)
 {
     struct fleet *f = v->target->fleet;
@@ -197,7 +182,7 @@ void fleet_evaluate(struct rev *v)
 
     uint64_t next_us = scaler_next_us(&v->scaler, now_us);
     if (desired > v->ready + v->starting)
-        next_us = MIN(next_us, MAX(v->retry_us, now_us + retry_pause_us(v)));
+        next_us = MIN(next_us, MAX(v->retry_us, now_us + EVALUATE_QUIET_US));
     if (v->ready + v->starting == 0 && v->queue.count == 0 && desired == 0)
         next_us = UINT64_MAX; /* at zero: no timer, no CPU */
     if (next_us == UINT64_MAX)
@@ -260,7 +245,7 @@ static void on_ready(struct instance *i)
     v->retry_us = 0;
     v->message[0] = '\0';
     snprintf(v->image_digest, sizeof v->image_digest, "%s", i->image_digest);
-    if (!v->ready_once) {
+    if (!v->ready_once && v->ready >= v->scaler.config.initial) {
         v->ready_once = true;
         fleet_take_over(v);
     }
@@ -281,7 +266,7 @@ static void on_failed(struct instance *i, bool retryable)
     v->failing = true;
     v->fail_retryable = retryable;
     v->failed_phase = i->start.failed_phase;
-    v->exit_status = -1;
+    v->exit_status = i->exit.status; /* -1: it was still running, or never ran */
     snprintf(v->message, sizeof v->message, "%s", i->start.error);
     if (i->image_digest[0])
         snprintf(v->image_digest, sizeof v->image_digest, "%s", i->image_digest);
@@ -307,8 +292,6 @@ static void on_ended(struct instance *i)
     if (died)
         log_event(LOG_WARN, "instance.died", "instance=%s status=%d oom=%s in_flight=%u", i->id,
                   i->exit.status, i->exit.oom_killed ? "yes" : "no", i->in_flight);
-    if (i->failed && v->failing)
-        v->exit_status = i->exit.status;
     if (died || i->failed)
         fleet_tell(v);
     fleet_evaluate_soon(v);

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 enum {
@@ -24,10 +25,13 @@ struct instance_internals {
     struct artifact_wait image, models[INSTANCE_MODELS_MAX];
     uint32_t model_count;
     struct sandbox *sandbox;
-    bool exec_seen, sandbox_over, probe_passed;
+    bool exec_seen, sandbox_over, probe_passed, told_to_end;
     int fresh_fd; /* the probe's connection, for the first request */
     int idle_fds[INSTANCE_IDLE_MAX];
     uint32_t idle_count;
+    uint32_t idle_untouched; /* the fewest since the last look: these were idle all the while */
+    struct loop_timer idle_look;
+    bool idle_looking, crowded; /* crowded: its accept queue was full once */
     struct loop_timer bound; /* start deadline, later the drain's */
     struct loop_timer probe_again;
     uint64_t probe_pause_us;
@@ -62,6 +66,7 @@ static void quiet(struct instance *i)
     struct instance_internals *in = i->in;
     loop_cancel(i->env->loop, &in->bound);
     loop_cancel(i->env->loop, &in->probe_again);
+    loop_cancel(i->env->loop, &in->idle_look);
     prober_stop(&in->prober);
 }
 
@@ -258,13 +263,24 @@ static void on_phase(struct output *o, enum phase p, bool begins, uint64_t bytes
 
 /* ---- the sandbox ---------------------------------------------------------------------------- */
 
+static void tell_to_end(struct instance *i)
+{
+    struct instance_internals *in = i->in;
+    in->told_to_end = true;
+    i->env->tier->ops->signal(in->sandbox, 15);
+    loop_after(i->env->loop, &in->bound, i->env->limits->drain_ms * 1000);
+}
+
 static void on_bound(struct loop_timer *t)
 {
     struct instance_internals *in = CONTAINER_OF(t, struct instance_internals, bound);
     struct instance *i = in->image.instance;
     char why[320];
     if (i->state == INSTANCE_DRAINING) {
-        instance_kill(i);
+        if (in->told_to_end)
+            instance_kill(i);
+        else
+            tell_to_end(i); /* what is still on it, a tunnel for instance, sees it go */
         return;
     }
     ASSERT(i->state == INSTANCE_STARTING);
@@ -497,6 +513,39 @@ static void model_target(const struct revision_mount *m, char *into, size_t size
     snprintf(into, size, "%s/" STR_FMT, m->path, STR_ARG(base));
 }
 
+/* ---- idle connections ----------------------------------------------------------------------- */
+
+/* The oldest `count`. */
+static void idle_close(struct instance_internals *in, uint32_t count)
+{
+    for (uint32_t k = 0; k < count; k++)
+        (void)close(in->idle_fds[k]);
+    in->idle_count -= count;
+    memmove(in->idle_fds, in->idle_fds + count, in->idle_count * sizeof *in->idle_fds);
+}
+
+static void idle_look_soon(struct instance *i)
+{
+    struct instance_internals *in = i->in;
+    if (in->idle_looking)
+        return;
+    in->idle_looking = true;
+    in->idle_untouched = in->idle_count;
+    loop_after(i->env->loop, &in->idle_look, INSTANCE_IDLE_BUSY_US);
+}
+
+static void on_idle_look(struct loop_timer *t)
+{
+    struct instance_internals *in = CONTAINER_OF(t, struct instance_internals, idle_look);
+    struct instance *i = in->image.instance;
+    in->idle_looking = false;
+    if (i->in_flight == 0)
+        return;
+    idle_close(in, in->idle_untouched);
+    if (in->idle_count > 0)
+        idle_look_soon(i);
+}
+
 void instance_launch(struct instance *i)
 {
     struct instance_internals *in = i->in;
@@ -548,6 +597,7 @@ struct instance *instance_new(const struct instance_env *env, const struct insta
     i->owner = owner;
     snprintf(i->id, sizeof i->id, "%.57s-%.5s", r->name, suffix); /* a DNS label: 63 at most */
     snprintf(i->image_digest, sizeof i->image_digest, "%s", image_digest);
+    i->exit.status = -1;
     i->start.begin_us = now_of(i);
     i->start.begin_wall_ms = loop_wall_ms();
     snprintf(i->start.id, sizeof i->start.id, "%.39s", i->id);
@@ -555,6 +605,8 @@ struct instance *instance_new(const struct instance_env *env, const struct insta
     i->in->image.instance = i;
     i->in->fresh_fd = -1;
     i->in->end_task.run = on_end_task;
+    i->in->idle_look.on_due = on_idle_look;
+    list_init(&i->connecting);
     i->in->prober.on_result = on_probe;
     i->in->output.on_line = on_line;
     i->in->output.on_phase = on_phase;
@@ -593,9 +645,19 @@ void instance_stop(struct instance *i)
         end(i);
         return;
     }
-    i->env->tier->ops->signal(in->sandbox, 15);
+    idle_close(in, in->idle_count);
     in->bound.on_due = on_bound;
-    loop_after(i->env->loop, &in->bound, i->env->limits->drain_ms * 1000);
+    loop_after(i->env->loop, &in->bound,
+               MAX(i->env->limits->drain_ms, i->revision->timeout_s * UINT64_C(1000)) * 1000);
+    if (i->in_flight == 0)
+        instance_drained(i);
+}
+
+void instance_drained(struct instance *i)
+{
+    struct instance_internals *in = i->in;
+    if (i->state == INSTANCE_DRAINING && !i->failed && in->sandbox && !in->sandbox_over && !in->told_to_end)
+        tell_to_end(i);
 }
 
 void instance_kill(struct instance *i)
@@ -623,17 +685,25 @@ int instance_idle_take(struct instance *i, bool *ret_reused)
     if (in->idle_count == 0)
         return -1;
     *ret_reused = true;
-    return in->idle_fds[--in->idle_count]; /* the last used is the least likely to be closed */
+    in->idle_count--; /* the last used is the least likely to be closed */
+    in->idle_untouched = MIN(in->idle_untouched, in->idle_count);
+    if (in->idle_count > 0)
+        idle_look_soon(i);
+    return in->idle_fds[in->idle_count];
 }
 
 void instance_idle_give(struct instance *i, int take_fd)
 {
     struct instance_internals *in = i->in;
-    if (i->state != INSTANCE_READY || in->idle_count == INSTANCE_IDLE_MAX) {
+    bool others = i->in_flight > 1; /* the one that gives it is still counted */
+    if (i->state != INSTANCE_READY || in->idle_count == INSTANCE_IDLE_MAX ||
+        (in->crowded && others)) {
         (void)close(take_fd);
         return;
     }
     in->idle_fds[in->idle_count++] = take_fd;
+    if (others)
+        idle_look_soon(i);
 }
 
 struct connecting *instance_connect(struct instance *i, uint64_t give_up_us,
@@ -646,6 +716,7 @@ struct connecting *instance_connect(struct instance *i, uint64_t give_up_us,
         .sandbox = i->in->sandbox,
         .port = i->revision->port,
         .give_up_us = give_up_us,
+        .crowded = &i->in->crowded,
         .on_done = on_done,
         .ctx = ctx,
     };

@@ -46,7 +46,12 @@ struct instance_ops {
     void (*on_line)(struct instance *i, struct str line);
 };
 
-enum { INSTANCE_ID = 64, INSTANCE_IDLE_MAX = 128, INSTANCE_MODELS_MAX = 16 };
+enum {
+    INSTANCE_ID = 64,
+    INSTANCE_IDLE_MAX = 128,
+    INSTANCE_IDLE_BUSY_US = 25000,
+    INSTANCE_MODELS_MAX = 16,
+};
 
 /* Read by fleet.c and the gateway's seam; changed only through the functions below, but for the
  * fields marked (fleet). */
@@ -63,6 +68,7 @@ struct instance {
     bool was_ready, failed;
     uint64_t ready_us, idle_since_us;
     uint32_t in_flight;    /* (fleet) */
+    struct list connecting; /* (fleet) tickets that wait for a connection */
     uint64_t requests;     /* (fleet) */
     enum instance_counted { COUNTED_NOT, COUNTED_WAITING, COUNTED_LAUNCHING, COUNTED_READY } counted;
                            /* (fleet) */
@@ -79,12 +85,17 @@ struct instance *instance_new(const struct instance_env *env, const struct insta
 void instance_free(struct instance *i); /* any time; what runs is killed, no callback any more */
 
 void instance_launch(struct instance *i); /* WAITING -> STARTING */
-/* Drains: SIGTERM, then SIGKILL when its grace is over. on_ended follows. */
+/* Drains: SIGTERM when no request is on it any more, at the latest after drain_ms or its timeoutSeconds,
+ * whichever is longer; SIGKILL drain_ms after that. on_ended follows. */
 void instance_stop(struct instance *i);
+void instance_drained(struct instance *i); /* to be told when its last request has left */
 void instance_kill(struct instance *i); /* now; on_ended follows */
 
 /* A kept-alive connection, or -1. */
 int instance_idle_take(struct instance *i, bool *ret_reused);
+/* Keeps it, unless the instance drains. A function may serve one connection after the other: while it
+ * reads an idle one, the requests on all others wait. So with other requests in flight none is kept
+ * for longer than about INSTANCE_IDLE_BUSY_US, and none at all once its accept queue was full. */
 void instance_idle_give(struct instance *i, int take_fd);
 /* A new one; as connect_start(). */
 struct connecting *instance_connect(struct instance *i, uint64_t give_up_us,

@@ -326,6 +326,14 @@ static int secrets_check(const struct launcher *a, int look, const char *path, s
     return 0;
 }
 
+/* What openat2 calls a cross-device link is one that leads out of the root. */
+static int open_failed(const char *path, struct err *e)
+{
+    if (errno == EXDEV)
+        return err_set(e, CODE_DENIED, "%.400s: leads out of its --file-root", path);
+    return err_sys(e, "%.400s", path);
+}
+
 static int local_open(struct launcher *a, const char *path, struct err *e)
 {
     struct stat st;
@@ -340,7 +348,7 @@ static int local_open(struct launcher *a, const char *path, struct err *e)
                               ? -1
                               : (int)syscall(SYS_openat2, root, rest, &how, sizeof how);
     if (look < 0 || fstat(look, &st) < 0)
-        return err_sys(e, "%.400s", path);
+        return open_failed(path, e);
     int r = secrets_check(a, look, path, e);
     if (r < 0)
         return r;

@@ -198,7 +198,10 @@ static void revision_conditions(const struct status_revision *s, const struct fa
 {
     const struct catalog_facts *f = &s->facts;
     const char *waiting = f->image_digest && *f->image_digest ? "Deploying" : "ResolvingDigests";
-    bool failed = f->failing && !f->ready_once, final = failed && (!f->retryable || s->late);
+    /* As in Knative: a container that ended by itself is not healthy, though it is started again. */
+    bool exited = why->of_container && f->exit_status >= 0;
+    bool failed = f->failing && !f->ready_once;
+    bool final = failed && (!f->retryable || s->late || exited);
     struct condition *at = &set[why->of_container ? OF_CONTAINER : OF_RESOURCES];
 
     enum status_ready all = f->ready_once ? STATUS_TRUE : STATUS_UNKNOWN;

@@ -105,10 +105,12 @@ class Traces:
         self.mounts = set(read_text("/proc/self/mountinfo").splitlines())
 
     def new_since(self, before, data):
-        """What is here and was not there, of the hob with this data folder or of nobody's."""
+        """What is here and was not there, of the hob with this data folder or of no other that runs."""
         group = group_name(data)
+        others = {pid for hob in Hob.living for pid in (hob.process.pid, *descendants(hob.process.pid))}
         for pid, _ in self.processes - before.processes:
-            yield f"process {pid} {command_of(pid)}"
+            if pid not in others:
+                yield f"process {pid} {command_of(pid)}"
         for cgroup in self.cgroups - before.cgroups:
             if group in cgroup:
                 yield f"cgroup {cgroup}"
@@ -279,6 +281,8 @@ def service(name, image, command=None, args=None, env=None, annotations=None, mo
 class Hob:
     """One `hob serve`. start() and stop() may be repeated on the same data folder."""
 
+    living = set()  # those with a process
+
     def __init__(self, *flags, limits=None, env=None, binary=None):
         adopt_orphans()
         self.before = Traces()
@@ -331,6 +335,7 @@ class Hob:
             if ready >= 0:
                 os.close(ready)
         self.api_address, self.ingress_address = told["api"], told["ingress"]
+        Hob.living.add(self)
 
     def read_ready(self, fd):
         got, deadline = b"", time.monotonic() + READY_S
@@ -346,6 +351,7 @@ class Hob:
     def stop(self, number=signal.SIGTERM):
         """Signals the launcher and waits for its end; returns its exit code (negative: the signal)."""
         process, self.process = self.process, None
+        Hob.living.discard(self)
         if process.poll() is None:
             process.send_signal(number)
         try:
@@ -393,6 +399,7 @@ class Hob:
 
     def discard(self):
         """Ends whatever is left, quietly: for tests that failed already, or never started."""
+        Hob.living.discard(self)
         if self.process and self.process.poll() is None:
             self.process.kill()
         if self.process:

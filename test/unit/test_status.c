@@ -88,6 +88,16 @@ static const struct {
         .message = "boom" },
       false, "False ExitCode3: Container failed with: boom", "False ExitCode3: Container failed with: boom",
       "Unknown Deploying", "Unknown Deploying", "absent" },
+    { "ended by itself, tried again",
+      { .image_digest = DIGEST, .failing = true, .failed_phase = PHASE_RUNTIME_INIT, .exit_status = 0,
+        .retryable = true, .message = "boom" },
+      false, "False ExitCode0: Container failed with: boom", "False ExitCode0: Container failed with: boom",
+      "Unknown Deploying", "Unknown Deploying", "absent" },
+    { "never accepted, tried again",
+      { .image_digest = DIGEST, .failing = true, .failed_phase = PHASE_RUNTIME_INIT, .exit_status = -1,
+        .retryable = true, .message = "deaf" },
+      false, "Unknown NotReady: deaf", "Unknown NotReady: deaf", "Unknown Deploying", "Unknown Deploying",
+      "absent" },
     { "never accepted",
       { .image_digest = DIGEST, .failing = true, .failed_phase = PHASE_RUNTIME_INIT, .exit_status = -1 },
       false, "False NotReady: no cause was given", "False NotReady: no cause was given",
@@ -203,15 +213,15 @@ TEST(a_service_is_ready_when_its_newest_revision_is_and_serves_the_older_until_t
 TEST(a_service_says_why_its_first_revision_keeps_failing_before_that_is_final)
 {
     struct status_revision r = { "file:///f", "c",
-                                 { .failing = true, .retryable = true, .exit_status = 3,
+                                 { .failing = true, .retryable = true, .exit_status = -1,
                                    .failed_phase = PHASE_RUNTIME_INIT, .message = "boom" },
                                  false };
     AUTO_JSON json_t *created = status_of_revision(&r, NULL, 0);
     struct status_service s = { "f", "u", "c", 1, 1, "f-00001", NULL, created, NULL };
     AUTO_JSON json_t *status = status_of_service(&s, NULL, 0);
     char text[400];
-    CHECK_STR(said(status, "Ready", text), "Unknown ExitCode3: Revision \"f-00001\" is tried again, so "
-                                           "far: Container failed with: boom.");
+    CHECK_STR(said(status, "Ready", text), "Unknown NotReady: Revision \"f-00001\" is tried again, so "
+                                           "far: boom.");
     CHECK_STR(said(status, "RoutesReady", text),
               "Unknown RevisionMissing: Configuration \"f\" is waiting for a Revision to become ready.");
 }
