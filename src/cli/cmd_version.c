@@ -34,9 +34,11 @@ static int run(struct cli *c, struct err *e)
         output_tree(c, o, j);
         return EXITS_OK;
     }
+    int64_t up_s = server ? json_int_at(server, "node.uptime_s", 0) : 0; /* 0: it does not say */
     buf_printf(&c->out, "client  %s\n", HOB_VERSION);
     if (server)
-        buf_printf(&c->out, "server  %s at %s\n", server_version(server), c->global.server);
+        buf_printf(&c->out, "server  %s at %s%s%s\n", server_version(server), c->global.server,
+                   up_s > 0 ? ", up " : "", up_s > 0 ? human_age(up_s, HUMAN) : "");
     else if (!args->client)
         cli_note(c, "no server at %s", c->global.server);
     return EXITS_OK;
