@@ -31,6 +31,8 @@ enum {
     RESTART_US = 100000,     /* first pause before a child is started again; doubles */
     RESTART_US_MAX = 10000000,
     STEADY_US = 60000000,    /* lived this long: the next pause is the first one again */
+    LOCK_WAIT_US = 3000000,  /* for what a killed predecessor forked; then it is another hob's */
+    LOCK_LOOK_US = 5000,
     GRACE_US = 5000000,      /* after the drain: what is left is killed */
     NOTICES_WAITING_MAX = 8192,
     SHELLS_MAX = 20000,      /* what the uid ranges allow */
@@ -654,13 +656,28 @@ static int signals_take(struct launcher *a, struct err *e)
     return loop_watch(a->loop, &a->signal_io, a->signal_fd, EPOLLIN, e);
 }
 
+/* Whoever was forked by a killed predecessor holds its lock too, until the kernel has ended it: a hob
+ * that is started again at once waits for that. */
+static int lock_wait(int fd)
+{
+    for (int left = LOCK_WAIT_US / LOCK_LOOK_US; left > 0; left--) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+            return 0;
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return -1;
+        (void)usleep(LOCK_LOOK_US);
+    }
+    errno = EWOULDBLOCK;
+    return -1;
+}
+
 static int folder_lock(struct launcher *a, struct err *e)
 {
     const char *dir = a->config->data_dir;
     a->lock_fd = fault_hit("open") ? -1 : open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (a->lock_fd < 0)
         return err_sys(e, "data folder %s", dir);
-    if (flock(a->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+    if (lock_wait(a->lock_fd) < 0) {
         if (errno == EWOULDBLOCK)
             return err_set(e, CODE_PRECONDITION, "data folder %s: another hob runs on it", dir);
         return err_sys(e, "data folder %s: lock", dir);

@@ -283,7 +283,7 @@ class Hob:
 
     living = set()  # those with a process
 
-    def __init__(self, *flags, limits=None, env=None, binary=None):
+    def __init__(self, *flags, limits=None, env=None, binary=None, user=None, **popen):
         adopt_orphans()
         self.before = Traces()
         self.folder = tempfile.mkdtemp(prefix="hob-e2e-")
@@ -291,6 +291,11 @@ class Hob:
         self.data = os.path.join(self.folder, "data")
         self.log_path = os.path.join(self.folder, "hob.log")
         os.mkdir(self.files)
+        self.popen = popen
+        if user is not None:  # root runs hob as somebody else
+            self.popen |= {"user": user, "group": user, "extra_groups": []}
+            for path in (self.folder, self.files):
+                os.chown(path, user, user)
         self.flags = [*flags, *(f"--limit={k}={v}" for k, v in (limits or {}).items())]
         self.env, self.binary = {**os.environ, **(env or {})}, binary or BINARY
         self.process, self.api_address, self.ingress_address = None, "", ""
@@ -326,7 +331,7 @@ class Hob:
                 self.process = subprocess.Popen(
                     [self.binary, "serve", "--listen-ingress", "127.0.0.1:0", "--listen-api", "127.0.0.1:0",
                      "--data", self.data, "--file-root", self.files, "--ready-fd", str(ready), *self.flags],
-                    pass_fds=[ready], env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                    pass_fds=[ready], env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self.popen)
             os.close(ready)
             ready = -1
             told = self.read_ready(reading)
