@@ -57,7 +57,7 @@ struct ticket {             /* embedded in the gateway's request; zero it first 
     void *revision, *instance;
     struct connecting *connecting;
     int fd;
-    bool fd_reused, fd_fresh, cold;
+    bool fd_reused, fd_fresh, cold, moved;
     uint8_t state;
     struct loop_timer timer;
 };

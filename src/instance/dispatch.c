@@ -85,7 +85,7 @@ static void instance_let_go(struct rev *v, struct instance *i)
     if (i->in_flight == 0)
         i->idle_since_us = fleet_now(v->target->fleet);
     note_load(v);
-    if (i->in_flight == 0 && i->state == INSTANCE_ENDED)
+    if (i->in_flight == 0 && i->gone)
         fleet_reap(i);
     else if (i->in_flight == 0)
         instance_drained(i);
@@ -128,18 +128,59 @@ static void on_connect_late(struct loop_timer *timer)
     ticket_refuse(t, TICKET_LATE, REFUSED_RETRY_AFTER_S, &e);
 }
 
+static void on_ticket_late(struct loop_timer *timer)
+{
+    struct ticket *t = CONTAINER_OF(timer, struct ticket, timer);
+    struct rev *v = t->revision;
+    struct err e;
+    ASSERT(t->state == TICKET_QUEUED);
+    list_remove(&v->queue, &t->node);
+    note_load(v);
+    err_set(&e, CODE_DEADLINE, "no instance of %s became free in time (%u ready, %u starting)",
+            v->spec->name, v->ready, v->starting);
+    ticket_refuse(t, TICKET_LATE, REFUSED_RETRY_AFTER_S, &e);
+}
+
+/* Its end comes on_ticket_late(), however often it is queued. */
+static void ticket_queue(struct ticket *t, bool front)
+{
+    struct rev *v = t->revision;
+    t->state = TICKET_QUEUED;
+    (front ? list_push_front : list_push)(&v->queue, &t->node);
+    t->timer = (struct loop_timer){ .on_due = on_ticket_late };
+    loop_at(v->target->fleet->env.loop, &t->timer, wait_until_us(t));
+}
+
+/* Nothing of the request was sent: another instance may have it. Once, so that a function that is ready
+ * and then never accepts does not keep it until its deadline. */
+static bool ticket_may_move(const struct ticket *t)
+{
+    const struct rev *v = t->revision;
+    return !t->moved && !v->target->removed && !v->target->fleet->draining &&
+           v->queue.count < v->spec->queue_depth;
+}
+
 static void on_connected(void *ctx, int take_fd, const struct err *e)
 {
     struct ticket *t = ctx;
     struct rev *v = t->revision;
+    struct instance *i = t->instance;
     if (t->connecting)
-        list_remove(&((struct instance *)t->instance)->connecting, &t->node);
+        list_remove(&i->connecting, &t->node);
     t->connecting = NULL;
     if (take_fd < 0) {
-        log_event(LOG_WARN, "connect.failed", "instance=%s error=\"%s\"",
-                  ((struct instance *)t->instance)->id, LOG_QUOTED(e->text));
-        refuse_soon(t, e->code == CODE_DEADLINE ? on_connect_late : on_connect_refused);
-        instance_let_go(v, t->instance);
+        bool late = e->code == CODE_DEADLINE; /* it listens, and is busy */
+        log_event(LOG_WARN, "connect.failed", "instance=%s error=\"%s\"", i->id, LOG_QUOTED(e->text));
+        /* It has ended and its end is not told yet, or it is not going to serve anybody. */
+        if (!late && i->state == INSTANCE_READY)
+            fleet_give_up(i);
+        if (!late && ticket_may_move(t)) {
+            t->moved = true;
+            ticket_queue(t, true);
+        } else {
+            refuse_soon(t, late ? on_connect_late : on_connect_refused);
+        }
+        instance_let_go(v, i);
         dispatch_queue(v);
         fleet_evaluate_soon(v);
         return;
@@ -252,18 +293,6 @@ void dispatch_fail_all(struct rev *v)
     dispatch_refuse_all(v, &e);
 }
 
-static void on_ticket_late(struct loop_timer *timer)
-{
-    struct ticket *t = CONTAINER_OF(timer, struct ticket, timer);
-    struct rev *v = t->revision;
-    struct err e;
-    ASSERT(t->state == TICKET_QUEUED);
-    list_remove(&v->queue, &t->node);
-    note_load(v);
-    err_set(&e, CODE_DEADLINE, "no instance of %s became free in time (%u ready, %u starting)",
-            v->spec->name, v->ready, v->starting);
-    ticket_refuse(t, TICKET_LATE, REFUSED_RETRY_AFTER_S, &e);
-}
 /* ---- backend.h --------------------------------------------------------------------------------- */
 
 static struct target *op_route(struct backend *b, struct str host)
@@ -312,6 +341,7 @@ static void op_ask(struct backend *b, struct ticket *t)
     ASSERT(t->state == TICKET_IDLE);
     t->revision = v;
     t->waiting = true;
+    t->moved = false;
     t->fd = -1;
     t->connecting = NULL;
     v->yielded = false;
@@ -334,10 +364,7 @@ static void op_ask(struct backend *b, struct ticket *t)
         refuse_soon(t, on_ask_refused);
         return;
     }
-    t->state = TICKET_QUEUED;
-    list_push(&v->queue, &t->node);
-    t->timer = (struct loop_timer){ .on_due = on_ticket_late };
-    loop_at(f->env.loop, &t->timer, wait_until_us(t));
+    ticket_queue(t, false);
     note_load(v);
     fleet_evaluate_soon(v);
 }

@@ -79,4 +79,5 @@ extern const struct instance_ops fleet_instance_ops;
 void fleet_evaluate(struct rev *v); /* may free v */
 void fleet_take_over(struct rev *v); /* if it is the newest that is ready, it serves */
 void fleet_uncount(struct instance *i);
+void fleet_give_up(struct instance *i); /* ready, but accepts nobody: drained, and another may start */
 void fleet_reap(struct instance *i); /* ended, and nobody holds a connection to it: frees it */

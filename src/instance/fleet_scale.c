@@ -44,7 +44,7 @@ void fleet_reap(struct instance *i)
 {
     struct rev *v = i->owner;
     struct fleet *f = v->target->fleet;
-    ASSERT(i->in_flight == 0 && i->counted == COUNTED_NOT);
+    ASSERT(i->in_flight == 0 && i->gone && i->counted == COUNTED_NOT);
     list_remove(&v->instances, &i->node);
     if (f->live-- == f->env.limits->instances_max)
         room_again(f);
@@ -94,6 +94,13 @@ static void stop_instance(struct instance *i)
     fleet_uncount(i);
     instance_stop(i);
     launch_next(v->target->fleet);
+}
+
+void fleet_give_up(struct instance *i)
+{
+    ASSERT(i->state == INSTANCE_READY);
+    i->given_up = true;
+    stop_instance(i);
 }
 
 static void start_one(struct rev *v)
@@ -287,8 +294,9 @@ static void on_failed(struct instance *i, bool retryable)
 static void on_ended(struct instance *i)
 {
     struct rev *v = i->owner;
-    bool died = i->counted == COUNTED_READY; /* nobody asked it to */
+    bool died = i->counted == COUNTED_READY || i->given_up; /* nobody asked it to */
     fleet_uncount(i);
+    i->gone = true;
     if (died)
         log_event(LOG_WARN, "instance.died", "instance=%s status=%d oom=%s in_flight=%u", i->id,
                   i->exit.status, i->exit.oom_killed ? "yes" : "no", i->in_flight);

@@ -66,6 +66,7 @@ struct instance {
     enum instance_state state;
     struct start_record start;
     bool was_ready, failed;
+    bool given_up, gone;   /* (fleet) gone: on_ended came; state says so a moment before */
     uint64_t ready_us, idle_since_us;
     uint32_t in_flight;    /* (fleet) */
     struct list connecting; /* (fleet) tickets that wait for a connection */

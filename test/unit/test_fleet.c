@@ -98,6 +98,7 @@ static struct {
     struct list all;
     enum run_mode { RUN_OK, RUN_EXITS, RUN_MUTE } mode;
     int starts, open;
+    int deaf; /* so many connections are not accepted, though no end was told */
 } iso;
 static void sb_started(struct loop_task *t)
 {
@@ -142,7 +143,7 @@ static void tier_signal(struct sandbox *sb, int signo) { (void)signo, tier_kill(
 static int tier_socket(struct sandbox *sb, struct err *e)
 {
     (void)sb, (void)e;
-    if (iso.mode == RUN_EXITS)
+    if (iso.mode == RUN_EXITS || (iso.deaf > 0 && iso.deaf--))
         return open("/dev/null", O_RDONLY | O_CLOEXEC); /* nothing listens: connect fails */
     return socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 }
@@ -250,6 +251,7 @@ static void setup(void)
     origin.loop = iso.loop = b.loop;
     origin.mode = FETCH_OK;
     iso.mode = RUN_OK;
+    iso.deaf = 0;
     iso.starts = iso.open = origin.uses = 0;
     iso.tier.ops = &tier_ops;
     list_init(&iso.all);
@@ -488,6 +490,56 @@ TEST(an_instance_that_dies_with_requests_on_it_goes_when_they_let_go)
     done(&c, false);
     settle();
     CHECK_EQ(iso.open, 1);
+    CHECK(teardown());
+}
+
+TEST(a_request_may_be_over_between_an_instances_end_and_its_telling)
+{
+    struct call c;
+    setup();
+    struct revision *r = revision("f", 1);
+    r->min_scale = 1;
+    fleet_add(b.fleet, r, false);
+    settle();
+    ask(&c, HOST, SECOND);
+    settle();
+    CHECK_EQ(c.state, CALL_RUNS);
+    sb_ended(&CONTAINER_OF(list_first(&iso.all), struct sandbox, node)->ended);
+    done(&c, false); /* in the same turn: the connection broke as well */
+    settle();
+    CHECK(iso.starts == 2 && iso.open == 1);
+    CHECK(teardown());
+}
+
+TEST(a_request_that_an_instance_does_not_accept_moves_to_the_next_once)
+{
+    struct call first, a, c;
+    setup();
+    struct revision *r = revision("f", 1);
+    r->min_scale = 1;
+    fleet_add(b.fleet, r, false);
+    pass(SECOND);
+    ask(&first, HOST, SECOND); /* takes the probe's connection with it */
+    settle();
+    done(&first, false);
+    CHECK_EQ(iso.starts, 1);
+
+    iso.deaf = 1;
+    ask(&a, HOST, 30 * SECOND);
+    pass(SECOND);
+    CHECK_EQ(iso.starts, 2);
+    CHECK_EQ(iso.open, 1); /* the deaf one has gone */
+    CHECK_EQ(a.state, CALL_RUNS);
+    done(&a, false);
+
+    iso.deaf = 1;
+    origin.mode = FETCH_HANGS; /* the next one does not come */
+    ask(&c, HOST, 30 * SECOND);
+    pass(SECOND);
+    CHECK_EQ(c.state, CALL_WAITS);
+    b.backend->ops->cancel(b.backend, &c.t); /* in the queue for the second time */
+    pass(SECOND);
+    CHECK_EQ(c.state, CALL_WAITS);
     CHECK(teardown());
 }
 
