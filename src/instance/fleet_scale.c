@@ -4,7 +4,13 @@
 
 #include <stdio.h>
 
-enum { BACKOFF_DOUBLINGS = 6, EVALUATE_QUIET_US = 1000 };
+enum {
+    BACKOFF_DOUBLINGS = 6,
+    EVALUATE_QUIET_US = 1000,
+    /* The node is full. Somebody waits: what is idle elsewhere may be had. Nobody does: min-scale only. */
+    FULL_WAITED_FOR_US = 10000,
+    FULL_US = 1000000,
+};
 
 static void launch_next(struct fleet *f);
 
@@ -161,6 +167,15 @@ static void scale_down(struct rev *v, uint32_t desired)
     }
 }
 
+/* How long a revision that has too few instances waits before it looks again. */
+static uint64_t retry_pause_us(const struct rev *v)
+{
+    const struct fleet *f = v->target->fleet;
+    if (f->live < f->env.limits->instances_max)
+        return EVALUATE_QUIET_US;
+    return v->queue.count > 0 ? FULL_WAITED_FOR_US : FULL_US;
+}
+
 void fleet_evaluate(struct rev *v)
 {
     struct fleet *f = v->target->fleet;
@@ -189,7 +204,7 @@ void fleet_evaluate(struct rev *v)
 
     uint64_t next_us = scaler_next_us(&v->scaler, now_us);
     if (desired > v->ready + v->starting)
-        next_us = MIN(next_us, MAX(v->retry_us, now_us + EVALUATE_QUIET_US));
+        next_us = MIN(next_us, MAX(v->retry_us, now_us + retry_pause_us(v)));
     if (v->ready + v->starting == 0 && v->queue.count == 0 && desired == 0)
         next_us = UINT64_MAX; /* at zero: no timer, no CPU */
     if (next_us == UINT64_MAX)

@@ -88,6 +88,17 @@ static int show_network_files(struct err *e)
     return r;
 }
 
+/* The role sees itself: other processes' command lines hold what people type, and the rest of /proc is about
+ * the host. An ordinary user may not mount a /proc of the host's processes: there it is the host's. */
+static int show_processes(struct err *e)
+{
+    int r = make_dir(STAGE "/proc", e);
+    if (r == 0 && mnt_new("proc", STAGE "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+                          "hidepid=invisible,subset=pid", 0, e) < 0)
+        r = show("/proc", STAGE "/proc", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, true, e);
+    return r;
+}
+
 static int root_build(const struct jail_spec *spec, int data_fd, struct err *e)
 {
     int r = mnt_new("tmpfs", STAGE, MS_NOSUID | MS_NODEV, "mode=755,size=1m", 0, e);
@@ -98,7 +109,7 @@ static int root_build(const struct jail_spec *spec, int data_fd, struct err *e)
     if (r == 0)
         r = make_dir(STAGE "/etc", e);
     if (r == 0)
-        r = show("/proc", STAGE "/proc", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, true, e);
+        r = show_processes(e);
     if (r == 0 && access("/etc/ld.so.cache", R_OK) == 0)
         r = show("/etc/ld.so.cache", STAGE "/etc/ld.so.cache", MNT_RO_SAFE, false, e);
     if (r == 0 && spec->network_files)

@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 import unittest
 
-from harness import BINARY, KNATIVE, Hob, read_text, request, service
+from harness import BINARY, KNATIVE, Hob, read_text, service
 
 NODE_UID = 268369920
 
@@ -73,10 +73,29 @@ class Node(unittest.TestCase):
             self.assertEqual(os.getsid(pid), pid)
             self.assertEqual(os.readlink(f"/proc/{pid}/fd/0"), "/dev/null")
 
+    @unittest.skipUnless(os.geteuid() == 0, "an ordinary user cannot mount a /proc of the host's processes")
+    def test_the_node_sees_no_other_process(self):
+        look = ("import os, sys; os.chroot(f'/proc/{sys.argv[1]}/root'); "
+                "os.setgid(%d); os.setuid(%d); print(*(p for p in os.listdir('/proc') if not p.isdigit()), "
+                "os.path.exists('/proc/1'), os.path.exists('/proc/' + sys.argv[1]))" % (NODE_UID, NODE_UID))
+        with Hob() as hob:
+            pid = str(hob.roles()["node"])
+            seen = subprocess.run(["/usr/bin/python3", "-c", look, pid], capture_output=True, text=True,
+                                  timeout=30, check=True).stdout.split()
+            self.assertEqual(sorted(seen), ["False", "True", "self", "thread-self"])
+
+    def test_the_fetcher_is_one(self):
+        with Hob() as hob:
+            pid = hob.wait_for("a fetcher", lambda: hob.roles().get("fetcher"))
+            self.assertEqual(status_of(pid, "Seccomp"), "2")
+            hob.apply(service("f", image=hob.bundle({"run": "#!/bin/sh\n"})), wait=False)
+            self.assertEqual(hob.roles().get("fetcher"), pid)
+            self.assertNotIn("role=fetcher status", hob.log())  # it stays
+
     def test_a_role_left_in_the_environment_means_nothing(self):
         for role in ("node", "fetcher", "x"):
             with Hob(env={"HOB_ROLE": role}) as hob:
-                hob.call("GET", "/readyz", want=200)
+                hob.wait_for("it to serve", hob.is_ready)
 
 
 @unittest.skipUnless(os.geteuid() == 0, "only root could give folders away")
@@ -115,7 +134,7 @@ class Folders(unittest.TestCase):
             os.symlink(hob.data, os.path.join(hob.files, "alias"))
             for n, (image, why) in enumerate([(hob.data, "own data folder"), (hob.folder, "own data folder"),
                                               (f"{hob.data}/store", "own data folder"),
-                                              (f"{hob.files}/alias", "cross-device")]):
+                                              (f"{hob.files}/alias", "leads out of its --file-root")]):
                 hob.apply(service(f"s{n}", image=f"file://{image}"), wait=False)
                 told = hob.wait_condition(f"s{n}", "False")
                 self.assertIn(why, told["message"])
@@ -127,7 +146,7 @@ class Folders(unittest.TestCase):
         with Hob() as hob:
             self.assertEqual(os.stat(hob.data).st_uid, NODE_UID)
             self.assertEqual(hob.restart(signal.SIGTERM), 0)
-            self.assertEqual(request(hob.api_address, "GET", "/readyz")[0], 200)
+            hob.wait_for("its second life", hob.is_ready)
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ class Hostile(unittest.TestCase):
 
     def test_a_fork_bomb_harms_only_itself(self):
         """Everything forks for a second. The other function answers meanwhile; then nothing is left."""
-        with self.hob.connect() as s:
+        with self.hob.wire().s as s:
             s.sendall(f"GET /bomb HTTP/1.1\r\nHost: {self.hob.host('hostile')}\r\n\r\n".encode())
             until, answered = time.monotonic() + 1, 0
             while time.monotonic() < until:
@@ -169,7 +169,7 @@ class Hostile(unittest.TestCase):
     def test_a_log_flood_waits_and_costs_nobody(self):
         """Beyond log_rate_bytes_s the flooding function waits; the node keeps a bounded tail."""
         before = resident(self.node)
-        with self.hob.connect() as s:
+        with self.hob.wire().s as s:
             s.sendall(f"GET /flood?2000 HTTP/1.1\r\nHost: {self.hob.host('hostile')}\r\n\r\n".encode())
             slowest, until = 0, time.monotonic() + 2
             while time.monotonic() < until:

@@ -621,6 +621,42 @@ TEST(a_full_node_makes_room_by_stopping_what_is_idle_longest)
     CHECK(teardown());
 }
 
+/* A min-scale that no node has room for made a loop of a thousand looks a second. */
+TEST(a_full_node_is_not_asked_all_the_time)
+{
+    struct call c;
+    setup();
+    b.limits.instances_max = 2;
+    struct revision *r = revision("greedy", 1);
+    r->min_scale = 10000;
+    fleet_add(b.fleet, r, false);
+    settle();
+    pass(SECOND);
+    CHECK_EQ(fleet_live(b.fleet), 2);
+    int before = b.limits_hit;
+    for (int ms = 0; ms < 3000; ms++) {
+        sim_us += 1000;
+        settle();
+    }
+    CHECK(b.limits_hit > before);
+    CHECK(b.limits_hit - before <= 10);
+    /* and yet, who waits gets the room that comes */
+    r = revision("f", 1);
+    r->initial_scale = 0;
+    fleet_add(b.fleet, r, false);
+    ask(&c, HOST, 5 * SECOND);
+    settle();
+    CHECK_EQ(c.state, CALL_WAITS);
+    fleet_remove_service(b.fleet, "default", "greedy");
+    for (int ms = 0; ms < 50; ms++) {
+        sim_us += 1000;
+        settle();
+    }
+    CHECK_EQ(c.state, CALL_RUNS);
+    done(&c, true);
+    CHECK(teardown());
+}
+
 /* Everything at random; fleet_check() runs after every turn. */
 TEST(random_lives_keep_the_invariants)
 {
