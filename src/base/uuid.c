@@ -11,6 +11,21 @@ struct uuid uuid_v7(int64_t unix_ms, const uint8_t random[10])
     return u;
 }
 
+struct uuid uuid_v7_next(struct uuid_clock *c, int64_t unix_ms, const uint8_t random[10])
+{
+    enum { COUNT_MAX = 0xfff, BEGIN_MAX = 0x7ff }; /* half the range is left to count in */
+    if (unix_ms > c->ms) {
+        *c = (struct uuid_clock){ unix_ms, (uint16_t)((random[0] << 8 | random[1]) & BEGIN_MAX) };
+    } else if (++c->count > COUNT_MAX) {
+        c->ms++;
+        c->count = 0;
+    }
+    struct uuid u = uuid_v7(c->ms, random);
+    u.at[6] = (uint8_t)(0x70 | c->count >> 8);
+    u.at[7] = (uint8_t)c->count;
+    return u;
+}
+
 void uuid_format(const struct uuid *u, char into[UUID_TEXT])
 {
     static const char digits[] = "0123456789abcdef";

@@ -39,14 +39,12 @@ struct reader {
     struct err e;
 };
 
-/* "2026-11-23T11:00:00.123Z instance stream text" */
+/* "2026-11-23T11:00:00.123Z instance text" */
 static void line_show(struct reader *r, struct str whole)
 {
     const struct args *args = r->c->args;
     const struct term *t = &r->c->out_term;
     struct str text = whole, when = str_cut(&text, ' '), instance = str_cut(&text, ' ');
-    struct str stream = str_cut(&text, ' ');
-    bool err = str_is(stream, "stderr");
 
     if (!args->plain && t->tty && when.size >= 23) {
         term_styled(t, &r->c->out, STYLE_DIM, "%.12s", when.at + 11);
@@ -55,11 +53,9 @@ static void line_show(struct reader *r, struct str whole)
         buf_printf(&r->c->out, STR_FMT " ", STR_ARG(when));
     }
     if (!args->plain) {
-        buf_text(&r->c->out, term_style_on(t, err ? STYLE_WARN : STYLE_SANDBOX));
+        buf_text(&r->c->out, term_style_on(t, STYLE_SANDBOX));
         term_clean(&r->c->out, instance, false);
-        buf_printf(&r->c->out, "%s ", term_style_off(t, err ? STYLE_WARN : STYLE_SANDBOX));
-        if (!t->tty)
-            buf_printf(&r->c->out, STR_FMT " ", STR_ARG(stream));
+        buf_printf(&r->c->out, "%s ", term_style_off(t, STYLE_SANDBOX));
     }
     /* A function must not steer its operator's terminal; a file or a program gets the bytes. */
     if (t->tty)
@@ -148,7 +144,7 @@ const struct cli_command cmd_logs = {
                 "hob logs greeter -f  and what comes\n"
                 "hob logs greeter --plain --tail 1000 > out.log  only the function's own text",
     .notes =
-        "A line is `time instance stream text`. On a terminal, what could steer it is replaced.",
+        "A line is `time instance text`. On a terminal, what could steer it is replaced.",
     .opts = opts,
     .opt_count = COUNT_OF(opts),
     .args_size = sizeof(struct args),

@@ -111,6 +111,7 @@ struct ingress {
     size_t room; /* half of http_stream_buffer_bytes: one for what was read, one to be written */
     uint8_t entropy[2048];
     size_t entropy_used;
+    struct uuid_clock id_clock;
     int64_t date_s;
     char date[32];
 };

@@ -67,7 +67,7 @@ struct uuid ingress_new_id(struct ingress *in, int64_t wall_ms)
 {
     uint8_t random[10];
     entropy_take(in, random, sizeof random);
-    return uuid_v7(wall_ms, random);
+    return uuid_v7_next(&in->id_clock, wall_ms, random);
 }
 
 uint64_t ingress_random(struct ingress *in)

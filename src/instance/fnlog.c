@@ -14,8 +14,8 @@ void fnlog_done(struct fnlog *l)
 {
     for (struct list_node *n; (n = list_first(&l->followers)) != NULL;) {
         struct fnlog_follower *f = CONTAINER_OF(n, struct fnlog_follower, node);
-        f->on_close(f);
-        ASSERT(!list_node_linked(n));
+        f->on_close(f); /* unfollows, and may free it */
+        ASSERT(list_first(&l->followers) != n);
     }
     buf_done(&l->ring);
 }

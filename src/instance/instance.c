@@ -17,6 +17,7 @@ struct artifact_wait { /* the image, or one model */
     struct instance *instance;
     struct artifact_use *use;
     bool present, verified;
+    uint64_t present_us;
     char path[160];   /* in the store */
     char target[512]; /* inside the sandbox */
 };
@@ -24,6 +25,7 @@ struct artifact_wait { /* the image, or one model */
 struct instance_internals {
     struct artifact_wait image, models[INSTANCE_MODELS_MAX];
     uint32_t model_count;
+    uint64_t launched_us; /* the artifacts were asked for */
     struct sandbox *sandbox;
     bool exec_seen, sandbox_over, probe_passed, told_to_end;
     int fresh_fd; /* the probe's connection, for the first request */
@@ -104,7 +106,7 @@ static void facts_to_phase(struct instance *i, enum phase p, uint64_t begin_us, 
     struct phase_mark *m = &i->start.phases[p];
     if (!needed || begin_us == 0 || end_us == 0) {
         if (m->outcome == PHASE_ABSENT)
-            *m = (struct phase_mark){ .start_us = i->start.begin_us, .outcome = PHASE_WARM };
+            *m = (struct phase_mark){ .start_us = i->in->launched_us, .outcome = PHASE_WARM };
         return;
     }
     uint64_t start = begin_us, finish = end_us;
@@ -118,6 +120,14 @@ static void facts_to_phase(struct instance *i, enum phase p, uint64_t begin_us, 
                               .outcome = PHASE_DONE };
 }
 
+/* Finding that it is there takes time too, and the sandbox waits for it. */
+static void lookup_to_phase(struct instance *i, enum phase p, const struct artifact_wait *w)
+{
+    struct phase_mark *m = &i->start.phases[p];
+    if (m->outcome == PHASE_WARM)
+        m->duration_us = MAX(m->duration_us, (int64_t)(w->present_us - m->start_us));
+}
+
 static void record_artifacts(struct instance *i)
 {
     struct instance_internals *in = i->in;
@@ -125,6 +135,7 @@ static void record_artifacts(struct instance *i)
     const struct artifact_facts *f = artifact_use_facts(in->image.use);
     facts_to_phase(i, PHASE_IMAGE_PULL, f->fetch_begin_us, f->fetch_end_us, f->fetched_bytes,
                    !f->was_present);
+    lookup_to_phase(i, PHASE_IMAGE_PULL, &in->image);
     facts_to_phase(i, PHASE_IMAGE_UNPACK, f->unpack_begin_us, f->unpack_end_us, f->size_bytes,
                    !f->was_present);
     s->caches[CACHE_IMAGE] = f->was_present ? CACHE_HIT : CACHE_MISS;
@@ -135,6 +146,7 @@ static void record_artifacts(struct instance *i)
         f = artifact_use_facts(in->models[k].use);
         facts_to_phase(i, PHASE_MODEL_FETCH, f->fetch_begin_us, f->fetch_end_us, f->fetched_bytes,
                        !f->was_present);
+        lookup_to_phase(i, PHASE_MODEL_FETCH, &in->models[k]);
         facts_to_phase(i, PHASE_MODEL_VERIFY, f->verify_begin_us, f->verify_end_us,
                        f->verified_bytes, f->verified_bytes > 0);
         hit = hit && f->was_present;
@@ -401,6 +413,7 @@ static void sandbox_begin(struct instance *i)
     struct sandbox_scratch scratches[INSTANCE_MODELS_MAX];
     size_t mount_count = 0, scratch_count = 0;
     uint64_t ephemeral = or_default(r->ephemeral_bytes, l->sandbox_scratch_bytes);
+    phase_begin(&i->start, PHASE_SANDBOX, now_of(i));
 
     arguments(r, &argv);
     environment(i, &env);
@@ -431,7 +444,6 @@ static void sandbox_begin(struct instance *i)
     };
     struct sandbox_pipes pipes = { -1, -1 };
     struct err e;
-    phase_begin(&i->start, PHASE_SANDBOX, now_of(i));
     int got =
         i->env->tier->ops->start(i->env->tier, &spec, &sandbox_events, i, &in->sandbox, &pipes, &e);
     strings_done(&argv);
@@ -463,6 +475,7 @@ static void on_present(struct artifact_use *u, const char *path, const char *dig
     struct artifact_wait *w = artifact_use_ctx(u);
     struct instance *i = w->instance;
     w->present = true;
+    w->present_us = now_of(w->instance);
     snprintf(w->path, sizeof w->path, "%s", path);
     if (w == &i->in->image)
         snprintf(i->image_digest, sizeof i->image_digest, "%s", digest);
@@ -552,8 +565,10 @@ void instance_launch(struct instance *i)
     const struct revision *r = i->revision;
     struct err e;
     ASSERT(i->state == INSTANCE_WAITING);
+    uint64_t now_us = now_of(i);
     i->state = INSTANCE_STARTING;
-    phase_end(&i->start, PHASE_SCHEDULE, now_of(i), PHASE_DONE);
+    phase_end(&i->start, PHASE_SCHEDULE, now_us, PHASE_DONE);
+    in->launched_us = now_us;
 
     /* What was resolved once stays what runs, whatever its origin says now. */
     char *pinned = i->image_digest[0] && !strchr(r->image, '@')

@@ -218,8 +218,8 @@ class Fake:
                 "p50Us": 8000, "p99Us": 8000, "failures": 0}],
                 "budget": {"verdict": "missed", "budgetMs": 5, "percentile": 99}})
         if url.path.endswith("/logs"):
-            lines = (b"2026-11-23T11:00:00.123Z greeter-00001-abcde stdout hello \x1b[2Jworld\n"
-                     b"2026-11-23T11:00:01.123Z greeter-00001-abcde stderr no end of line")
+            lines = (b"2026-11-23T11:00:00.123Z greeter-00001-abcde hello \x1b[2Jworld\n"
+                     b"2026-11-23T11:00:01.123Z greeter-00001-abcde no end of line")
             if query.get("follow") != "true":
                 return answer(200, lines, "text/plain")
             h.send_response(200)
@@ -483,7 +483,7 @@ class Cli(unittest.TestCase):
         out = self.hob("logs", "greeter", "--tail", "5", "--instance", "i")
         self.assertIn("tail=5&instance=i", self.fake.requests[-1][1])
         self.assertEqual(out.splitlines()[1],
-                         "2026-11-23T11:00:01.123Z greeter-00001-abcde stderr no end of line")
+                         "2026-11-23T11:00:01.123Z greeter-00001-abcde no end of line")
         self.assertIn("\x1b[2J", out)  # a file gets the bytes
         self.assertTrue(self.hob("logs", "greeter", "--plain").startswith("hello "))
 

@@ -146,6 +146,7 @@ def look():
         "env": dict(os.environ), "argv": sys.argv, "cwd": os.getcwd(),
         "ids": [os.getuid(), os.geteuid(), os.getgid(), os.getegid()], "groups": os.getgroups(),
         "stdin": stdin_kind(), "dev": {n: device("/dev/" + n) for n in names},
+        "opens": {n: attempt(lambda n=n: open("/dev/" + n, "ab").close()) for n in ("stdout", "stderr", "null", "full")},
         "fds": {n: device(f"/proc/self/fd/{n}") for n in (0, 1, 2)},
         "tmp": stat.filemode(os.stat("/tmp").st_mode),
         "tty": attempt(lambda: fcntl.ioctl(0, termios.TCGETS, bytes(64))),
@@ -333,6 +334,12 @@ def serve(s):
         s.close()
 
 
+def tell_phases(fd):
+    os.write(fd, b"model_load begin\n")
+    time.sleep(0.03)
+    os.write(fd, b"model_load end bytes=12345\nwarmup begin\n")
+
+
 def drain(*_):
     """Ends as most functions do, whatever is in flight; that nothing is, is hob's part."""
     print("told to end", flush=True)
@@ -344,6 +351,8 @@ def main():
     if os.environ.get("MODE") == "fail":
         sys.exit(7)
     time.sleep(int(os.environ.get("DELAY_MS", "0")) / 1000)
+    if "PHASES" in os.environ:
+        tell_phases(int(os.environ["HOB_PHASES_FD"]))
     s = socket.socket()
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     s.bind(("0.0.0.0", int(os.environ["PORT"])))

@@ -156,6 +156,22 @@ TEST(uuids_sort_by_time_and_survive_text)
     CHECK(!uuid_parse(STR("018bcfe5x6800-7fff-bfff-ffffffffffff"), &c));
 }
 
+TEST(uuids_of_one_clock_sort_as_they_were_made)
+{
+    const uint8_t high[10] = { 255, 255, 255 }, low[10] = { 0 };
+    struct uuid_clock clock = { 0 };
+    struct uuid last = uuid_v7_next(&clock, 1700000000000, high);
+    for (int i = 0; i < 10000; i++) { /* more than a millisecond's count, and a clock that is set back */
+        struct uuid next = uuid_v7_next(&clock, 1700000000000 - i % 7, i % 2 ? high : low);
+        CHECK(memcmp(last.at, next.at, 16) < 0);
+        CHECK(next.at[6] >> 4 == 7 && next.at[8] >> 6 == 2);
+        last = next;
+    }
+    last = uuid_v7_next(&clock, 1700000005000, low);
+    CHECK_EQ(clock.ms, 1700000005000);
+    CHECK_EQ(clock.count, 0);
+}
+
 TEST(every_default_is_inside_its_own_range)
 {
     struct limits l;
