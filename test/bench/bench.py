@@ -356,7 +356,7 @@ def storm(tools, hob_flags, size=200 << 20, count=64):
 
 def model(tools, hob_flags):
     with tempfile.TemporaryDirectory(prefix="hob-bench-", dir=os.path.join(ROOT, "build")) as folder:
-        done = subprocess.run([os.path.join(tools, "bench_model_load"), folder, "512", "7"], capture_output=True,
+        done = subprocess.run([os.path.join(tools, "bench_model_load"), folder, "512", "11"], capture_output=True,
                               text=True)
     try:
         got = json.loads(done.stdout)

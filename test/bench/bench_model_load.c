@@ -3,8 +3,9 @@
  *     bench_model_load DIR [MIB] [ROUNDS]
  *
  * Makes a store in DIR with one random blob, then measures interleaved, the page cache of the file
- * dropped before each: O_DIRECT with 1, 2 and 4 threads (the floor is the best of them), and the
- * verification that a cold start waits for. Prints one JSON object.
+ * dropped before each: O_DIRECT with 1, 2 and 4 threads, and the verification that a cold start
+ * waits for. The floor is the configuration with the lowest median: medians stand against medians (the
+ * luckiest of three reads in each round would be a minimum against a median). Prints one JSON object.
  */
 #include "artifact/verify.h"
 
@@ -182,18 +183,21 @@ int main(int argc, char **argv)
         int threads;
         uint64_t block;
     } floors[] = { { 1, MIB(4) }, { 2, MIB(2) }, { 4, MIB(2) } };
-    double floor_s[ROUNDS_MAX], ours_s[ROUNDS_MAX];
+    double direct_s[COUNT_OF(floors)][ROUNDS_MAX], ours_s[ROUNDS_MAX];
     for (int i = 0; i < rounds; i++) {
-        floor_s[i] = 1e9;
         for (size_t k = 0; k < COUNT_OF(floors); k++) {
             cache_drop(path);
-            double took = direct_read(path, bytes, floors[k].threads, floors[k].block);
-            floor_s[i] = MIN(floor_s[i], took);
+            direct_s[k][i] = direct_read(path, bytes, floors[k].threads, floors[k].block);
         }
         cache_drop(path);
         ours_s[i] = verified_read(l, p, c, hex, bytes, threads);
     }
-    qsort(floor_s, (size_t)rounds, sizeof *floor_s, by_value);
+    const double *floor_s = direct_s[0];
+    for (size_t k = 0; k < COUNT_OF(floors); k++) {
+        qsort(direct_s[k], (size_t)rounds, sizeof *direct_s[k], by_value);
+        if (direct_s[k][rounds / 2] < floor_s[rounds / 2])
+            floor_s = direct_s[k];
+    }
     qsort(ours_s, (size_t)rounds, sizeof *ours_s, by_value);
     double gb = (double)bytes / 1e9;
     printf("{\"name\": \"model_load_cold_verified\", \"unit\": \"s\", \"bytes\": %llu, \"rounds\": %d, "
