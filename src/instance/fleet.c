@@ -66,6 +66,8 @@ static void target_free(struct target *t)
         struct rev *v = CONTAINER_OF(n, struct rev, node);
         rev_free(v);
     }
+    if (t->removed)
+        list_remove(&t->fleet->removed, &t->removed_node);
     fnlog_done(&t->log);
     for (size_t k = 0; k < COUNT_OF(t->hosts); k++)
         free(t->hosts[k]);
@@ -160,6 +162,7 @@ void fleet_remove_service(struct fleet *f, const char *ns, const char *service)
     for (size_t k = 0; k < COUNT_OF(t->hosts); k++)
         (void)map_remove(&f->by_host, str_of(t->hosts[k]));
     t->removed = true;
+    list_push(&f->removed, &t->removed_node);
     err_set(&e, CODE_NOT_FOUND, "service %s was deleted", key);
     LIST_EACH(&t->revs, n, tmp) {
         struct rev *v = CONTAINER_OF(n, struct rev, node);
@@ -196,6 +199,7 @@ int fleet_open(const struct instance_env *env, const struct fleet_observer *obse
     map_init(&f->by_host, rng_next(&f->rng));
     map_init(&f->by_key, rng_next(&f->rng));
     list_init(&f->start_queue);
+    list_init(&f->removed);
     *ret = f;
     return 0;
 }
@@ -208,6 +212,8 @@ void fleet_free(struct fleet *f)
     const struct map_slot *s;
     for (uint32_t at = 0; (s = map_next(&f->by_key, &at)) != NULL;)
         target_free(s->value);
+    LIST_EACH(&f->removed, n, tmp)
+        target_free(CONTAINER_OF(n, struct target, removed_node));
     map_done(&f->by_key);
     map_done(&f->by_host);
     loop_undefer(f->env.loop, &f->due_task);
@@ -327,6 +333,9 @@ void fleet_check(const struct fleet *f)
         LIST_EACH(&t->revs, n, tmp)
             rev_check_deep(CONTAINER_OF(n, struct rev, node), &live);
     }
-    ASSERT(live <= f->live && f->live <= f->env.limits->instances_max);
+    LIST_EACH(&f->removed, tn, ttmp)
+        LIST_EACH(&CONTAINER_OF(tn, struct target, removed_node)->revs, n, tmp)
+            rev_check_deep(CONTAINER_OF(n, struct rev, node), &live);
+    ASSERT(live == f->live && f->live <= f->env.limits->instances_max);
     ASSERT(f->launching <= f->env.limits->starts_max);
 }

@@ -12,6 +12,7 @@ struct target { /* one service: what a host name leads to */
     struct list revs;           /* struct rev, oldest first */
     struct fnlog log;
     bool removed;
+    struct list_node removed_node; /* in fleet->removed, from its removal until its last instance ends */
 };
 
 struct rev {
@@ -46,6 +47,7 @@ struct fleet {
     void *ctx;
     struct rng rng;
     struct map by_host, by_key; /* struct target */
+    struct list removed;        /* struct target: no name leads to it, but it still drains */
     struct list start_queue;    /* struct instance.wait_node: wait for a start slot */
     struct list due;            /* granted tickets whose on_turn comes at the end of the turn */
     struct loop_task due_task;

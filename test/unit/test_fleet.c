@@ -598,6 +598,33 @@ TEST(a_deleted_service_refuses_the_waiting_and_outlives_the_running)
     CHECK(teardown());
 }
 
+/* The launcher may die at any moment, and the node ends at once, whatever still drains. */
+TEST(a_deleted_service_that_still_drains_goes_with_the_fleet)
+{
+    struct revision *r;
+    for (int instances = 0; instances < 2; instances++) {
+        setup();
+        origin.mode = FETCH_HANGS;
+        r = revision("waits", 1); /* its lease is on an artifact that never comes */
+        r->initial_scale = (uint32_t)instances;
+        fleet_add(b.fleet, r, false);
+        settle();
+        origin.mode = FETCH_OK;
+        r = revision("f", 1);
+        r->initial_scale = (uint32_t)instances;
+        fleet_add(b.fleet, r, false);
+        settle();
+        CHECK_EQ(origin.uses, 2 * instances);
+        fleet_remove_service(b.fleet, "default", "waits");
+        fleet_remove_service(b.fleet, "default", "f");
+        fleet_free(b.fleet);
+        CHECK_EQ(iso.open, 0);
+        CHECK_EQ(origin.uses, 0);
+        loop_free(b.loop);
+        close(b.listen_fd);
+    }
+}
+
 TEST(a_full_node_makes_room_by_stopping_what_is_idle_longest)
 {
     struct call c;
