@@ -1,0 +1,140 @@
+/* catalog_impl.h -- what the files of the catalog share: catalog.c (opening and reading), catalog_entry.c
+ * (its entries and their index), catalog_request.c (what the API asks), catalog_revision.c (Revisions
+ * follow from Services), catalog_status.c (facts become status), catalog_write.c (one change on its way
+ * to the store, and what follows when it has answered). Not for anybody else.
+ */
+#pragma once
+
+#include "base/map.h"
+#include "serving/catalog.h"
+
+#include <stdio.h>
+
+enum {
+    REVISIONS_KEPT = 20,        /* per Service, as Knative's min-non-active-revisions */
+    FLUSH_LAZY_US = 250000,     /* replica counts are not worth a commit each */
+    FLUSH_RETRY_US = 1000000,   /* after the store refused */
+    FLUSH_PER_TURN = 100,       /* Services whose status is looked at before the loop goes on */
+    KEY_SIZE = OBJECT_NS_MAX + OBJECT_NAME_MAX + 1,
+};
+
+struct facts { /* catalog_facts with its own texts */
+    struct catalog_facts f;
+    char digest[80], message[256];
+};
+
+struct service {
+    char ns[OBJECT_NS_MAX], name[OBJECT_NAME_MAX], uid[UUID_TEXT];
+    char *text; /* NULL: not yet committed, so nobody sees it */
+    int64_t version, generation, template_generation;
+    char latest_created[OBJECT_NAME_MAX], latest_ready[OBJECT_NAME_MAX]; /* empty: none */
+    struct list revisions; /* oldest first */
+    struct list waiting;   /* requests, while busy */
+    bool busy;             /* one change of it is with the store */
+    bool dirty;            /* its status may not be what the facts say */
+    struct list_node dirty_node; /* in the catalog's, when it or a Revision of it is dirty */
+};
+
+struct rev {
+    struct list_node node; /* in its Service's */
+    struct service *owner; /* NULL: deleted, and only waits for the store */
+    char ns[OBJECT_NS_MAX], name[OBJECT_NAME_MAX], uid[UUID_TEXT];
+    char *text;       /* NULL: not yet committed */
+    json_t *pending;  /* the object to commit first; NULL once it was */
+    int64_t version, number;
+    struct facts facts;
+    bool late, busy, dirty;
+    struct catalog *catalog;
+    struct loop_timer deadline;
+};
+
+struct catalog {
+    struct loop *loop;
+    struct store *store;
+    const struct limits *limits;
+    const struct catalog_observer *observer;
+    void *ctx;
+    char port[16]; /* ":8080" or "" */
+    struct service **sorted; /* those with a text, by namespace and name */
+    uint32_t count, capacity;
+    struct map services, revisions; /* "ns/name" */
+    struct list writes, requests;   /* with the store; not yet answered */
+    struct list dirty;              /* Services */
+    struct loop_task flush_task;
+    struct loop_timer flush_timer;
+};
+
+enum write_kind { WRITE_SERVICE, WRITE_STATUS, WRITE_SERVICE_DELETE, WRITE_REVISION, WRITE_REVISION_DELETE };
+struct write { /* one change on its way */
+    struct store_change change;
+    struct list_node node;
+    struct catalog *catalog; /* NULL: it was freed meanwhile */
+    enum write_kind kind;
+    struct service *service;
+    struct rev *rev;
+    struct catalog_request *q;
+    json_t *object;
+    /* WRITE_SERVICE: what the Service will say once this is committed */
+    int64_t generation, template_generation;
+    char latest_created[OBJECT_NAME_MAX];
+    bool new_template;
+};
+static inline void copy_name(char *into, size_t size, const char *from)
+{
+    (void)snprintf(into, size, "%s", from ? from : "");
+}
+
+/* catalog_entry.c */
+struct service *catalog_service(const struct catalog *c, const char *ns, const char *name);
+struct rev *catalog_rev(const struct catalog *c, const char *ns, const char *name);
+char *catalog_text(const json_t *object);
+/* What we wrote ourselves; a row somebody else changed is the store's CODE_DATA_LOSS, not ours. */
+json_t *catalog_tree(const char *text);
+void catalog_random(uint8_t *into, size_t size);
+void catalog_stamp(struct object_stamp *s, const char *user);
+uint32_t catalog_place(const struct catalog *c, const char *ns, const char *name); /* in c->sorted */
+void catalog_sorted_add(struct catalog *c, struct service *s);
+void catalog_sorted_remove(struct catalog *c, const struct service *s);
+struct service *catalog_service_new(struct catalog *c, const char *ns, const char *name);
+struct rev *catalog_rev_new(struct catalog *c, struct service *owner, const char *name, int64_t number);
+/* Out of sight at once; the memory stays as long as a change of it is with the store. */
+void catalog_rev_drop(struct rev *v);
+void catalog_service_free(struct catalog *c, struct service *s);
+struct catalog_item catalog_service_item(const struct service *s);
+struct catalog_item catalog_rev_item(const struct rev *v);
+
+/* catalog_write.c */
+struct write *catalog_write_new(enum write_kind kind, struct service *s, struct rev *v,
+                                struct catalog_request *q, json_t *take_object);
+/* Takes w and its object, also where it fails. */
+int catalog_write(struct catalog *c, struct write *w, const char *kind, const char *ns,
+                  const char *name, int64_t expect, struct err *e);
+char *catalog_committed(json_t *object, int64_t version);
+void catalog_text_set(struct catalog *c, struct service *s, json_t *object, int64_t version);
+
+/* catalog_status.c */
+void catalog_flush_soon(struct catalog *c, struct service *s);
+void catalog_flush_later(struct catalog *c, struct service *s, uint64_t delay_us);
+json_t *catalog_status(const struct rev *v); /* a reference, or NULL */
+json_t *catalog_rev_status(const struct rev *v, const json_t *object);
+/* For the names and generations in `s`; `object` is the Service it is put into. */
+json_t *catalog_service_status(const struct catalog *c, const struct service *s, const json_t *object);
+bool catalog_status_put(json_t *object, json_t *take_status); /* false: it is as it should be */
+/* The first commit of a Revision; until then nobody sees it and nothing runs. */
+void catalog_revision_write(struct catalog *c, struct rev *v);
+void catalog_on_flush_task(struct loop_task *t);
+void catalog_on_flush_timer(struct loop_timer *t);
+void catalog_on_deadline(struct loop_timer *t);
+
+/* catalog_revision.c */
+void catalog_rev_emit(struct catalog *c, struct rev *v, bool was_ready); /* may tell facts at once */
+void catalog_revision_delete(struct catalog *c, const char *ns, const char *name);
+void catalog_ready_look(struct catalog *c, struct rev *v); /* is it the newest that is ready? */
+
+/* catalog_request.c */
+void catalog_answer(struct catalog *c, struct catalog_request *q, int r, const struct catalog_item *item,
+                    const struct err *e);
+/* They look again, in their order; the first that writes makes the others wait again. */
+void catalog_requests_again(struct catalog *c, struct service *s);
+void catalog_release(struct catalog *c, struct service *s); /* the next change may come */
+void catalog_requests_cancel(struct catalog *c);

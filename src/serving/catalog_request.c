@@ -1,0 +1,346 @@
+#include "serving/catalog_impl.h"
+
+#include "serving/pod.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- answering ---- */
+
+void catalog_answer(struct catalog *c, struct catalog_request *q, int r, const struct catalog_item *item,
+                   const struct err *e)
+{
+    struct service_draft draft;
+    list_remove(&c->requests, &q->open_node);
+    json_decref(TAKE(q->take_body));
+    draft = q->draft;
+    q->on_done(q, r, item, e); /* may free q */
+    service_draft_done(&draft);
+}
+
+static void refuse(struct catalog *c, struct catalog_request *q, enum code code, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+static void refuse(struct catalog *c, struct catalog_request *q, enum code code, const char *fmt, ...)
+{
+    struct err e;
+    char text[sizeof e.text];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    catalog_answer(c, q, err_set(&e, code, "%s", text), NULL, &e);
+}
+
+/* They look again, in their order; the first that writes makes the others wait again. */
+void catalog_requests_again(struct catalog *c, struct service *s)
+{
+    LIST_EACH(&s->waiting, n, tmp) {
+        struct catalog_request *q = CONTAINER_OF(n, struct catalog_request, node);
+        list_remove(&s->waiting, n);
+        loop_defer(c->loop, &q->task);
+    }
+}
+
+void catalog_release(struct catalog *c, struct service *s)
+{
+    s->busy = false;
+    catalog_requests_again(c, s);
+    if (s->dirty)
+        catalog_flush_soon(c, s);
+}
+
+/* ---- requests ---- */
+
+static void name_end_make(char into[6])
+{
+    static const char letters[] = "bcdfghjklmnpqrstvwxz2456789"; /* as Kubernetes: no words by accident */
+    uint8_t random[5];
+    catalog_random(random, sizeof random);
+    for (size_t i = 0; i < sizeof random; i++)
+        into[i] = letters[random[i] % (sizeof letters - 1)];
+    into[5] = '\0';
+}
+
+/* Into q->draft: completed and checked, or refused. */
+static void prepare(struct catalog *c, struct catalog_request *q, const json_t *in, const json_t *before)
+{
+    char end[6];
+    const struct service_terms terms = { c->limits, q->ns, q->unknown, end };
+    name_end_make(end);
+    service_prepare(in, before, &terms, &q->draft);
+    if (!q->draft.object)
+        return;
+    struct revision *r = NULL;
+    struct err e;
+    const struct revision_source s = {
+        .ns = q->ns,
+        .service = json_text_at(q->draft.object, "metadata.name"),
+        .name = "to-be",
+        .annotations = json_at(q->draft.object, "spec.template.metadata.annotations"),
+        .pod = json_at(q->draft.object, POD_PATH),
+    };
+    if (revision_decode(&s, c->limits, &r, &e) < 0) {
+        refusals_add(&q->draft.refused, POD_PATH, NULL, "%s", e.text);
+        q->draft.refusal = SERVICE_NOT_VALID;
+        json_decref(TAKE(q->draft.object));
+    }
+    revision_free(r);
+}
+
+static void answer_refused(struct catalog *c, struct catalog_request *q)
+{
+    refuse(c, q, CODE_INVALID, "service %s/%s: refused", q->ns, q->name);
+}
+
+/* The next name that no Revision has; a name that the template brings must be free. */
+static bool revision_name_pick(const struct catalog *c, const json_t *object, int64_t *number,
+                               char into[OBJECT_NAME_MAX])
+{
+    const char *ns = json_text_at(object, "metadata.namespace");
+    const bool own = json_text_at(object, "spec.template.metadata.name") != NULL;
+    for (;; ++*number) {
+        object_revision_name(object, *number, into);
+        if (!catalog_rev(c, ns, into))
+            return true;
+        if (own)
+            return false;
+    }
+}
+
+/* What `s` will say once q->draft.object is committed; false: refused, and the draft says why. */
+static bool plan_make(const struct catalog *c, struct catalog_request *q, const struct service *s,
+                      const json_t *before, struct write *w)
+{
+    json_t *object = q->draft.object;
+    const json_t *old = json_at(before, "spec.template"), *new = json_at(object, "spec.template");
+    struct service plan = *s;
+    w->new_template = !before || !service_template_same(old, new);
+    w->generation = json_int_at(object, "metadata.generation", 1);
+    w->template_generation = s->template_generation + w->new_template;
+    copy_name(w->latest_created, sizeof w->latest_created, s->latest_created);
+    if (w->new_template &&
+        !revision_name_pick(c, object, &w->template_generation, w->latest_created)) {
+        refusals_add(&q->draft.refused, "spec.template.metadata.name", NULL,
+                     "The revision name \"%s\" is taken by a conflicting Revision, so traffic will not be "
+                     "migrated",
+                     w->latest_created);
+        q->draft.refusal = SERVICE_NOT_VALID;
+        json_decref(TAKE(q->draft.object));
+        return false;
+    }
+    plan.generation = w->generation;
+    plan.template_generation = w->template_generation;
+    copy_name(plan.latest_created, sizeof plan.latest_created, w->latest_created);
+    if (before)
+        (void)json_object_set(object, "status", json_object_get(before, "status"));
+    (void)catalog_status_put(object, catalog_service_status(c, &plan, object));
+    return true;
+}
+
+/* q->draft.object is complete but for its status. `s`: the Service as it is; where it is new, a
+ * blank that only lives for this call. The answer comes last. */
+static void service_write(struct catalog *c, struct catalog_request *q, struct service *s,
+                          const json_t *before)
+{
+    struct err e;
+    struct write *w = catalog_write_new(WRITE_SERVICE, s, NULL, q, NULL);
+    if (!plan_make(c, q, s, before, w)) {
+        free(w);
+        answer_refused(c, q);
+        return;
+    }
+    json_t *object = q->draft.object;
+    if (before)
+        object_version_set(object, s->version);
+    if (q->dry_run || (before && json_equal(before, object))) {
+        AUTO_FREE char *text = catalog_text(object);
+        const struct catalog_item item = { s->ns, s->name, json_text_at(object, "metadata.uid"), text,
+                                           s->version };
+        free(w);
+        catalog_answer(c, q, 0, &item, NULL);
+        return;
+    }
+    if (!before)
+        w->service = s = catalog_service_new(c, s->ns, s->name);
+    w->object = json_incref(object);
+    int r = catalog_write(c, w, "services", s->ns, s->name, before ? s->version : STORE_ABSENT, &e);
+    if (r == 0)
+        return;
+    if (!before)
+        catalog_service_free(c, s);
+    catalog_answer(c, q, r, NULL, &e);
+}
+
+static void create(struct catalog *c, struct catalog_request *q)
+{
+    struct object_stamp stamp;
+    struct service blank = { 0 };
+    if (json_text_at(q->take_body, "metadata.resourceVersion")) {
+        refuse(c, q, CODE_INVALID, "resourceVersion should not be set on objects to be created");
+        return;
+    }
+    prepare(c, q, q->take_body, NULL);
+    if (!q->draft.object) {
+        answer_refused(c, q);
+        return;
+    }
+    const char *name = json_text_at(q->draft.object, "metadata.name");
+    copy_name(q->name, sizeof q->name, name);
+    if (catalog_service(c, q->ns, name)) {
+        refuse(c, q, CODE_EXISTS, "service %s/%s: there is one", q->ns, name);
+        return;
+    }
+    if (c->services.count >= c->limits->objects_max) {
+        refuse(c, q, CODE_EXHAUSTED, "%llu services are all that the limit objects_max allows",
+                   (unsigned long long)c->limits->objects_max);
+        return;
+    }
+    catalog_stamp(&stamp, q->user);
+    object_stamp_new(q->draft.object, &stamp);
+    copy_name(blank.ns, sizeof blank.ns, q->ns);
+    copy_name(blank.name, sizeof blank.name, name);
+    service_write(c, q, &blank, NULL);
+}
+
+/* 0: they match, or nothing was asked. */
+static int version_check(const struct service *s, const json_t *body, struct err *e)
+{
+    const char *want = json_text_at(body, "metadata.resourceVersion");
+    const char *uid = json_text_at(body, "metadata.uid");
+    uint64_t n;
+    if (want && *want && (!str_u64(str_of(want), &n) || (int64_t)n != s->version))
+        return err_set(e, CODE_ABORTED,
+                       "the object has been modified; please apply your changes to the latest version "
+                       "and try again");
+    if (uid && *uid && strcmp(uid, s->uid) != 0)
+        return err_set(e, CODE_ABORTED, "Precondition failed: UID in precondition: %.64s, UID in object "
+                                        "meta: %s",
+                       uid, s->uid);
+    return 0;
+}
+
+static void change(struct catalog *c, struct catalog_request *q, struct service *s)
+{
+    struct object_stamp stamp;
+    struct err e;
+    AUTO_JSON json_t *before = catalog_tree(s->text);
+    AUTO_JSON json_t *merged = NULL;
+    int r = version_check(s, q->take_body, &e);
+    if (r < 0) {
+        catalog_answer(c, q, r, NULL, &e);
+        return;
+    }
+    if (q->verb == CATALOG_MERGE)
+        merged = json_merge_patch(before, q->take_body);
+    prepare(c, q, merged ? merged : q->take_body, before);
+    if (!q->draft.object) {
+        answer_refused(c, q);
+        return;
+    }
+    catalog_stamp(&stamp, q->user);
+    object_stamp_changed(q->draft.object, before, &stamp);
+    service_write(c, q, s, before);
+}
+
+static void delete(struct catalog *c, struct catalog_request *q, struct service *s)
+{
+    struct err e;
+    if (q->uid && *q->uid && strcmp(q->uid, s->uid) != 0) {
+        refuse(c, q, CODE_ABORTED,
+                   "Precondition failed: UID in precondition: %.64s, UID in object meta: %s", q->uid,
+                   s->uid);
+        return;
+    }
+    if (q->dry_run) {
+        const struct catalog_item item = catalog_service_item(s);
+        catalog_answer(c, q, 0, &item, NULL);
+        return;
+    }
+    struct write *w = catalog_write_new(WRITE_SERVICE_DELETE, s, NULL, q, NULL);
+    int r = catalog_write(c, w, "services", s->ns, s->name, s->version, &e);
+    if (r < 0)
+        catalog_answer(c, q, r, NULL, &e);
+}
+
+static void revision_remove(struct catalog *c, struct catalog_request *q)
+{
+    struct rev *v = catalog_rev(c, q->ns, q->name);
+    if (!v || !v->text) {
+        refuse(c, q, CODE_NOT_FOUND, "revision %s/%s: there is none", q->ns, q->name);
+        return;
+    }
+    if (strcmp(v->name, v->owner->latest_ready) == 0 || strcmp(v->name, v->owner->latest_created) == 0) {
+        refuse(c, q, CODE_PRECONDITION,
+                   "service %s needs this revision; delete the service, or deploy another template first",
+                   v->owner->name);
+        return;
+    }
+    AUTO_FREE char *text = xstrdup(v->text);
+    char uid[UUID_TEXT];
+    memcpy(uid, v->uid, sizeof uid);
+    const struct catalog_item item = { q->ns, q->name, uid, text, v->version };
+    if (!q->dry_run) {
+        catalog_revision_delete(c, v->ns, v->name);
+        catalog_rev_drop(v);
+    }
+    catalog_answer(c, q, 0, &item, NULL);
+}
+
+/* The Service a request is about, as far as its name can be known before it is checked. */
+static struct service *request_service(const struct catalog *c, const struct catalog_request *q)
+{
+    const char *name = q->verb == CATALOG_CREATE ? json_text_at(q->take_body, "metadata.name") : q->name;
+    return name && strlen(name) < OBJECT_NAME_MAX ? catalog_service(c, q->ns, name) : NULL;
+}
+
+static void on_request(struct loop_task *t)
+{
+    struct catalog_request *q = CONTAINER_OF(t, struct catalog_request, task);
+    struct catalog *c = q->catalog;
+    if (q->verb == CATALOG_DELETE_REVISION) {
+        revision_remove(c, q);
+        return;
+    }
+    struct service *s = request_service(c, q);
+    if (s && s->busy) {
+        if (s->waiting.count < CATALOG_WAITING_MAX)
+            list_push(&s->waiting, &q->node);
+        else
+            refuse(c, q, CODE_EXHAUSTED, "service %s/%s: %d requests wait already", q->ns, s->name,
+                       (int)CATALOG_WAITING_MAX);
+        return;
+    }
+    if (q->verb != CATALOG_CREATE && !(s && s->text)) {
+        refuse(c, q, CODE_NOT_FOUND, "service %s/%s: there is none", q->ns, q->name);
+        return;
+    }
+    switch (q->verb) {
+    case CATALOG_CREATE: create(c, q); break;
+    case CATALOG_REPLACE:
+    case CATALOG_MERGE: change(c, q, s); break;
+    case CATALOG_DELETE: delete (c, q, s); break;
+    case CATALOG_DELETE_REVISION: UNREACHABLE("answered above");
+    }
+}
+
+void catalog_submit(struct catalog *c, struct catalog_request *q)
+{
+    ASSERT(q->on_done && *q->ns && q->user);
+    q->catalog = c;
+    q->task.run = on_request;
+    list_push(&c->requests, &q->open_node);
+    loop_defer(c->loop, &q->task);
+}
+
+void catalog_requests_cancel(struct catalog *c)
+{
+    LIST_EACH(&c->requests, n, tmp) {
+        struct catalog_request *q = CONTAINER_OF(n, struct catalog_request, open_node);
+        struct service *s = list_node_linked(&q->node) ? request_service(c, q) : NULL;
+        if (s)
+            list_remove(&s->waiting, &q->node);
+        loop_undefer(c->loop, &q->task);
+        refuse(c, q, CODE_CANCELLED, "hob is stopping");
+    }
+}

@@ -1,0 +1,68 @@
+#include "serving/catalog_impl.h"
+
+#include <string.h>
+
+static int rev_decode(struct catalog *c, const struct rev *v, const json_t *object,
+                      struct revision **ret, struct err *e)
+{
+    const struct revision_source s = {
+        .ns = v->ns,
+        .service = v->owner->name,
+        .name = v->name,
+        .generation = (uint64_t)v->number,
+        .annotations = json_at(object, "metadata.annotations"),
+        .pod = json_object_get(object, "spec"),
+        .image_digest = *v->facts.digest ? v->facts.digest : NULL,
+    };
+    return revision_decode(&s, c->limits, ret, e);
+}
+
+/* The observer is called last: it may tell facts at once. */
+void catalog_rev_emit(struct catalog *c, struct rev *v, bool was_ready)
+{
+    struct revision *r = NULL;
+    struct err e;
+    AUTO_JSON json_t *object = catalog_tree(v->text);
+    if (rev_decode(c, v, object, &r, &e) < 0) {
+        /* stored by an older hob that allowed more: said on the object, never run */
+        const struct catalog_facts f = { .failing = true, .failed_phase = PHASE_SCHEDULE,
+                                         .exit_status = -1, .message = e.text };
+        catalog_revision_facts(c, v->ns, v->name, &f);
+        return;
+    }
+    if (!was_ready)
+        loop_after(c->loop, &v->deadline, r->progress_deadline_us);
+    c->observer->on_revision(c->ctx, r, was_ready);
+}
+
+void catalog_revision_delete(struct catalog *c, const char *ns, const char *name)
+{
+    struct err ignored; /* left over, it is removed at the next opening */
+    struct write *w = catalog_write_new(WRITE_REVISION_DELETE, NULL, NULL, NULL, NULL);
+    (void)catalog_write(c, w, "revisions", ns, name, STORE_ANY_VERSION, &ignored);
+}
+
+/* Keeps the newest; never touches the one that has the traffic. */
+static void revisions_trim(struct catalog *c, struct service *s)
+{
+    LIST_EACH(&s->revisions, n, tmp) {
+        struct rev *v = CONTAINER_OF(n, struct rev, node);
+        if (s->revisions.count <= REVISIONS_KEPT)
+            return;
+        if (strcmp(v->name, s->latest_ready) == 0 || !v->text)
+            continue;
+        catalog_revision_delete(c, v->ns, v->name);
+        catalog_rev_drop(v);
+    }
+}
+
+void catalog_ready_look(struct catalog *c, struct rev *v)
+{
+    struct service *s = v->owner;
+    const struct rev *serving = *s->latest_ready ? catalog_rev(c, s->ns, s->latest_ready) : NULL;
+    AUTO_JSON json_t *status = catalog_status(v);
+    if (status_ready(status) == STATUS_TRUE && (!serving || v->number > serving->number)) {
+        copy_name(s->latest_ready, sizeof s->latest_ready, v->name);
+        revisions_trim(c, s);
+    }
+}

@@ -1,0 +1,186 @@
+#include "serving/catalog_impl.h"
+
+#include <stdlib.h>
+
+static void mark(struct catalog *c, struct service *s)
+{
+    if (!list_node_linked(&s->dirty_node))
+        list_push(&c->dirty, &s->dirty_node);
+}
+
+void catalog_flush_soon(struct catalog *c, struct service *s)
+{
+    mark(c, s);
+    loop_defer(c->loop, &c->flush_task);
+}
+
+void catalog_flush_later(struct catalog *c, struct service *s, uint64_t delay_us)
+{
+    mark(c, s);
+    if (!heap_node_linked(&c->flush_timer.node))
+        loop_after(c->loop, &c->flush_timer, delay_us);
+}
+
+json_t *catalog_status(const struct rev *v)
+{
+    AUTO_JSON json_t *object = v ? catalog_tree(v->text) : NULL;
+    return json_incref(json_object_get(object, "status"));
+}
+
+json_t *catalog_rev_status(const struct rev *v, const json_t *object)
+{
+    const char *image = json_text_at(object, "spec.containers.0.image");
+    const char *container = json_text_at(object, "spec.containers.0.name");
+    struct status_revision s = { image ? image : "", container ? container : "", v->facts.f, v->late };
+    s.facts.image_digest = v->facts.digest;
+    s.facts.message = v->facts.message;
+    return status_of_revision(&s, json_object_get(object, "status"), loop_wall_ms());
+}
+
+/* For the names and generations in `s`; `object` is the Service it is put into. */
+json_t *catalog_service_status(const struct catalog *c, const struct service *s, const json_t *object)
+{
+    const struct rev *created = catalog_rev(c, s->ns, s->latest_created);
+    const struct rev *ready = *s->latest_ready ? catalog_rev(c, s->ns, s->latest_ready) : NULL;
+    AUTO_JSON json_t *created_status = catalog_status(created);
+    AUTO_JSON json_t *ready_status = catalog_status(ready);
+    AUTO_FREE char *url = xasprintf("http://%s.%s.localhost%s", s->name, s->ns, c->port);
+    AUTO_FREE char *cluster = xasprintf("http://%s.%s.svc.cluster.local", s->name, s->ns);
+    const struct status_service facts = {
+        .name = s->name,
+        .url = url,
+        .cluster_url = cluster,
+        .generation = s->generation,
+        .template_generation = s->template_generation,
+        .latest_created = s->latest_created,
+        .latest_ready = *s->latest_ready ? s->latest_ready : NULL,
+        .created_status = created_status,
+        .serving_status = ready_status,
+    };
+    return status_of_service(&facts, json_object_get(object, "status"), loop_wall_ms());
+}
+
+/* False: it is as it should be. */
+bool catalog_status_put(json_t *object, json_t *take_status)
+{
+    bool changed = !json_equal(json_object_get(object, "status"), take_status);
+    (void)json_object_set_new(object, "status", take_status);
+    return changed;
+}
+
+static void rev_flush(struct catalog *c, struct rev *v)
+{
+    struct err e;
+    AUTO_JSON json_t *object = catalog_tree(v->text);
+    v->dirty = false;
+    if (!catalog_status_put(object, catalog_rev_status(v, object)))
+        return;
+    struct write *w = catalog_write_new(WRITE_REVISION, NULL, v, NULL, TAKE(object));
+    if (catalog_write(c, w, "revisions", v->ns, v->name, v->version, &e) < 0) {
+        v->dirty = true;
+        catalog_flush_later(c, v->owner, FLUSH_RETRY_US);
+    }
+}
+
+static void service_flush(struct catalog *c, struct service *s)
+{
+    struct err e;
+    AUTO_JSON json_t *object = catalog_tree(s->text);
+    s->dirty = false;
+    if (!catalog_status_put(object, catalog_service_status(c, s, object)))
+        return;
+    struct write *w = catalog_write_new(WRITE_STATUS, s, NULL, NULL, TAKE(object));
+    if (catalog_write(c, w, "services", s->ns, s->name, s->version, &e) < 0) {
+        s->dirty = true;
+        catalog_flush_later(c, s, FLUSH_RETRY_US);
+    }
+}
+
+/* The first commit of a Revision; until then nobody sees it and nothing runs. */
+void catalog_revision_write(struct catalog *c, struct rev *v)
+{
+    struct err e;
+    v->dirty = false;
+    struct write *w = catalog_write_new(WRITE_REVISION, NULL, v, NULL, json_deep_copy(v->pending));
+    if (catalog_write(c, w, "revisions", v->ns, v->name, STORE_ANY_VERSION, &e) < 0) {
+        v->dirty = true;
+        catalog_flush_later(c, v->owner, FLUSH_RETRY_US);
+    }
+}
+
+static void service_look(struct catalog *c, struct service *s)
+{
+    LIST_EACH(&s->revisions, n, tmp) {
+        struct rev *v = CONTAINER_OF(n, struct rev, node);
+        if (v->busy || !v->dirty)
+            continue;
+        if (v->text)
+            rev_flush(c, v);
+        else
+            catalog_revision_write(c, v);
+    }
+    if (s->dirty && !s->busy && s->text)
+        service_flush(c, s);
+}
+
+/* What is busy now comes back into the list when its change is done. What the store refuses comes back
+ * with the timer, and is behind everything that was here before. */
+static void flush(struct catalog *c)
+{
+    for (uint32_t left = MIN(c->dirty.count, FLUSH_PER_TURN); left > 0; left--) {
+        struct list_node *n = list_first(&c->dirty);
+        list_remove(&c->dirty, n);
+        service_look(c, CONTAINER_OF(n, struct service, dirty_node));
+    }
+}
+
+void catalog_on_flush_task(struct loop_task *t)
+{
+    struct catalog *c = CONTAINER_OF(t, struct catalog, flush_task);
+    bool more = c->dirty.count > FLUSH_PER_TURN;
+    flush(c);
+    if (more)
+        loop_defer(c->loop, t);
+}
+
+void catalog_on_flush_timer(struct loop_timer *t)
+{
+    catalog_on_flush_task(&CONTAINER_OF(t, struct catalog, flush_timer)->flush_task);
+}
+
+void catalog_on_deadline(struct loop_timer *t)
+{
+    struct rev *v = CONTAINER_OF(t, struct rev, deadline);
+    v->late = true;
+    v->dirty = true;
+    catalog_flush_soon(v->catalog, v->owner);
+}
+
+void catalog_revision_facts(struct catalog *c, const char *ns, const char *name,
+                            const struct catalog_facts *f)
+{
+    struct rev *v = c ? catalog_rev(c, ns, name) : NULL;
+    if (!v || !v->text)
+        return;
+    struct facts next = { .f = *f };
+    copy_name(next.digest, sizeof next.digest, f->image_digest);
+    copy_name(next.message, sizeof next.message, f->message);
+    next.f.image_digest = next.f.message = NULL; /* they live beside, so that structs compare */
+    const struct facts *old = &v->facts;
+    bool same_texts = strcmp(next.digest, old->digest) == 0 && strcmp(next.message, old->message) == 0;
+    bool same = same_texts && next.f.ready_once == old->f.ready_once &&
+                next.f.active == old->f.active && next.f.failing == old->f.failing &&
+                next.f.failed_phase == old->f.failed_phase && next.f.retryable == old->f.retryable &&
+                next.f.exit_status == old->f.exit_status;
+    bool same_counts = next.f.actual == old->f.actual && next.f.desired == old->f.desired;
+    v->facts = next;
+    if (next.f.ready_once)
+        loop_cancel(c->loop, &v->deadline);
+    if (same && same_counts)
+        return;
+    v->dirty = true;
+    if (same)
+        catalog_flush_later(c, v->owner, FLUSH_LAZY_US);
+    else
+        catalog_flush_soon(c, v->owner);
+}

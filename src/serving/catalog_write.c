@@ -1,0 +1,179 @@
+#include "serving/catalog_impl.h"
+
+#include <stdlib.h>
+
+/* ---- writing ---- */
+
+static void on_written(struct store_change *change, int r, int64_t version, const struct err *e);
+
+/* Takes w and its object, also where it fails. */
+int catalog_write(struct catalog *c, struct write *w, const char *kind, const char *ns,
+                        const char *name, int64_t expect, struct err *e)
+{
+    AUTO_FREE char *text = w->object ? catalog_text(w->object) : NULL;
+    w->catalog = c;
+    w->change = (struct store_change){ .kind = kind,
+                                       .ns = ns,
+                                       .name = name,
+                                       .json = text,
+                                       .expect_version = expect,
+                                       .on_done = on_written };
+    if (w->service)
+        w->service->busy = true;
+    if (w->rev)
+        w->rev->busy = true;
+    list_push(&c->writes, &w->node);
+    int r = store_submit(c->store, &w->change, e);
+    if (r == 0)
+        return 0;
+    list_remove(&c->writes, &w->node);
+    if (w->service)
+        w->service->busy = false;
+    if (w->rev)
+        w->rev->busy = false;
+    json_decref(w->object);
+    free(w);
+    return r;
+}
+
+struct write *catalog_write_new(enum write_kind kind, struct service *s, struct rev *v,
+                               struct catalog_request *q, json_t *take_object)
+{
+    struct write *w = xcalloc(1, sizeof *w);
+    *w = (struct write){ .kind = kind, .service = s, .rev = v, .q = q, .object = take_object };
+    return w;
+}
+
+/* ---- when the store has answered ---- */
+
+char *catalog_committed(json_t *object, int64_t version)
+{
+    object_version_set(object, version);
+    return catalog_text(object);
+}
+
+void catalog_text_set(struct catalog *c, struct service *s, json_t *object, int64_t version)
+{
+    bool first = !s->text;
+    free(s->text);
+    s->text = catalog_committed(object, version);
+    s->version = version;
+    if (first)
+        catalog_sorted_add(c, s);
+}
+
+static void service_written(struct catalog *c, struct write *w, int r, int64_t version,
+                            const struct err *e)
+{
+    struct service *s = w->service;
+    if (r < 0) {
+        if (s->text) {
+            catalog_release(c, s);
+        } else {
+            catalog_requests_again(c, s);
+            catalog_service_free(c, s);
+        }
+        catalog_answer(c, w->q, r, NULL, e);
+        return;
+    }
+    s->generation = w->generation;
+    s->template_generation = w->template_generation;
+    copy_name(s->latest_created, sizeof s->latest_created, w->latest_created);
+    copy_name(s->uid, sizeof s->uid, json_text_at(w->object, "metadata.uid"));
+    catalog_text_set(c, s, w->object, version);
+    if (w->new_template) {
+        struct object_stamp stamp;
+        catalog_stamp(&stamp, w->q->user);
+        struct rev *v = catalog_rev_new(c, s, s->latest_created, s->template_generation);
+        copy_name(v->uid, sizeof v->uid, stamp.uid);
+        v->pending = object_revision(w->object, v->name, v->number, &stamp);
+        (void)catalog_status_put(v->pending, catalog_rev_status(v, v->pending));
+        catalog_revision_write(c, v);
+    }
+    struct catalog_item item = catalog_service_item(s);
+    AUTO_FREE char *text = xstrdup(s->text);
+    item.text = text;
+    catalog_release(c, s);
+    catalog_answer(c, w->q, 0, &item, NULL);
+}
+
+static void status_written(struct catalog *c, struct write *w, int r, int64_t version)
+{
+    struct service *s = w->service;
+    if (r < 0) {
+        s->dirty = true;
+        catalog_flush_later(c, s, FLUSH_RETRY_US);
+        catalog_release(c, s);
+        return;
+    }
+    catalog_text_set(c, s, w->object, version);
+    catalog_release(c, s);
+}
+
+static void service_deleted(struct catalog *c, struct write *w, int r, const struct err *e)
+{
+    struct service *s = w->service;
+    if (r < 0) {
+        catalog_release(c, s);
+        catalog_answer(c, w->q, r, NULL, e);
+        return;
+    }
+    char ns[OBJECT_NS_MAX], name[OBJECT_NAME_MAX], uid[UUID_TEXT];
+    AUTO_FREE char *text = TAKE(s->text);
+    memcpy(ns, s->ns, sizeof ns);
+    memcpy(name, s->name, sizeof name);
+    memcpy(uid, s->uid, sizeof uid);
+    const struct catalog_item item = { ns, name, uid, text, s->version };
+    LIST_EACH(&s->revisions, n, tmp) {
+        const struct rev *v = CONTAINER_OF(n, struct rev, node);
+        catalog_revision_delete(c, v->ns, v->name);
+    }
+    catalog_sorted_remove(c, s);
+    catalog_requests_again(c, s);
+    catalog_service_free(c, s);
+    c->observer->on_service_gone(c->ctx, ns, name);
+    catalog_answer(c, w->q, 0, &item, NULL);
+}
+
+static void revision_written(struct catalog *c, struct write *w, int r, int64_t version)
+{
+    struct rev *v = w->rev;
+    v->busy = false;
+    if (!v->owner) {
+        catalog_rev_drop(v);
+        return;
+    }
+    if (r < 0) {
+        v->dirty = true;
+        catalog_flush_later(c, v->owner, FLUSH_RETRY_US);
+        return;
+    }
+    bool first = !v->text;
+    free(v->text);
+    v->text = catalog_committed(w->object, version);
+    v->version = version;
+    json_decref(TAKE(v->pending));
+    catalog_ready_look(c, v);
+    v->owner->dirty = true;
+    catalog_flush_soon(c, v->owner);
+    if (first)
+        catalog_rev_emit(c, v, false);
+}
+
+static void on_written(struct store_change *change, int r, int64_t version, const struct err *e)
+{
+    struct write *w = CONTAINER_OF(change, struct write, change);
+    struct catalog *c = w->catalog;
+    if (c) {
+        list_remove(&c->writes, &w->node);
+        switch (w->kind) {
+        case WRITE_SERVICE: service_written(c, w, r, version, e); break;
+        case WRITE_STATUS: status_written(c, w, r, version); break;
+        case WRITE_SERVICE_DELETE: service_deleted(c, w, r, e); break;
+        case WRITE_REVISION: revision_written(c, w, r, version); break;
+        case WRITE_REVISION_DELETE: break;
+        }
+    }
+    json_decref(w->object);
+    free(w);
+}
