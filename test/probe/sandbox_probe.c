@@ -57,13 +57,10 @@ static void say_file(const char *name, const char *path)
 
 static void say_rw(const char *path)
 {
-    struct stat st;
     int fd = open(path, O_RDWR | O_NONBLOCK);
     const char *tail = strrchr(path, '/') + 1;
     if (fd < 0 && strcmp(tail, "tty") == 0 && errno == ENXIO) /* there is none, rightly */
         printf("dev.%s=rw\n", tail);
-    else if (fd < 0 && stat(path, &st) == 0 && S_ISFIFO(st.st_mode))
-        printf("dev.%s=pipe\n", tail);
     else
         printf("dev.%s=%s\n", tail, fd < 0 ? strerror(errno) : "rw");
     if (fd >= 0)

@@ -338,7 +338,7 @@ TEST(the_function_finds_what_the_runtime_contract_promises)
         "console=No such file or directory", "fd=0", "fd=1", "fd=2", "fd=3", "tmp=1777", "resolv=1 644",
         "nofile=256 256", "core=0", "dumpable=1", "dev.null=rw", "dev.zero=rw", "dev.full=rw",
         "dev.random=rw", "dev.urandom=rw", "dev.tty=rw", "dev.ptmx=rw", "dev.stdin=rw",
-        "dev.stdout=pipe", "dev.stderr=pipe", "status.Umask=0022", "status.SigBlk=0000000000000000",
+        "dev.stdout=rw", "dev.stderr=rw", "status.Umask=0022", "status.SigBlk=0000000000000000",
         "status.SigIgn=0000000000000000", "status.CapInh=0000000000000000",
         "status.CapPrm=0000000000000000", "status.CapEff=0000000000000000",
         "status.CapBnd=0000000000000000", "status.CapAmb=0000000000000000", "status.NoNewPrivs=1",
