@@ -46,7 +46,9 @@ void catalog_each(const struct catalog *c, enum catalog_kind kind, const char *n
     }
 }
 
-int64_t catalog_version(const struct catalog *c) { return store_version(c->store); }
+int64_t catalog_version(const struct catalog *c) { return watchlog_version(c->log); }
+
+struct watchlog *catalog_log(const struct catalog *c) { return c->log; }
 
 uint32_t catalog_services(const struct catalog *c) { return c->count; }
 
@@ -178,7 +180,7 @@ static int load(struct catalog *c, struct err *e)
     LIST_EACH(&l.orphans, n, tmp) {
         struct orphan *lost = CONTAINER_OF(n, struct orphan, node);
         if (r == 0)
-            catalog_revision_delete(c, lost->ns, lost->name);
+            catalog_revision_delete(c, lost->ns, lost->name, NULL);
         list_remove(&l.orphans, n);
         free(lost);
     }
@@ -208,6 +210,7 @@ int catalog_open(struct loop *l, struct store *s, const struct limits *limits, c
     list_init(&c->writes);
     list_init(&c->requests);
     list_init(&c->dirty);
+    c->log = watchlog_new(limits, store_version(s));
     int r = load(c, e);
     if (r < 0)
         return r;
@@ -241,6 +244,7 @@ void catalog_free(struct catalog *c)
     map_done(&c->revisions);
     loop_undefer(c->loop, &c->flush_task);
     loop_cancel(c->loop, &c->flush_timer);
+    watchlog_free(c->log);
     free(c->sorted);
     free(c);
 }

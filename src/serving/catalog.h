@@ -17,6 +17,7 @@
 #include "serving/revision.h"
 #include "serving/service.h"
 #include "serving/status.h"
+#include "serving/watchlog.h"
 #include "store/store.h"
 
 struct catalog;
@@ -54,6 +55,8 @@ bool catalog_find(const struct catalog *c, enum catalog_kind kind, const char *n
 void catalog_each(const struct catalog *c, enum catalog_kind kind, const char *ns,
                   bool (*on_item)(void *ctx, const struct catalog_item *i), void *ctx);
 int64_t catalog_version(const struct catalog *c); /* resourceVersion of a list */
+/* Every change of it, from the opening on. Whoever else commits to the same store appends there, too. */
+struct watchlog *catalog_log(const struct catalog *c);
 uint32_t catalog_services(const struct catalog *c);
 
 /* ---- changing ---- */
@@ -62,6 +65,7 @@ enum catalog_verb {
     CATALOG_CREATE,
     CATALOG_REPLACE,
     CATALOG_MERGE, /* RFC 7396 onto what is there */
+    CATALOG_PATCH, /* as `patch` says */
     CATALOG_DELETE,
     CATALOG_DELETE_REVISION,
 };
@@ -70,6 +74,13 @@ struct catalog_request { /* embedded by the caller; zero it first; lives until o
     char ns[OBJECT_NS_MAX], name[OBJECT_NAME_MAX]; /* name: empty in CREATE, the body has it */
     json_t *take_body;                             /* owned by the catalog from the submit on */
     const char *uid;        /* DELETE: precondition; NULL: none */
+    int64_t version;        /* DELETE: precondition; 0: none */
+    /* PATCH: what the object is to become, *ret_body owned by the catalog. before NULL: there is none, and
+     * success creates it. < 0: refused, and answered with that and e. */
+    int (*patch)(struct catalog_request *q, const json_t *before, json_t **ret_body, struct err *e);
+    /* NULL, or called once with what is about to be stored, but for its status: the last changes to its
+     * metadata. before NULL: it is new. */
+    void (*finish)(struct catalog_request *q, const json_t *before, json_t *object);
     bool dry_run;
     enum service_unknown unknown;
     const char *user;       /* outlives the request */
@@ -77,6 +88,7 @@ struct catalog_request { /* embedded by the caller; zero it first; lives until o
      * where draft->refusal is SERVICE_ACCEPTED. */
     void (*on_done)(struct catalog_request *q, int r, const struct catalog_item *item,
                     const struct err *e);
+    bool created;               /* PATCH: there was none before */
     struct service_draft draft; /* for its warnings and refusals; freed after on_done */
     void *ctx;
     struct list_node node, open_node; /* the catalog's own, as what follows */

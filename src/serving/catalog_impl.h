@@ -51,6 +51,7 @@ struct rev {
 struct catalog {
     struct loop *loop;
     struct store *store;
+    struct watchlog *log;
     const struct limits *limits;
     const struct catalog_observer *observer;
     void *ctx;
@@ -74,6 +75,9 @@ struct write { /* one change on its way */
     struct rev *rev;
     struct catalog_request *q;
     json_t *object;
+    const char *kind_name; /* in the store */
+    char ns[OBJECT_NS_MAX], name[OBJECT_NAME_MAX];
+    char *before; /* DELETE of a Revision: its last text; NULL: nobody ever saw it */
     /* WRITE_SERVICE: what the Service will say once this is committed */
     int64_t generation, template_generation;
     char latest_created[OBJECT_NAME_MAX];
@@ -106,6 +110,7 @@ struct catalog_item catalog_rev_item(const struct rev *v);
 /* catalog_write.c */
 struct write *catalog_write_new(enum write_kind kind, struct service *s, struct rev *v,
                                 struct catalog_request *q, json_t *take_object);
+void catalog_write_free(struct write *w);
 /* Takes w and its object, also where it fails. */
 int catalog_write(struct catalog *c, struct write *w, const char *kind, const char *ns,
                   const char *name, int64_t expect, struct err *e);
@@ -128,7 +133,9 @@ void catalog_on_deadline(struct loop_timer *t);
 
 /* catalog_revision.c */
 void catalog_rev_emit(struct catalog *c, struct rev *v, bool was_ready); /* may tell facts at once */
-void catalog_revision_delete(struct catalog *c, const char *ns, const char *name);
+/* take_text: as it was last; NULL: nobody ever saw it. */
+void catalog_revision_delete(struct catalog *c, const char *ns, const char *name, char *take_text);
+char *catalog_rev_last(const struct rev *v); /* for that; NULL: there is none */
 void catalog_ready_look(struct catalog *c, struct rev *v); /* is it the newest that is ready? */
 
 /* catalog_request.c */

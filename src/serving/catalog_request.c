@@ -198,6 +198,9 @@ static void create(struct catalog *c, struct catalog_request *q)
     }
     catalog_stamp(&stamp, q->user);
     object_stamp_new(q->draft.object, &stamp);
+    q->created = true;
+    if (q->finish)
+        q->finish(q, NULL, q->draft.object);
     copy_name(blank.ns, sizeof blank.ns, q->ns);
     copy_name(blank.name, sizeof blank.name, name);
     service_write(c, q, &blank, NULL);
@@ -220,26 +223,37 @@ static int version_check(const struct service *s, const json_t *body, struct err
     return 0;
 }
 
+/* What the request makes of what is there; not yet checked. */
+static int becoming(struct catalog_request *q, const json_t *before, json_t **ret, struct err *e)
+{
+    if (q->verb == CATALOG_PATCH)
+        return q->patch(q, before, ret, e);
+    *ret = q->verb == CATALOG_MERGE ? json_merge_patch(before, q->take_body) : json_incref(q->take_body);
+    return 0;
+}
+
 static void change(struct catalog *c, struct catalog_request *q, struct service *s)
 {
     struct object_stamp stamp;
     struct err e;
     AUTO_JSON json_t *before = catalog_tree(s->text);
-    AUTO_JSON json_t *merged = NULL;
-    int r = version_check(s, q->take_body, &e);
+    AUTO_JSON json_t *becomes = NULL;
+    int r = becoming(q, before, &becomes, &e);
+    if (r == 0)
+        r = version_check(s, becomes, &e);
     if (r < 0) {
         catalog_answer(c, q, r, NULL, &e);
         return;
     }
-    if (q->verb == CATALOG_MERGE)
-        merged = json_merge_patch(before, q->take_body);
-    prepare(c, q, merged ? merged : q->take_body, before);
+    prepare(c, q, becomes, before);
     if (!q->draft.object) {
         answer_refused(c, q);
         return;
     }
     catalog_stamp(&stamp, q->user);
     object_stamp_changed(q->draft.object, before, &stamp);
+    if (q->finish)
+        q->finish(q, before, q->draft.object);
     service_write(c, q, s, before);
 }
 
@@ -250,6 +264,13 @@ static void delete(struct catalog *c, struct catalog_request *q, struct service 
         refuse(c, q, CODE_ABORTED,
                    "Precondition failed: UID in precondition: %.64s, UID in object meta: %s", q->uid,
                    s->uid);
+        return;
+    }
+    if (q->version && q->version != s->version) {
+        refuse(c, q, CODE_ABORTED,
+               "Precondition failed: ResourceVersion in precondition: %lld, ResourceVersion in object "
+               "meta: %lld",
+               (long long)q->version, (long long)s->version);
         return;
     }
     if (q->dry_run) {
@@ -281,7 +302,7 @@ static void revision_remove(struct catalog *c, struct catalog_request *q)
     memcpy(uid, v->uid, sizeof uid);
     const struct catalog_item item = { q->ns, q->name, uid, text, v->version };
     if (!q->dry_run) {
-        catalog_revision_delete(c, v->ns, v->name);
+        catalog_revision_delete(c, v->ns, v->name, catalog_rev_last(v));
         catalog_rev_drop(v);
     }
     catalog_answer(c, q, 0, &item, NULL);
@@ -292,6 +313,21 @@ static struct service *request_service(const struct catalog *c, const struct cat
 {
     const char *name = q->verb == CATALOG_CREATE ? json_text_at(q->take_body, "metadata.name") : q->name;
     return name && strlen(name) < OBJECT_NAME_MAX ? catalog_service(c, q->ns, name) : NULL;
+}
+
+/* Server-side apply creates what is not there; other patches refuse. */
+static void patch_absent(struct catalog *c, struct catalog_request *q)
+{
+    struct err e;
+    json_t *body = NULL;
+    int r = q->patch(q, NULL, &body, &e);
+    if (r < 0) {
+        catalog_answer(c, q, r, NULL, &e);
+        return;
+    }
+    json_decref(q->take_body);
+    q->take_body = body;
+    create(c, q);
 }
 
 static void on_request(struct loop_task *t)
@@ -311,6 +347,10 @@ static void on_request(struct loop_task *t)
                        (int)CATALOG_WAITING_MAX);
         return;
     }
+    if (q->verb == CATALOG_PATCH && !(s && s->text)) {
+        patch_absent(c, q);
+        return;
+    }
     if (q->verb != CATALOG_CREATE && !(s && s->text)) {
         refuse(c, q, CODE_NOT_FOUND, "service %s/%s: there is none", q->ns, q->name);
         return;
@@ -318,6 +358,7 @@ static void on_request(struct loop_task *t)
     switch (q->verb) {
     case CATALOG_CREATE: create(c, q); break;
     case CATALOG_REPLACE:
+    case CATALOG_PATCH:
     case CATALOG_MERGE: change(c, q, s); break;
     case CATALOG_DELETE: delete (c, q, s); break;
     case CATALOG_DELETE_REVISION: UNREACHABLE("answered above");

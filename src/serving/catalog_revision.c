@@ -35,11 +35,18 @@ void catalog_rev_emit(struct catalog *c, struct rev *v, bool was_ready)
     c->observer->on_revision(c->ctx, r, was_ready);
 }
 
-void catalog_revision_delete(struct catalog *c, const char *ns, const char *name)
+void catalog_revision_delete(struct catalog *c, const char *ns, const char *name, char *take_text)
 {
     struct err ignored; /* left over, it is removed at the next opening */
     struct write *w = catalog_write_new(WRITE_REVISION_DELETE, NULL, NULL, NULL, NULL);
+    w->before = take_text;
     (void)catalog_write(c, w, "revisions", ns, name, STORE_ANY_VERSION, &ignored);
+}
+
+/* While its first commit is on its way, that is what it will have been. */
+char *catalog_rev_last(const struct rev *v)
+{
+    return v->text ? xstrdup(v->text) : v->busy ? catalog_text(v->pending) : NULL;
 }
 
 /* Keeps the newest; never touches the one that has the traffic. */
@@ -51,7 +58,7 @@ static void revisions_trim(struct catalog *c, struct service *s)
             return;
         if (strcmp(v->name, s->latest_ready) == 0 || !v->text)
             continue;
-        catalog_revision_delete(c, v->ns, v->name);
+        catalog_revision_delete(c, v->ns, v->name, catalog_rev_last(v));
         catalog_rev_drop(v);
     }
 }

@@ -6,12 +6,22 @@
 
 static void on_written(struct store_change *change, int r, int64_t version, const struct err *e);
 
+void catalog_write_free(struct write *w)
+{
+    json_decref(w->object);
+    free(w->before);
+    free(w);
+}
+
 /* Takes w and its object, also where it fails. */
 int catalog_write(struct catalog *c, struct write *w, const char *kind, const char *ns,
                         const char *name, int64_t expect, struct err *e)
 {
     AUTO_FREE char *text = w->object ? catalog_text(w->object) : NULL;
     w->catalog = c;
+    w->kind_name = kind;
+    copy_name(w->ns, sizeof w->ns, ns);
+    copy_name(w->name, sizeof w->name, name);
     w->change = (struct store_change){ .kind = kind,
                                        .ns = ns,
                                        .name = name,
@@ -31,8 +41,7 @@ int catalog_write(struct catalog *c, struct write *w, const char *kind, const ch
         w->service->busy = false;
     if (w->rev)
         w->rev->busy = false;
-    json_decref(w->object);
-    free(w);
+    catalog_write_free(w);
     return r;
 }
 
@@ -126,7 +135,7 @@ static void service_deleted(struct catalog *c, struct write *w, int r, const str
     const struct catalog_item item = { ns, name, uid, text, s->version };
     LIST_EACH(&s->revisions, n, tmp) {
         const struct rev *v = CONTAINER_OF(n, struct rev, node);
-        catalog_revision_delete(c, v->ns, v->name);
+        catalog_revision_delete(c, v->ns, v->name, catalog_rev_last(v));
     }
     catalog_sorted_remove(c, s);
     catalog_requests_again(c, s);
@@ -160,12 +169,26 @@ static void revision_written(struct catalog *c, struct write *w, int r, int64_t 
         catalog_rev_emit(c, v, false);
 }
 
+/* Whoever watches hears of a change before whoever asked for it. */
+static void log_change(struct catalog *c, const struct write *w, int64_t version)
+{
+    const char *before = w->before    ? w->before
+                         : w->service ? w->service->text
+                         : w->rev     ? w->rev->text
+                                      : NULL;
+    AUTO_FREE char *after = w->object ? catalog_committed(w->object, version) : NULL;
+    if (before || after)
+        watchlog_append(c->log, version, w->kind_name, w->ns, w->name, before, after);
+}
+
 static void on_written(struct store_change *change, int r, int64_t version, const struct err *e)
 {
     struct write *w = CONTAINER_OF(change, struct write, change);
     struct catalog *c = w->catalog;
     if (c) {
         list_remove(&c->writes, &w->node);
+        if (r == 0)
+            log_change(c, w, version);
         switch (w->kind) {
         case WRITE_SERVICE: service_written(c, w, r, version, e); break;
         case WRITE_STATUS: status_written(c, w, r, version); break;
@@ -174,6 +197,5 @@ static void on_written(struct store_change *change, int r, int64_t version, cons
         case WRITE_REVISION_DELETE: break;
         }
     }
-    json_decref(w->object);
-    free(w);
+    catalog_write_free(w);
 }

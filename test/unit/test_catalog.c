@@ -958,4 +958,186 @@ TEST(lists_are_in_order_and_per_namespace)
     CHECK_EQ(catalog_version(w.catalog), w.store.version);
 }
 
+/* ---- who watches ---- */
+
+enum { MIRRORED = 64 };
+struct mirror { /* what a client knows who only ever reads the log */
+    struct watch_cursor cursor;
+    char keys[MIRRORED][300];
+    char *texts[MIRRORED];
+    size_t count;
+    const char *wrong; /* an event that cannot follow what came before */
+};
+
+static void mirror_free(struct mirror *m)
+{
+    while (m->count)
+        free(m->texts[--m->count]);
+}
+
+static void mirror_event(struct mirror *m, const struct watch_event *event)
+{
+    char key[300];
+    size_t at = 0;
+    snprintf(key, sizeof key, "%s/%s/%s", event->kind, event->ns, event->name);
+    while (at < m->count && strcmp(m->keys[at], key) != 0)
+        at++;
+    bool known = at < m->count;
+    if (known != (event->type != WATCH_ADDED))
+        m->wrong = "added twice, or changed before it was added";
+    if (at == MIRRORED)
+        abort();
+    if (known)
+        free(m->texts[at]);
+    if (event->type == WATCH_DELETED && known) {
+        m->texts[at] = m->texts[--m->count];
+        memcpy(m->keys[at], m->keys[m->count], sizeof key);
+    } else if (event->type != WATCH_DELETED) {
+        m->count += !known;
+        memcpy(m->keys[at], key, sizeof key);
+        m->texts[at] = xstrdup(event->text);
+    }
+}
+
+static void mirror_read(struct world *w, struct mirror *m)
+{
+    static const char *const kinds[] = { "services", "revisions" };
+    struct watch_cursor from = m->cursor;
+    struct watch_event event;
+    for (size_t i = 0; i < COUNT_OF(kinds); i++) {
+        m->cursor = from;
+        while (watchlog_next(catalog_log(w->catalog), &m->cursor, &(struct watch_filter){ .kind = kinds[i] },
+                             &event) == WATCH_EVENT)
+            mirror_event(m, &event);
+    }
+}
+
+struct comparing {
+    struct mirror *m;
+    const char *kind;
+    size_t seen;
+};
+static bool compare(void *ctx, const struct catalog_item *i)
+{
+    struct comparing *c = ctx;
+    char key[300];
+    snprintf(key, sizeof key, "%s/%s/%s", c->kind, i->ns, i->name);
+    for (size_t at = 0; at < c->m->count; at++)
+        c->seen += strcmp(c->m->keys[at], key) == 0 && strcmp(c->m->texts[at], i->text) == 0;
+    return true;
+}
+
+/* How many objects there are, each the same in the mirror and in the catalog; -1: they differ. */
+static int mirrored(struct world *w, struct mirror *m)
+{
+    struct comparing services = { m, "services", 0 }, revisions = { m, "revisions", 0 };
+    mirror_read(w, m);
+    catalog_each(w->catalog, CATALOG_SERVICES, NULL, compare, &services);
+    catalog_each(w->catalog, CATALOG_REVISIONS, NULL, compare, &revisions);
+    return !m->wrong && services.seen + revisions.seen == m->count ? (int)m->count : -1;
+}
+
+TEST(who_reads_the_log_knows_what_the_catalog_knows)
+{
+    __attribute__((cleanup(world_auto))) struct world w;
+    __attribute__((cleanup(call_auto))) struct call c = { 0 };
+    __attribute__((cleanup(mirror_free))) struct mirror m = { 0 };
+    CHECK(world_open(&w));
+    CHECK_EQ(watchlog_seek(catalog_log(w.catalog), catalog_version(w.catalog), &m.cursor), WATCH_NONE);
+    submit(&w, &c, CATALOG_CREATE, "", SERVICE("f", "a"));
+    settle(&w);
+    CHECK_EQ(mirrored(&w, &m), 2);
+    submit(&w, &c, CATALOG_CREATE, "", SERVICE("g", "a"));
+    settle(&w);
+    tell(&w, "f-00001", &ready_facts);
+    CHECK_EQ(mirrored(&w, &m), 4);
+    submit(&w, &c, CATALOG_MERGE, "f", IMAGE_PATCH("b"));
+    settle(&w);
+    tell(&w, "f-00002", &ready_facts);
+    CHECK_EQ(mirrored(&w, &m), 5);
+    submit(&w, &c, CATALOG_DELETE_REVISION, "f-00001", NULL);
+    settle(&w);
+    CHECK_EQ(mirrored(&w, &m), 4);
+    submit(&w, &c, CATALOG_DELETE, "f", NULL);
+    settle(&w);
+    CHECK_EQ(mirrored(&w, &m), 2);
+    CHECK_EQ(catalog_version(w.catalog), w.store.version);
+}
+
+TEST(a_revision_that_is_committed_behind_its_service_s_end_is_heard_coming_and_going)
+{
+    __attribute__((cleanup(world_auto))) struct world w;
+    __attribute__((cleanup(call_auto))) struct call c = { 0 };
+    __attribute__((cleanup(mirror_free))) struct mirror m = { 0 };
+    CHECK(world_open(&w));
+    submit(&w, &c, CATALOG_CREATE, "", SERVICE("f", "a"));
+    turn(&w);
+    commit_one(&w.store);
+    w.store.refuse_commit = true; /* the Revision's first try */
+    commit_one(&w.store);
+    w.store.refuse_commit = false;
+    while (w.store.waiting_count)
+        commit_one(&w.store);
+    submit(&w, &c, CATALOG_DELETE, "f", NULL);
+    turn(&w);
+    for (int i = 0; i < 100 && w.store.waiting_count < 2; i++) {
+        w.fake.now_us += 100000; /* until it is tried again */
+        turn(&w);
+    }
+    CHECK_EQ(w.store.waiting_count, 2);
+    settle(&w);
+    CHECK(w.store.count == 0 && c.r == 0);
+    CHECK_EQ(mirrored(&w, &m), 0);
+    CHECK_EQ(m.cursor.version, w.store.version);
+    CHECK_EQ(catalog_version(w.catalog), w.store.version);
+}
+
+struct finishing {
+    struct call call;
+    int patched, finished;
+    bool absent_is_fine;
+};
+static int on_patch(struct catalog_request *q, const json_t *before, json_t **ret_body, struct err *e)
+{
+    struct finishing *f = CONTAINER_OF(q->ctx, struct finishing, call);
+    f->patched++;
+    if (!before && !f->absent_is_fine)
+        return err_set(e, CODE_NOT_FOUND, "there is none");
+    *ret_body = before ? json_deep_copy(before) : json_loads(SERVICE("f", "a"), 0, NULL);
+    if (before)
+        (void)json_object_set_new(json_at(*ret_body, "metadata"), "labels", json_pack("{s:s}", "x", "y"));
+    return 0;
+}
+static void on_finish(struct catalog_request *q, const json_t *before, json_t *object)
+{
+    struct finishing *f = CONTAINER_OF(q->ctx, struct finishing, call);
+    (void)before;
+    f->finished++;
+    (void)json_object_set_new(json_at(object, "metadata"), "managedFields", json_array());
+}
+static void patch(struct world *w, struct finishing *f)
+{
+    submit(w, &f->call, CATALOG_PATCH, "f", NULL);
+    f->call.q.patch = on_patch;
+    f->call.q.finish = on_finish;
+    settle(w);
+}
+
+TEST(a_patch_sees_what_is_there_and_may_create_what_is_not)
+{
+    __attribute__((cleanup(world_auto))) struct world w;
+    struct finishing f = { 0 };
+    CHECK(world_open(&w));
+    patch(&w, &f);
+    CHECK(f.call.r == -CODE_NOT_FOUND && f.patched == 1 && f.finished == 0);
+    f.absent_is_fine = true;
+    patch(&w, &f);
+    CHECK(f.call.r == 0 && f.call.q.created && f.finished == 1);
+    CHECK(strstr(f.call.text, "managedFields"));
+    patch(&w, &f);
+    CHECK(f.call.r == 0 && !f.call.q.created && f.patched == 3);
+    CHECK(strstr(f.call.text, "\"x\":\"y\""));
+    call_free(&f.call);
+}
+
 TEST_MAIN()
