@@ -162,6 +162,7 @@ static void problem_answer(struct client *c, const struct problem *p)
     ASSERT(!body.overflow);
     http1_write_status(out, problem_status(p->kind), (struct str){ NULL, 0 });
     buf_str_append(out, STR("Content-Type: application/problem+json\r\n"));
+    buf_printf(out, "Hob-Problem: %s\r\n", problem_name(p->kind)); /* a function cannot say this */
     http1_write_framing(out, HTTP1_BODY_LENGTH, body.size);
     if (p->retry_after_s > 0)
         buf_printf(out, "Retry-After: %u\r\n", p->retry_after_s);

@@ -126,9 +126,108 @@ void forward_request_end(struct buf *b, uint64_t deadline_left_ms)
     http1_write_end(b);
 }
 
+/* ---- what the function says of itself ------------------------------------------------------- */
+
+/* Only hob speaks of itself under "Hob-"; some read '_' as '-'. */
+static bool name_is_ours(struct str name)
+{
+    static const struct str prefix = STR("hob");
+    return name.size > prefix.size && (name.at[prefix.size] == '-' || name.at[prefix.size] == '_') &&
+           str_eq_nocase(str_head(name, prefix.size), prefix);
+}
+
+/* The name with which a list's member begins: "queue" of "queue;dur=1". */
+static struct str member_name(struct str member) { return str_trim(str_cut(&member, ';')); }
+
+static bool metric_is_ours(struct str name)
+{
+    static const struct str others[] = { STR("queue"), STR("ready"), STR("handler") };
+    for (size_t i = 0; i < COUNT_OF(others); i++)
+        if (str_eq_nocase(name, others[i]))
+            return true;
+    for (unsigned p = 0; p < PHASES; p++)
+        if (str_eq_nocase(name, str_of(phase_name((enum phase)p))))
+            return true;
+    return false;
+}
+
+/* A quoted string without an end would swallow what hob says after it. */
+static bool quotes_end(struct str member)
+{
+    bool quoted = false;
+    for (size_t i = 0; i < member.size; i++) {
+        if (quoted && member.at[i] == '\\')
+            i++;
+        else if (member.at[i] == '"')
+            quoted = !quoted;
+    }
+    return !quoted;
+}
+
+static bool member_passes(enum http_field_id id, struct str member)
+{
+    struct str name = member_name(member);
+    bool ours = id == HTTP_FIELD_CACHE_STATUS ? name_is_ours(name) : metric_is_ours(name);
+    return !ours && quotes_end(member) && !memchr(name.at, '"', name.size);
+}
+
+/* The list without the members that would pass for hob's; nothing, when none is left. */
+static void list_write(struct buf *b, const struct http_field *f)
+{
+    struct str rest = f->value, member;
+    bool first = true;
+    while (http_list_next(&rest, &member)) {
+        if (!member_passes((enum http_field_id)f->id, member))
+            continue;
+        if (first)
+            buf_str_append(b, f->name);
+        buf_str_append(b, first ? STR(": ") : STR(", "));
+        buf_str_append(b, member);
+        first = false;
+    }
+    if (!first)
+        buf_str_append(b, STR("\r\n"));
+}
+
+static bool is_list(const struct http_field *f)
+{
+    return f->id == HTTP_FIELD_SERVER_TIMING || f->id == HTTP_FIELD_CACHE_STATUS;
+}
+
+static void answer_field(struct buf *b, const struct http_field *f)
+{
+    if (is_list(f))
+        list_write(b, f);
+    else if (!f->hop && f->id != HTTP_FIELD_CONTENT_LENGTH && !name_is_ours(f->name))
+        http1_write_field(b, f->name, f->value);
+}
+
 void forward_answer_fields(struct buf *b, const struct http1_head *answer)
 {
-    http1_write_fields(b, answer, BIT(HTTP_FIELD_HOB_INVOCATION_ID));
+    bool plain = true;
+    for (uint32_t i = 0; plain && i < answer->field_count; i++)
+        plain = !is_list(&answer->fields[i]) && !name_is_ours(answer->fields[i].name);
+    if (plain) { /* as good as always */
+        http1_write_fields(b, answer, 0);
+        return;
+    }
+    for (uint32_t i = 0; i < answer->field_count; i++)
+        answer_field(b, &answer->fields[i]);
+}
+
+void forward_answer_last_chunk(struct buf *b, struct str trailers)
+{
+    struct buf kept;
+    buf_init(&kept, trailers.size + 1);
+    while (trailers.size > 0) {
+        struct str line = str_cut(&trailers, '\n');
+        struct http_field f;
+        const char *why;
+        if (line.size > 1 && http1_field_line(str_head(line, line.size - 1), &f, &why))
+            answer_field(&kept, &f);
+    }
+    http1_write_last_chunk(b, buf_str(&kept));
+    buf_done(&kept);
 }
 
 void forward_answer_end(struct buf *b, const struct forward_answer *f)

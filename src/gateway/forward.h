@@ -34,7 +34,10 @@ struct forward_answer {
 };
 /* What every answer ends with, the empty line included. */
 void forward_answer_end(struct buf *b, const struct forward_answer *f);
-/* The function's own fields (all but hop-by-hop ones and framing). */
+/* The function's own fields: all but hop-by-hop ones and framing, and nothing that would pass for hob's:
+ * no "Hob-…", no member of Server-Timing with a name of hob's, none of Cache-Status that begins with "hob-". */
 void forward_answer_fields(struct buf *b, const struct http1_head *answer);
+/* The end of a chunked answer; its trailers ("Name: value\r\n"…) by the same rule. */
+void forward_answer_last_chunk(struct buf *b, struct str trailers);
 /* The Upgrade fields of a head, as they came. */
 void forward_upgrade(struct buf *b, const struct http1_head *h);

@@ -211,7 +211,7 @@ static enum step answer_body(struct client *c)
         buf_str_append(out, data);
     x->answer_done = r == HTTP1_DONE;
     if (x->answer_done && x->answer_chunked)
-        http1_write_last_chunk(out, buf_str(&x->answer_body.trailers));
+        forward_answer_last_chunk(out, buf_str(&x->answer_body.trailers));
     ASSERT(!out->overflow);
     buf_consume(&c->up.in, used);
     return r == HTTP1_MORE && c->up.in.size == 0 ? STEP_WAIT : STEP_ON;

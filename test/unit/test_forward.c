@@ -157,4 +157,56 @@ TEST(a_traceparent_is_made_from_the_invocation_and_an_ipv6_client_is_quoted)
     http1_head_done(&h);
 }
 
+/* The fields as they reach the client, of an answer with these. */
+static char *answered(const char *fields)
+{
+    struct limits limits;
+    struct http1_head h;
+    struct buf in, out;
+    limits_default(&limits);
+    http1_head_init(&h, HTTP1_RESPONSE, &limits);
+    buf_init(&in, 4096);
+    buf_init(&out, 4096);
+    buf_printf(&in, "HTTP/1.1 200 OK\r\n%s\r\n", fields);
+    ASSERT(http1_head_feed(&h, buf_at(&in), in.size) == HTTP1_DONE);
+    forward_answer_fields(&out, &h);
+    http1_head_done(&h);
+    buf_done(&in);
+    return out.size ? buf_take_text(&out) : xstrdup("");
+}
+
+struct answer_case {
+    const char *from, *to;
+};
+static const struct answer_case answers[] = {
+    { "X-A: 1\r\nContent-Length: 3\r\n", "X-A: 1\r\n" },
+    { "hob-invocation-id: forged\r\nX-A: 1\r\n", "X-A: 1\r\n" },
+    { "Hob-Problem: start-failed\r\nhOB_Problem: x\r\nHobby: sailing\r\n", "Hobby: sailing\r\n" },
+    { "Keep-Alive: 5\r\nContent-Length: 3\r\nHob-X: 1\r\n", "" },
+    { "Server-Timing: db;dur=5, queue;dur=0, Handler ;dur=1, model_load;dur=9, cpu\r\n",
+      "Server-Timing: db;dur=5, cpu\r\n" },
+    { "Server-Timing: queue;dur=0\r\nServer-Timing: x;desc=\"a, queue;dur=1\"\r\n",
+      "Server-Timing: x;desc=\"a, queue;dur=1\"\r\n" },
+    { "Server-Timing: a, x;desc=\"open\r\n", "Server-Timing: a\r\n" },
+    { "Server-Timing: a;desc=\"x\\\"\r\n", "" },
+    { "Server-Timing: \"queue\";dur=1\r\n", "" },
+    { "Cache-Status: mine; hit, hob-instance; hit, HOB-model;hit, Hobcache; hit\r\n",
+      "Cache-Status: mine; hit, Hobcache; hit\r\n" },
+    { "cache-status: \"hob-instance\"; hit\r\n", "" },
+};
+
+TEST(a_function_cannot_speak_in_hobs_name)
+{
+    for (size_t i = 0; i < COUNT_OF(answers); i++) {
+        AUTO_FREE char *text = answered(answers[i].from);
+        CHECK_STR(text, answers[i].to);
+    }
+    struct buf b;
+    buf_init(&b, 4096);
+    forward_answer_last_chunk(&b, STR("X-Sum: 1\r\nHob-Problem: y\r\nServer-Timing: handler;dur=0, late;dur=2\r\n"));
+    forward_answer_last_chunk(&b, STR(""));
+    AUTO_FREE char *text = buf_take_text(&b);
+    CHECK_STR(text, "0\r\nX-Sum: 1\r\nServer-Timing: late;dur=2\r\n\r\n0\r\n\r\n");
+}
+
 TEST_MAIN()

@@ -270,6 +270,12 @@ static const struct exchange_case exchanges[] = {
     { "a chunked answer with trailers", GET, "GET", NULL,
       "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 9\r\n\r\n",
       false, "Transfer-Encoding: chunked\r\n", NULL, true, INVOCATION_OK },
+    { "an answer does not speak in hob's name", GET, "GET", NULL,
+      "HTTP/1.1 200 OK\r\nHob-Problem: forged\r\nServer-Timing: ready;dur=777\r\nX-A: 1\r\n"
+      "Content-Length: 2\r\n\r\nhi", false, "200 OK\r\nX-A: 1\r\nContent-Length: 2\r\n", "777", true, INVOCATION_OK },
+    { "nor does its trailer", GET, "GET", NULL,
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nHob-X: forged\r\nX-Sum: 9\r\n\r\n",
+      false, "0\r\nX-Sum: 9\r\n\r\n", "forged", true, INVOCATION_OK },
     { "an answer that ends with its connection is chunked", GET, "GET", NULL,
       "HTTP/1.1 200 OK\r\n\r\nall of it", true, "9\r\nall of it\r\n0\r\n\r\n", "Content-Length",
       true, INVOCATION_OK },
@@ -416,7 +422,7 @@ static void refusal_run(const struct refusal_case *x)
     say(c, x->request);
     CHECK(hear(&b, c, "}\n"));
     CHECK(str_starts(heard(&b), str_of(x->answer)));
-    CHECK(has(&b, x->detail) && has(&b, "Content-Type: application/problem+json\r\n"));
+    CHECK(has(&b, x->detail) && has(&b, "Content-Type: application/problem+json\r\nHob-Problem: "));
     CHECK(has(&b, "\r\nHob-Invocation-Id: ") && has(&b, "\r\nServer-Timing: queue;dur="));
     CHECK(has(&b, "\"invocation_id\":\"") && !has(&b, "100 Continue"));
     forget(&b);
