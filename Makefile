@@ -3,12 +3,13 @@
 #   make        build/hob                     make test    unit, fuzz corpus, simulation, end to end
 #   make run    the example, start to finish  make bench   figures (BENCH=name for one)
 #   make fuzz   libFuzzer, FUZZ_SECONDS each  make lint    formats, forbidden calls, static analysis
+#   make mutants  plants bugs, one at a time, and runs the test that must notice (ONLY=name for some)
 
 FUZZ_SECONDS ?= 30
 PYTHON ?= /usr/bin/python3
 MESON_TEST = build-test
 
-.PHONY: all run test unit e2e bench fuzz lint clean
+.PHONY: all run test unit e2e bench fuzz mutants lint clean
 all: build/build.ninja
 	@ninja -C build -j "$$(nproc)" src/cli/hob examples/event-classifier/classifier >/tmp/hob-build.$$$$ 2>&1 || { cat /tmp/hob-build.$$$$; rm -f /tmp/hob-build.$$$$; exit 1; }; rm -f /tmp/hob-build.$$$$
 	@cp -f build/src/cli/hob build/hob
@@ -42,9 +43,13 @@ fuzz:
 	  mkdir -p build-fuzz/corpus/$$n; echo "== $$n"; \
 	  $$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 build-fuzz/corpus/$$n test/fuzz/corpus/$$n 2>&1 | grep -E 'number_of_executed|ERROR|SUMMARY' ; done
 
+mutants:
+	@tools/deps.sh build test
+	@$(PYTHON) tools/mutants.py --only $(ONLY)
+
 lint:
 	@tools/deps.sh build test
 	@$(PYTHON) tools/lint.py
 
 clean:
-	rm -rf build $(MESON_TEST) build-fuzz build-clang
+	rm -rf build $(MESON_TEST) build-fuzz build-clang build-mutants

@@ -55,14 +55,21 @@ def run_meson(folder, tally, only):
             tally.passed += 1
 
 
+def e2e_environment(folder):
+    """What end-to-end tests are told about the build in this folder."""
+    example = os.path.join(folder, "examples", "event-classifier")
+    told = {"HOB": os.path.join(folder, "src", "cli", "hob"), "HOB_BUILD": folder}
+    for name, value in (("CLASSIFIER", os.path.join(example, "classifier")),
+                        ("CLASSIFIER_CHECKED", os.path.join(example, "classifier-checked")),
+                        ("ARTIFACT_DRIVER", os.path.join(folder, "test", "artifact_driver")),
+                        ("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=1")):
+        told[name] = os.environ.get(name, value)
+    return told
+
+
 def run_e2e(folder, tally, only):
-    os.environ["HOB"] = os.path.join(ROOT, folder, "src", "cli", "hob")
-    os.environ["HOB_BUILD"] = os.path.join(ROOT, folder)
-    example = os.path.join(ROOT, folder, "examples", "event-classifier")
-    os.environ.setdefault("CLASSIFIER", os.path.join(example, "classifier"))
-    os.environ.setdefault("CLASSIFIER_CHECKED", os.path.join(example, "classifier-checked"))
-    os.environ.setdefault("ARTIFACT_DRIVER", os.path.join(ROOT, folder, "test", "artifact_driver"))
-    os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=1")
+    for name, value in e2e_environment(os.path.join(ROOT, folder)).items():
+        os.environ[name] = value
     where = os.path.join(ROOT, "test", "e2e")
     sys.path.insert(0, where)
     suite = unittest.TestSuite()

@@ -398,6 +398,28 @@ TEST(a_full_queue_and_a_late_one_are_refused_and_each_is_told_once)
     CHECK(teardown());
 }
 
+TEST(a_request_without_a_deadline_waits_for_queue_wait_ms_and_no_longer)
+{
+    struct call runs, waits;
+    setup();
+    struct revision *r = revision("f", 1);
+    r->container_concurrency = 1;
+    r->max_scale = 1;
+    fleet_add(b.fleet, r, false);
+    settle();
+    ask(&runs, HOST, UINT64_MAX - sim_us);
+    ask(&waits, HOST, UINT64_MAX - sim_us);
+    settle();
+    CHECK_EQ(runs.state, CALL_RUNS);
+    pass(b.limits.queue_wait_ms * 1000 - SECOND);
+    CHECK_EQ(waits.state, CALL_WAITS);
+    pass(2 * SECOND);
+    CHECK(waits.state == CALL_REFUSED && waits.result == TICKET_LATE);
+    CHECK_EQ(runs.state, CALL_RUNS);
+    done(&runs, true);
+    CHECK(teardown());
+}
+
 TEST(a_cancelled_ticket_is_never_told_in_any_state)
 {
     struct call a, queued, due;

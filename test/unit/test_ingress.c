@@ -1134,6 +1134,28 @@ TEST(slow_heads_idle_connections_and_slow_bodies_are_ended)
     bench_end(&b);
 }
 
+TEST(a_head_has_one_time_to_arrive_in_however_it_drips)
+{
+    BENCH(b);
+    int head = client_connect(&b);
+    const struct ingress_counters *n = ingress_counters(b.ingress);
+    const uint64_t step_ms = b.limits.http_head_ms / 4;
+    CHECK(UNTIL(&b, n->connections == 1));
+    say(head, "GET /");
+    CHECK(delivered(head));
+    turn(&b), turn(&b);
+    for (int i = 0; i < 3; i++) {
+        advance(&b, step_ms);
+        say(head, "T");
+        turn(&b);
+    }
+    CHECK_EQ(n->limits[INGRESS_LIMIT_http_head_ms], 0);
+    advance(&b, step_ms + 1);
+    CHECK_EQ(n->limits[INGRESS_LIMIT_http_head_ms], 1);
+    close(head);
+    bench_end(&b);
+}
+
 TEST(a_body_held_up_by_the_function_is_not_a_slow_body)
 {
     BENCH(b);
