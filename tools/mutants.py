@@ -240,9 +240,12 @@ class Bench:
             with open(os.path.join(self.tree, name), "w", encoding="utf-8") as f:
                 f.write(text)
 
-    def restore(self, texts):
-        for name in texts:
-            shutil.copy(os.path.join(ROOT, name), os.path.join(self.tree, name))
+    def read(self, names):
+        texts = {}
+        for name in names:
+            with open(os.path.join(self.tree, name), encoding="utf-8") as f:
+                texts[name] = f.read()
+        return texts
 
 
 def verdict(bench, mutant, sound):
@@ -257,13 +260,14 @@ def verdict(bench, mutant, sound):
             sound[test] = bench.passes(test)
         if sound[test] is not True:
             return "cannot tell", f"{test} is {'skipped' if sound[test] is None else 'failing'} without the bug"
+    clean = bench.read(texts)
     bench.write(texts)
     try:
         if not bench.made(mutant["tests"]):
             return "does not build", "with the bug"
         missed = [t for t in mutant["tests"] if bench.passes(t) is not False]
     finally:
-        bench.restore(texts)
+        bench.write(clean)
     return ("NOT caught", "passes: " + ", ".join(missed)) if missed else ("caught", "")
 
 
