@@ -233,7 +233,8 @@ static int make_room(struct fetch_env *env, struct fetch *f, uint64_t bytes, str
     AUTO_FREE struct plan_victim *victims = xcalloc(s->entries.count + 1, sizeof *victims);
     size_t count = victims_list(s, victims);
     if (!plan_evict(victims, count, bytes))
-        return err_set(e, CODE_EXHAUSTED, "everything in the store is in use");
+        return err_set(e, CODE_EXHAUSTED,
+                       "all that is stored is needed: delete revisions that nobody uses (hob models)");
     struct removal *r = removal_new(s, count + 1);
     r->for_fetch = f;
     for (size_t i = 0; i < count; i++) {
@@ -573,6 +574,8 @@ int artifact_use_start(struct artifact_store *s, const struct artifact_request *
     char key[REF_BYTES_MAX + 3];
     ASSERT(q->on_present && q->on_verified && q->on_failed);
     int r = ref_parse(q->kind, q->reference, &ref, e);
+    if (r == 0 && q->digest && *q->digest)
+        r = ref_pin(&ref, q->digest, e);
     if (r < 0)
         return r;
     if (ref.hex[0])
@@ -585,7 +588,7 @@ int artifact_use_start(struct artifact_store *s, const struct artifact_request *
                        ref.origin, n->uses.count);
     struct artifact_use *u = xcalloc(1, sizeof *u);
     u->q = *q;
-    u->q.reference = NULL; /* borrowed for the call only */
+    u->q.reference = u->q.digest = NULL; /* borrowed for the call only */
     u->ref = ref;
     u->task.run = use_deliver;
     u->begin_us = loop_clock_us(s->loop);

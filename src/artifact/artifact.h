@@ -83,6 +83,9 @@ struct artifact_facts { /* for the start record; times are loop_clock_us() */
 struct artifact_request {
     enum artifact_kind kind;
     const char *reference; /* borrowed for the call */
+    /* What the reference must be, if it was resolved before; NULL or "": what it says itself, and for
+     * an unpinned file:// what is found. Borrowed for the call. */
+    const char *digest;
     /* Present in the store: mountable now, at `path` relative to the store ("blobs/sha256/…" or
      * "bundles/sha256-…"). digest is "sha256:<hex>". */
     void (*on_present)(struct artifact_use *u, const char *path, const char *digest);

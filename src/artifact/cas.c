@@ -137,10 +137,10 @@ int cas_room_take(struct cas *c, int fd, uint64_t offset, uint64_t need, uint64_
     if (r == 1) {
         *ret_short = short_by;
         err_set(e, CODE_EXHAUSTED,
-                "disk: %llu bytes more are needed, %llu are free, of which %llu stay free "
-                "(limits store_free_bytes_min, store_bytes_max)",
+                "disk: %llu bytes more do not fit: %llu are free, %llu stored (limits store_free_bytes_min, "
+                "store_bytes_max)",
                 (unsigned long long)need, (unsigned long long)disk.free_bytes,
-                (unsigned long long)c->limits->store_free_bytes_min);
+                (unsigned long long)disk.store_bytes);
     }
     return r;
 }

@@ -303,7 +303,7 @@ static void try_begin(struct fetch *f)
 
 static void room_ask(struct fetch *f)
 {
-    struct err e;
+    struct err e = { 0 };
     f->result.room_refused = true;
     if (f->room_tries++ < ROOM_TRIES_MAX &&
         f->env->make_room(f->env, f, f->short_by, &e) == 0) {
@@ -311,7 +311,11 @@ static void room_ask(struct fetch *f)
         f->result.room_refused = false;
         return;
     }
-    end(f, &f->job_error, true); /* says how much is missing; `e` only that nothing can go */
+    if (e.code) { /* how much is missing, and why nothing can go for it */
+        size_t used = strlen(f->job_error.text);
+        snprintf(f->job_error.text + used, sizeof f->job_error.text - used, "; %s", e.text);
+    }
+    end(f, &f->job_error, true);
 }
 
 void fetch_room_made(struct fetch *f)

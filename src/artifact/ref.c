@@ -163,3 +163,17 @@ int ref_parse(enum artifact_kind kind, const char *text, struct ref *ret, struct
     *ret = ref;
     return 0;
 }
+
+int ref_pin(struct ref *ref, const char *digest, struct err *e)
+{
+    struct digest d;
+    char hex[DIGEST_HEX];
+    int r = digest_parse(str_of(digest), &d, e);
+    if (r < 0)
+        return r;
+    digest_hex(&d, hex);
+    if (ref->hex[0] && strcmp(ref->hex, hex) != 0)
+        return err_set(e, CODE_INVALID, "reference %.160s: is not %.80s", ref->text, digest);
+    memcpy(ref->hex, hex, sizeof ref->hex);
+    return 0;
+}

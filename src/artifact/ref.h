@@ -26,5 +26,8 @@ struct ref {
 
 int ref_parse(enum artifact_kind kind, const char *text, struct ref *ret, struct err *e) MUST_USE;
 
+/* From now on it must be this ("sha256:<hex>"). CODE_INVALID: it names another. */
+int ref_pin(struct ref *ref, const char *digest, struct err *e) MUST_USE;
+
 /* 64 lower-case hex digits, without a prefix: a name in the store. */
 bool ref_hex_parse(struct str hex, struct digest *ret);

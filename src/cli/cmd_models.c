@@ -19,6 +19,7 @@ static const struct table_column columns[] = {
     { "SIZE", .right = true },
     { "IN MEMORY", .right = true },
     { "USERS", .right = true },
+    { "REVISIONS", .right = true },
     { "LAST USED", .right = true },
     { "REFERENCE" },
     { "FROM ORIGIN", .right = true, .wide = true },
@@ -53,6 +54,7 @@ static void row(const struct cli *c, struct table *t, const json_t *j)
     table_cell(t, STYLE_PLAIN, "%s", human_bytes(amount(j, "sizeBytes"), HUMAN));
     table_cell(t, STYLE_PLAIN, "%s", human_permille(json_int_at(j, "residentPermille", 0), HUMAN));
     table_cell(t, STYLE_PLAIN, "%llu", (unsigned long long)amount(j, "users"));
+    table_cell(t, STYLE_PLAIN, "%llu", (unsigned long long)amount(j, "pins"));
     table_cell(t, STYLE_PLAIN, "%s", object_time(c, object_text(j, "lastUsed"), HUMAN));
     table_cell(t, STYLE_PLAIN, "%s", object_text(j, "reference"));
     table_cell(t, STYLE_PLAIN, "%s", human_bytes(amount(j, "originBytes"), HUMAN));

@@ -23,8 +23,8 @@ void fleet_tell(struct rev *v)
         .failed_phase = v->failed_phase,
         .retryable = v->fail_retryable,
         .exit_status = v->exit_status,
+        .resolved = &v->resolved,
     };
-    snprintf(facts.image_digest, sizeof facts.image_digest, "%s", v->image_digest);
     snprintf(facts.message, sizeof facts.message, "%s", v->message);
     if (!v->target->removed)
         f->observer->on_facts(f->ctx, v->spec, &facts);
@@ -57,6 +57,7 @@ static void rev_free(struct rev *v)
     list_remove(&v->target->revs, &v->node);
     f->revisions--;
     revision_free(v->spec);
+    free(v->resolved.models);
     free(v);
 }
 
@@ -104,6 +105,25 @@ static struct target *target_new(struct fleet *f, const struct revision *r)
     return t;
 }
 
+static void copy_digest(char into[DIGEST_TEXT], const char *from)
+{
+    snprintf(into, DIGEST_TEXT, "%s", from ? from : "");
+}
+
+/* What an earlier boot, or the reference itself, says. */
+static void resolved_setup(struct instance_resolved *d, const struct revision *r)
+{
+    uint32_t count = 0;
+    for (size_t k = 0; k < r->mount_count; k++)
+        count += r->mounts[k].is_model;
+    d->model_count = MIN(count, (uint32_t)INSTANCE_MODELS_MAX);
+    d->models = d->model_count ? xcalloc(d->model_count, sizeof *d->models) : NULL;
+    copy_digest(d->image, r->image_digest);
+    for (size_t k = 0, at = 0; k < r->mount_count && at < d->model_count; k++)
+        if (r->mounts[k].is_model)
+            copy_digest(d->models[at++], r->mounts[k].digest);
+}
+
 static void scaler_setup(struct fleet *f, struct rev *v, bool was_ready)
 {
     const struct revision *r = v->spec;
@@ -140,8 +160,7 @@ void fleet_add(struct fleet *f, struct revision *take_r, bool was_ready)
     f->revisions++;
     scaler_setup(f, v, was_ready);
     v->ready_once = v->scaler.config.initial == 0;
-    if (take_r->image_digest)
-        snprintf(v->image_digest, sizeof v->image_digest, "%s", take_r->image_digest);
+    resolved_setup(&v->resolved, take_r);
     /* Until it is ready the older one serves; a first revision holds its requests itself. */
     if (!t->serving || (!t->serving->ready_once && t->serving->ready == 0))
         t->serving = v;

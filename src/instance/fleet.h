@@ -28,7 +28,7 @@ struct fleet_facts { /* of one revision, for its status */
     enum phase failed_phase;
     bool retryable;
     int exit_status;      /* of the failed start; -1: it did not exit by itself */
-    char image_digest[80]; /* "" until resolved */
+    const struct instance_resolved *resolved; /* valid for the call */
     char message[256];    /* why it fails */
 };
 

@@ -33,7 +33,7 @@ struct rev {
     enum phase failed_phase;
     int exit_status;
     char message[256];
-    char image_digest[80];
+    struct instance_resolved resolved;
     struct loop_timer timer;
     struct loop_task evaluate;
     uint64_t created_us;

@@ -116,7 +116,7 @@ static void start_one(struct rev *v)
     char suffix[6] = { 0 };
     for (int k = 0; k < 5; k++)
         suffix[k] = letters[rng_below(&f->rng, sizeof letters - 1)];
-    struct instance *i = instance_new(&f->env, &fleet_instance_ops, v->spec, v->image_digest, suffix, v);
+    struct instance *i = instance_new(&f->env, &fleet_instance_ops, v->spec, &v->resolved, suffix, v);
     list_push(&v->instances, &i->node);
     v->starting++;
     f->live++;
@@ -254,6 +254,9 @@ void fleet_take_over(struct rev *v)
     }
 }
 
+/* Known is known, whether the start comes to anything or not. */
+static void on_resolved(struct instance *i) { fleet_tell(i->owner); }
+
 static void on_ready(struct instance *i)
 {
     struct rev *v = i->owner;
@@ -266,7 +269,6 @@ static void on_ready(struct instance *i)
     v->failures = 0;
     v->retry_us = 0;
     v->message[0] = '\0';
-    snprintf(v->image_digest, sizeof v->image_digest, "%s", i->image_digest);
     if (!v->ready_once && v->ready >= v->scaler.config.initial) {
         v->ready_once = true;
         fleet_take_over(v);
@@ -290,8 +292,6 @@ static void on_failed(struct instance *i, bool retryable)
     v->failed_phase = i->start.failed_phase;
     v->exit_status = i->exit.status; /* -1: it was still running, or never ran */
     snprintf(v->message, sizeof v->message, "%s", i->start.error);
-    if (i->image_digest[0])
-        snprintf(v->image_digest, sizeof v->image_digest, "%s", i->image_digest);
     pause_us <<= MIN(v->failures, (uint32_t)BACKOFF_DOUBLINGS);
     v->failures++;
     v->retry_us = fleet_now(f) + pause_us / 2 + rng_below(&f->rng, pause_us / 2 + 1);
@@ -329,4 +329,4 @@ static void on_line(struct instance *i, struct str line)
     fnlog_line(&v->target->log, loop_wall_ms(), i->id, line);
 }
 
-const struct instance_ops fleet_instance_ops = { on_ready, on_failed, on_ended, on_line };
+const struct instance_ops fleet_instance_ops = { on_resolved, on_ready, on_failed, on_ended, on_line };

@@ -474,11 +474,21 @@ static void on_present(struct artifact_use *u, const char *path, const char *dig
 {
     struct artifact_wait *w = artifact_use_ctx(u);
     struct instance *i = w->instance;
+    bool image = w == &i->in->image;
+    char *resolved = image ? i->resolved->image : i->resolved->models[w - i->in->models];
+    if (*resolved && strcmp(resolved, digest) != 0) { /* two first readers, and a change between them */
+        fail(i, image ? PHASE_IMAGE_UNPACK : PHASE_MODEL_FETCH, true,
+             "the origin changed while this revision was first read; it is started again from what was "
+             "read first");
+        return;
+    }
     w->present = true;
     w->present_us = now_of(w->instance);
     snprintf(w->path, sizeof w->path, "%s", path);
-    if (w == &i->in->image)
-        snprintf(i->image_digest, sizeof i->image_digest, "%s", digest);
+    if (!*resolved) {
+        snprintf(resolved, DIGEST_TEXT, "%s", digest);
+        i->ops->on_resolved(i);
+    }
     if (i->state == INSTANCE_STARTING && all_present(i->in))
         sandbox_begin(i);
 }
@@ -498,11 +508,12 @@ static void on_artifact_failed(struct artifact_use *u, enum phase at, bool retry
 }
 
 static int artifact_begin(struct instance *i, struct artifact_wait *w, enum artifact_kind kind,
-                          const char *reference, struct err *e)
+                          const char *reference, const char *resolved, struct err *e)
 {
     const struct artifact_request q = {
         .kind = kind,
         .reference = reference,
+        .digest = resolved,
         .on_present = on_present,
         .on_verified = on_verified,
         .on_failed = on_artifact_failed,
@@ -571,11 +582,7 @@ void instance_launch(struct instance *i)
     in->launched_us = now_us;
 
     /* What was resolved once stays what runs, whatever its origin says now. */
-    char *pinned = i->image_digest[0] && !strchr(r->image, '@')
-                       ? xasprintf("%s@%s", r->image, i->image_digest)
-                       : xstrdup(r->image);
-    int got = artifact_begin(i, &in->image, ARTIFACT_BUNDLE, pinned, &e);
-    free(pinned);
+    int got = artifact_begin(i, &in->image, ARTIFACT_BUNDLE, r->image, i->resolved->image, &e);
     if (got < 0) {
         fail(i, PHASE_IMAGE_PULL, false, e.text);
         return;
@@ -583,13 +590,14 @@ void instance_launch(struct instance *i)
     for (size_t k = 0; k < r->mount_count; k++) {
         if (!r->mounts[k].is_model)
             continue;
-        if (in->model_count == COUNT_OF(in->models)) {
+        if (in->model_count == i->resolved->model_count) {
             fail(i, PHASE_MODEL_FETCH, false, "more models than one instance may mount");
             return;
         }
         struct artifact_wait *w = &in->models[in->model_count];
         model_target(&r->mounts[k], w->target, sizeof w->target);
-        got = artifact_begin(i, w, ARTIFACT_MODEL, r->mounts[k].reference, &e);
+        got = artifact_begin(i, w, ARTIFACT_MODEL, r->mounts[k].reference,
+                             i->resolved->models[in->model_count], &e);
         if (got < 0) {
             fail(i, PHASE_MODEL_FETCH, e.code == CODE_EXHAUSTED, e.text);
             return;
@@ -601,7 +609,7 @@ void instance_launch(struct instance *i)
 /* ---- life ----------------------------------------------------------------------------------- */
 
 struct instance *instance_new(const struct instance_env *env, const struct instance_ops *ops,
-                              const struct revision *r, const char *image_digest,
+                              const struct revision *r, struct instance_resolved *resolved,
                               const char *suffix, void *owner)
 {
     struct instance *i = xcalloc(1, sizeof *i);
@@ -611,7 +619,7 @@ struct instance *instance_new(const struct instance_env *env, const struct insta
     i->revision = r;
     i->owner = owner;
     snprintf(i->id, sizeof i->id, "%.57s-%.5s", r->name, suffix); /* a DNS label: 63 at most */
-    snprintf(i->image_digest, sizeof i->image_digest, "%s", image_digest);
+    i->resolved = resolved;
     i->exit.status = -1;
     i->start.begin_us = now_of(i);
     i->start.begin_wall_ms = loop_wall_ms();

@@ -15,6 +15,7 @@
 #pragma once
 
 #include "artifact/artifact.h"
+#include "codec/digest.h"
 #include "instance/backend.h"
 #include "instance/connect.h"
 #include "sandbox/sandbox.h"
@@ -38,7 +39,16 @@ struct instance_env { /* outlives every instance */
     struct sandbox_tier *tier;
     struct artifact_store *artifacts;
 };
+/* What a revision's references became: "sha256:…", or "" while nobody has read them. Written once, by
+ * the first instance that hears of it, and asked for by all that start later, whatever the origin says by
+ * then. The owner's, and outlives the instances. */
+struct instance_resolved {
+    char image[DIGEST_TEXT];
+    char (*models)[DIGEST_TEXT]; /* in the order of the models among the mounts */
+    uint32_t model_count;        /* INSTANCE_MODELS_MAX at most */
+};
 struct instance_ops {
+    void (*on_resolved)(struct instance *i); /* i->resolved says more than before; must not free i */
     void (*on_ready)(struct instance *i);
     /* Before it was ever ready. on_ended follows. */
     void (*on_failed)(struct instance *i, bool retryable);
@@ -73,15 +83,14 @@ struct instance {
     uint64_t requests;     /* (fleet) */
     enum instance_counted { COUNTED_NOT, COUNTED_WAITING, COUNTED_LAUNCHING, COUNTED_READY } counted;
                            /* (fleet) */
-    char image_digest[80]; /* "sha256:…" once resolved */
+    struct instance_resolved *resolved;
     struct sandbox_exit exit;
     struct instance_internals *in;
 };
 
-/* suffix: five characters that make the name unique, chosen by the caller (randomness comes in).
- * image_digest: what the image was resolved to before, or "". */
+/* suffix: five characters that make the name unique, chosen by the caller (randomness comes in). */
 struct instance *instance_new(const struct instance_env *env, const struct instance_ops *ops,
-                              const struct revision *r, const char *image_digest,
+                              const struct revision *r, struct instance_resolved *resolved,
                               const char *suffix, void *owner);
 void instance_free(struct instance *i); /* any time; what runs is killed, no callback any more */
 

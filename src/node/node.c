@@ -48,14 +48,29 @@ struct node {
 
 /* ---- what the rooms tell each other -------------------------------------------------------------- */
 
+/* {volume: digest} of the models that are resolved, or NULL. */
+static json_t *models_of(const struct revision *r, const struct instance_resolved *resolved)
+{
+    json_t *models = resolved->model_count > 0 ? json_object() : NULL;
+    for (size_t k = 0, at = 0; k < r->mount_count && at < resolved->model_count; k++) {
+        if (!r->mounts[k].is_model)
+            continue;
+        const char *digest = resolved->models[at++];
+        if (*digest)
+            (void)json_object_set_new(models, r->mounts[k].volume, json_string(digest));
+    }
+    return models;
+}
+
 static void on_facts(void *ctx, const struct revision *r, const struct fleet_facts *f)
 {
     struct node *n = ctx;
+    AUTO_JSON json_t *models = models_of(r, f->resolved);
     const struct catalog_facts facts = {
         .ready_once = f->ready_once, .active = f->active, .actual = f->actual,
         .desired = f->desired, .failing = f->failing, .failed_phase = f->failed_phase,
-        .retryable = f->retryable, .exit_status = f->exit_status, .image_digest = f->image_digest,
-        .message = f->message,
+        .retryable = f->retryable, .exit_status = f->exit_status, .image_digest = f->resolved->image,
+        .models = models, .message = f->message,
     };
     if (n->catalog)
         catalog_revision_facts(n->catalog, r->ns, r->name, &facts);
@@ -117,7 +132,16 @@ static void on_service_gone(void *ctx, const char *ns, const char *service)
     metrics_forget(n->metrics, ns, service);
 }
 
-static const struct catalog_observer catalog_observer = { on_revision, on_service_gone };
+static void on_needed(void *ctx, const char *digest, bool needed)
+{
+    struct node *n = ctx;
+    if (needed)
+        artifact_pin(n->artifacts, digest);
+    else
+        artifact_unpin(n->artifacts, digest);
+}
+
+static const struct catalog_observer catalog_observer = { on_revision, on_service_gone, on_needed };
 
 static void on_api_request(void *ctx, struct http_call *c)
 {

@@ -109,7 +109,9 @@ static int revision_load(void *ctx, const struct store_object *o, struct err *e)
     copy_name(v->uid, sizeof v->uid, json_text_at(object, "metadata.uid"));
     copy_name(v->facts.digest, sizeof v->facts.digest,
               json_text_at(object, "status.containerStatuses.0.imageDigest"));
+    v->facts.models = catalog_models_of(json_object_get(object, "status"));
     v->facts.f.ready_once = status_ready(json_object_get(object, "status")) == STATUS_TRUE;
+    catalog_needs(v, object);
     v->text = catalog_committed(object, o->version);
     v->version = o->version;
     return 0;

@@ -29,6 +29,9 @@ struct catalog_observer {
      * one that has the traffic). It may call catalog_revision_facts() at once. */
     void (*on_revision)(void *ctx, struct revision *take_r, bool was_ready);
     void (*on_service_gone)(void *ctx, const char *ns, const char *service);
+    /* A Revision needs what has this digest ("sha256:…"; an image or a model) from now on, or not any
+     * more. Once each per Revision and digest, whether the Revision runs or not. */
+    void (*on_needed)(void *ctx, const char *digest, bool needed);
 };
 
 /* ingress: "127.0.0.1:8080"; its port is in the URLs unless it is 80. *ret is set before the

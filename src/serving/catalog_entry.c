@@ -132,11 +132,13 @@ void catalog_rev_drop(struct rev *v)
         list_remove(&v->owner->revisions, &v->node);
         (void)map_remove(&v->catalog->revisions, key_of(key, v->ns, v->name));
         loop_cancel(v->catalog->loop, &v->deadline);
+        catalog_needs_end(v);
         v->owner = NULL;
     }
     if (v->busy)
         return;
     json_decref(v->pending);
+    json_decref(v->facts.models);
     free(v->text);
     free(v);
 }

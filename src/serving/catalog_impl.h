@@ -1,6 +1,6 @@
 /* catalog_impl.h -- what the files of the catalog share: catalog.c (opening and reading), catalog_entry.c
  * (its entries and their index), catalog_request.c (what the API asks), catalog_revision.c (Revisions
- * follow from Services), catalog_status.c (facts become status), catalog_write.c (one change on its way
+ * follow from Services), catalog_needs.c (the digests a Revision needs), catalog_status.c (facts become status), catalog_write.c (one change on its way
  * to the store, and what follows when it has answered). Not for anybody else.
  */
 #pragma once
@@ -21,6 +21,7 @@ enum {
 struct facts { /* catalog_facts with its own texts */
     struct catalog_facts f;
     char digest[80], message[256];
+    json_t *models; /* {volume: digest}, or NULL */
 };
 
 struct service {
@@ -43,6 +44,8 @@ struct rev {
     json_t *pending;  /* the object to commit first; NULL once it was */
     int64_t version, number;
     struct facts facts;
+    struct digest *needs; /* what the observer was told of */
+    uint32_t need_count;
     bool late, busy, dirty;
     struct catalog *catalog;
     struct loop_timer deadline;
@@ -137,6 +140,12 @@ void catalog_rev_emit(struct catalog *c, struct rev *v, bool was_ready); /* may 
 void catalog_revision_delete(struct catalog *c, const char *ns, const char *name, char *take_text);
 char *catalog_rev_last(const struct rev *v); /* for that; NULL: there is none */
 void catalog_ready_look(struct catalog *c, struct rev *v); /* is it the newest that is ready? */
+
+/* catalog_needs.c */
+void catalog_needs(struct rev *v, const json_t *object); /* what it names, and what is resolved of it */
+void catalog_needs_resolved(struct rev *v);              /* of its facts, which know more now */
+void catalog_needs_end(struct rev *v);
+json_t *catalog_models_of(const json_t *status); /* {volume: digest}, or NULL */
 
 /* catalog_request.c */
 void catalog_answer(struct catalog *c, struct catalog_request *q, int r, const struct catalog_item *item,

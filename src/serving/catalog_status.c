@@ -33,6 +33,7 @@ json_t *catalog_rev_status(const struct rev *v, const json_t *object)
     const char *container = json_text_at(object, "spec.containers.0.name");
     struct status_revision s = { image ? image : "", container ? container : "", v->facts.f, v->late };
     s.facts.image_digest = v->facts.digest;
+    s.facts.models = v->facts.models;
     s.facts.message = v->facts.message;
     return status_of_revision(&s, json_object_get(object, "status"), loop_wall_ms());
 }
@@ -156,6 +157,15 @@ void catalog_on_deadline(struct loop_timer *t)
     catalog_flush_soon(v->catalog, v->owner);
 }
 
+/* What was once resolved stays so, though whoever runs it should know no more than that it cannot. */
+static void resolved_keep(struct facts *next, const struct catalog_facts *f, const struct facts *old)
+{
+    if (!*next->digest)
+        copy_name(next->digest, sizeof next->digest, old->digest);
+    bool known = json_object_size(f->models) > 0;
+    next->models = known ? json_deep_copy(f->models) : json_incref(old->models);
+}
+
 void catalog_revision_facts(struct catalog *c, const char *ns, const char *name,
                             const struct catalog_facts *f)
 {
@@ -166,14 +176,19 @@ void catalog_revision_facts(struct catalog *c, const char *ns, const char *name,
     copy_name(next.digest, sizeof next.digest, f->image_digest);
     copy_name(next.message, sizeof next.message, f->message);
     next.f.image_digest = next.f.message = NULL; /* they live beside, so that structs compare */
+    next.f.models = NULL;
     const struct facts *old = &v->facts;
-    bool same_texts = strcmp(next.digest, old->digest) == 0 && strcmp(next.message, old->message) == 0;
+    resolved_keep(&next, f, old);
+    bool same_texts = strcmp(next.digest, old->digest) == 0 && strcmp(next.message, old->message) == 0 &&
+                      (next.models == old->models || json_equal(next.models, old->models));
     bool same = same_texts && next.f.ready_once == old->f.ready_once &&
                 next.f.active == old->f.active && next.f.failing == old->f.failing &&
                 next.f.failed_phase == old->f.failed_phase && next.f.retryable == old->f.retryable &&
                 next.f.exit_status == old->f.exit_status;
     bool same_counts = next.f.actual == old->f.actual && next.f.desired == old->f.desired;
+    json_decref(v->facts.models);
     v->facts = next;
+    catalog_needs_resolved(v);
     if (next.f.ready_once)
         loop_cancel(c->loop, &v->deadline);
     if (same && same_counts)

@@ -165,8 +165,10 @@ static void revision_written(struct catalog *c, struct write *w, int r, int64_t 
     catalog_ready_look(c, v);
     v->owner->dirty = true;
     catalog_flush_soon(c, v->owner);
-    if (first)
+    if (first) {
+        catalog_needs(v, w->object);
         catalog_rev_emit(c, v, false);
+    }
 }
 
 /* Whoever watches hears of a change before whoever asked for it. */

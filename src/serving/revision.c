@@ -1,5 +1,6 @@
 #include "serving/revision.h"
 
+#include "codec/digest.h"
 #include "codec/quantity.h"
 #include "serving/annotations.h"
 
@@ -175,7 +176,7 @@ static size_t measure(const json_t *j)
 {
     const char *key;
     const json_t *value;
-    size_t size = 96 + sizeof(struct revision_mount);
+    size_t size = 96 + sizeof(struct revision_mount) + DIGEST_TEXT;
     json_object_foreach((json_t *)(uintptr_t)j, key, value)
         size += measure(value);
     for (size_t i = 0; i < json_array_size(j); i++)
@@ -272,6 +273,21 @@ static void decode_probe(struct decode *d)
     p->failure_threshold = u32_at(j, "failureThreshold", p->period_s ? 3 : 0);
 }
 
+/* A reference that names its digest is resolved as it stands. */
+static const char *model_digest(struct decode *d, const char *volume, const char *reference)
+{
+    char text[DIGEST_TEXT];
+    struct digest pin;
+    struct str base;
+    struct err ignored;
+    if (reference && digest_cut(str_of(reference), &base, &pin, &ignored) == 1) {
+        digest_format(&pin, text);
+        return take_text(&d->block, text);
+    }
+    const char *known = json_string_value(json_object_get(d->src->model_digests, volume));
+    return take_text(&d->block, known ? known : "");
+}
+
 static int decode_mounts(struct decode *d, struct err *e)
 {
     const json_t *mounts = json_object_get(d->container, "volumeMounts");
@@ -299,6 +315,7 @@ static int decode_mounts(struct decode *d, struct err *e)
             .path = take_text(&d->block, path),
             .is_model = reference != NULL,
             .reference = take_text(&d->block, reference),
+            .digest = model_digest(d, name, reference),
             .size_bytes = (uint64_t)quantity_units(&q),
         };
     }

@@ -18,6 +18,7 @@ struct revision_mount {
     const char *volume, *path;
     bool is_model;
     const char *reference;   /* model: as given */
+    const char *digest;      /* model: what the reference is or was resolved to; empty until it is */
     uint64_t size_bytes;     /* emptyDir: sizeLimit, 0 = share of ephemeral-storage */
 };
 enum port_protocol { PORT_HTTP1, PORT_H2C };
@@ -59,6 +60,7 @@ struct revision_source {
     const json_t *annotations; /* of the template; NULL: none */
     const json_t *pod;         /* spec of the template, defaulted and valid */
     const char *image_digest;  /* NULL: not resolved yet */
+    const json_t *model_digests; /* {volume: digest} of those that are resolved; NULL: none */
 };
 /* Expands $(NAME) in env, command and args as Kubernetes does. Refuses (CODE_INVALID) what the checks of
  * service.h should have refused, and arguments and environment over sandbox_args_bytes_max. */

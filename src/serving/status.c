@@ -226,6 +226,16 @@ static void revision_conditions(const struct status_revision *s, const struct fa
     }
 }
 
+static json_t *model_statuses(const json_t *models)
+{
+    json_t *list = json_array();
+    const char *volume;
+    json_t *digest;
+    json_object_foreach((json_t *)(uintptr_t)models, volume, digest)
+        (void)json_array_append_new(list, json_pack("{s:O,s:s}", "imageDigest", digest, "name", volume));
+    return list;
+}
+
 json_t *status_of_revision(const struct status_revision *s, const json_t *before, int64_t now_ms)
 {
     struct condition set[REVISION_CONDITIONS];
@@ -243,6 +253,8 @@ json_t *status_of_revision(const struct status_revision *s, const json_t *before
                                   json_pack("[{s:s,s:s}]", "imageDigest", digest, "name",
                                             s->container));
     (void)json_object_set_new(status, "desiredReplicas", json_integer(s->facts.desired));
+    if (json_object_size(s->facts.models) > 0)
+        (void)json_object_set_new(status, "modelStatuses", model_statuses(s->facts.models));
     (void)json_object_set_new(status, "observedGeneration", json_integer(1));
     free(why.message);
     return status;

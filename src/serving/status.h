@@ -19,6 +19,7 @@ struct catalog_facts {
     bool retryable;   /* trying again may help */
     int exit_status;  /* of the failed start; -1: it did not exit by itself */
     const char *image_digest; /* "" or NULL until resolved */
+    const json_t *models;     /* {volume: digest} of the models that are resolved; NULL: none */
     const char *message;      /* why it fails; NULL: no reason known */
 };
 

@@ -5,7 +5,7 @@ import os
 import threading
 import unittest
 
-from harness import HobCase
+from harness import KNATIVE, Hob, HobCase, service, PYTHON
 
 
 class Origin(http.server.ThreadingHTTPServer):
@@ -51,6 +51,84 @@ class OverHttp(HobCase):
             self.hob.deploy("third", models=[("/model", origin.reference("/again.bin"))])
             self.assertEqual(self.hob.ingress("third")[0], 200)
             self.assertEqual(origin.asked, ["/again.bin"])
+
+
+def write_model(hob, name, size):
+    """(reference without a digest, digest) of a new file of random bytes."""
+    weights = os.urandom(size)
+    os.makedirs(hob.files + "/models", exist_ok=True)
+    with open(f"{hob.files}/models/{name}", "wb") as f:
+        f.write(weights)
+    return f"file://{hob.files}/models/{name}", f"sha256:{hashlib.sha256(weights).hexdigest()}"
+
+
+def to_zero(hob, name):
+    for instance in hob.instances(name):
+        hob.call("DELETE", f"/v1/instances/{instance['id']}", want=202)
+    hob.wait_instances(name, 0)
+
+
+class Resolved(HobCase):
+    def digest_of(self, name):
+        return self.hob.ingress(name, path="/digest/model/w.bin")[2].decode()
+
+    def test_a_revision_runs_the_model_that_it_was_deployed_with(self):
+        hob = self.hob
+        reference, first = write_model(hob, "w.bin", 1 << 20)
+        hob.deploy("kept", models=[("/model", reference)])
+        status = hob.call("GET", f"{KNATIVE}/default/revisions/kept-00001", want=200)[2]["status"]
+        self.assertEqual(status["modelStatuses"], [{"name": "model-0", "imageDigest": first}])
+        _, second = write_model(hob, "w.bin", 1 << 20)
+        to_zero(hob, "kept")
+        self.assertEqual("sha256:" + self.digest_of("kept"), first)  # a new instance, the old bytes
+        hob.restart()
+        self.assertEqual("sha256:" + self.digest_of("kept"), first)
+        hob.deploy("kept", models=[("/model", reference)], env={"NEW": "1"})  # a new revision, the new ones
+        self.assertEqual("sha256:" + self.digest_of("kept"), second)
+
+
+class Needed(unittest.TestCase):
+    SIZE = 2 << 20
+
+    def stored(self, hob):
+        items = hob.call("GET", "/v1/models", want=200)[2]["items"]
+        return {i["digest"]: i["pins"] for i in items if i["kind"] == "model" and i["state"] == "present"}
+
+    def test_pressure_takes_nothing_that_a_deployed_revision_needs(self):
+        limit = {"store_bytes_max": 3 * self.SIZE + self.SIZE // 2, "store_free_bytes_min": 0}
+        with Hob(limits=limit) as hob:
+            digests = {}
+            for name in ("old", "oldpinned", "gone"):
+                reference, digests[name] = write_model(hob, name, self.SIZE)
+                pin = "@" + digests[name] if name == "oldpinned" else ""
+                hob.deploy(name, models=[("/model", reference + pin)])
+                to_zero(hob, name)
+            hob.restart()  # nothing runs now, and who needs what is known all the same
+            needed = {digests[name]: 1 for name in ("old", "oldpinned")}
+            self.assertEqual(self.stored(hob), needed | {digests["gone"]: 1})
+            hob.delete("gone")
+            self.assertEqual(self.stored(hob), needed | {digests["gone"]: 0})
+            reference, digests["new"] = write_model(hob, "new", self.SIZE)
+            hob.deploy("new", models=[("/model", reference)])  # the newest was the only one to go
+            self.assertEqual(self.stored(hob), needed | {digests["new"]: 1})
+            code, out, err = hob.hob("models")
+            self.assertEqual(code, 0, err)
+            header, *rows = out.splitlines()
+            at = header.index("REVISIONS")
+            self.assertEqual([row[at:at + len("REVISIONS")].strip() for row in rows if digests["old"] in row], ["1"])
+
+            reference, _ = write_model(hob, "more", self.SIZE)
+            hob.apply(service("more", hob.probe(), [*PYTHON, "/app/probe.py"], models=[("/model", reference)]),
+                      wait=False)
+            self.assertIn("all that is stored is needed", hob.wait_condition("more", "False")["message"])
+            code, _, err = hob.hob("models", "rm", digests["oldpinned"])
+            self.assertNotEqual(code, 0)
+            self.assertIn("1 revisions", err)
+            os.unlink(f"{hob.files}/models/old")  # there is no other copy
+            self.assertEqual(hob.ingress("old")[0], 200)
+            hob.delete("oldpinned")
+            hob.wait_for("room for the model", lambda: hob.ingress("more")[0] == 200)
+            self.assertNotIn(digests["oldpinned"], self.stored(hob))
 
 
 if __name__ == "__main__":

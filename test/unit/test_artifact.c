@@ -210,17 +210,23 @@ static void on_failed(struct artifact_use *u, enum phase at, bool retryable, con
     told(v);
 }
 
-static int use(struct world *w, struct user *v, enum artifact_kind kind, const char *reference)
+static int use_as(struct world *w, struct user *v, enum artifact_kind kind, const char *reference,
+                  const char *resolved)
 {
     struct err e;
-    const struct artifact_request q = { .kind = kind, .reference = reference, .on_present = on_present,
-                                        .on_verified = on_verified, .on_failed = on_failed, .ctx = v };
+    const struct artifact_request q = { .kind = kind, .reference = reference, .digest = resolved,
+                                        .on_present = on_present, .on_verified = on_verified, .on_failed = on_failed, .ctx = v };
     *v = (struct user){ .free_when_told = v->free_when_told };
     int r = artifact_use_start(w->store, &q, &v->use, &e);
     if (v->presents + v->verifieds + v->faileds > 0)
         return -99; /* never before it returned */
     v->error = r < 0 ? e : v->error;
     return r;
+}
+
+static int use(struct world *w, struct user *v, enum artifact_kind kind, const char *reference)
+{
+    return use_as(w, v, kind, reference, NULL);
 }
 
 static bool over(const struct user *v) { return v->verifieds + v->faileds > 0; }
@@ -652,6 +658,36 @@ TEST(a_bundle_is_pinned_when_it_is_read_and_stays_what_it_was)
     settle(&w, &c);
     CHECK(c.faileds == 1 && c.at == PHASE_IMAGE_PULL && c.error.code == CODE_NOT_FOUND);
     artifact_use_free(c.use);
+    dir_remove(dir);
+    world_close(&w);
+}
+
+TEST(what_was_resolved_is_asked_for_though_the_reference_does_not_say_it)
+{
+    struct world w;
+    struct user v = { 0 };
+    struct err e;
+    char dir[64], first[80];
+    CHECK(world_open(&w) && folder_make(dir, "one"));
+    AUTO_FREE char *ref = xasprintf("file://%s/run", dir);
+    AUTO_FREE char *other = xasprintf("%s@sha256:%064d", ref, 0);
+    CHECK_EQ(use(&w, &v, ARTIFACT_MODEL, ref), 0);
+    settle(&w, &v);
+    CHECK_EQ(v.verifieds, 1);
+    artifact_use_free(v.use);
+    snprintf(first, sizeof first, "%s", v.digest);
+    CHECK(file_put(dir, "run", "two", 3, 0644));
+    CHECK_EQ(use_as(&w, &v, ARTIFACT_MODEL, ref, first), 0);
+    settle(&w, &v);
+    CHECK(v.verifieds == 1 && v.facts.was_present);
+    CHECK_STR(v.digest, first);
+    artifact_use_free(v.use);
+    CHECK_EQ(artifact_evict(w.store, first, &e), 0);
+    CHECK_EQ(use_as(&w, &v, ARTIFACT_MODEL, ref, first), 0); /* the file is another now, and is not taken */
+    settle(&w, &v);
+    CHECK(v.faileds == 1 && !v.retryable && strstr(v.error.text, "expected sha256:"));
+    artifact_use_free(v.use);
+    CHECK_EQ(use_as(&w, &v, ARTIFACT_MODEL, other, first), -CODE_INVALID);
     dir_remove(dir);
     world_close(&w);
 }

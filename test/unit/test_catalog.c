@@ -146,6 +146,7 @@ struct world {
     /* what the observer heard */
     char emitted[1000];
     uint32_t gone;
+    struct { char digest[72]; int count; } needed[8]; /* by how many Revisions */
     bool tell_at_once; /* facts from inside on_revision, as the fleet does */
 };
 
@@ -166,7 +167,23 @@ static void on_gone(void *ctx, const char *ns, const char *service)
     (void)ns, (void)service;
     w->gone++;
 }
-static const struct catalog_observer observer = { on_revision, on_gone };
+static int *needed(struct world *w, const char *digest)
+{
+    for (size_t i = 0; i < COUNT_OF(w->needed); i++) {
+        if (!w->needed[i].digest[0])
+            snprintf(w->needed[i].digest, sizeof w->needed[i].digest, "%s", digest);
+        if (strcmp(w->needed[i].digest, digest) == 0)
+            return &w->needed[i].count;
+    }
+    abort();
+}
+static void on_needed(void *ctx, const char *digest, bool is)
+{
+    int *count = needed(ctx, digest);
+    *count += is ? 1 : -1;
+    ASSERT(*count >= 0);
+}
+static const struct catalog_observer observer = { on_revision, on_gone, on_needed };
 
 static int world_boot(struct world *w)
 {
@@ -185,6 +202,8 @@ static bool world_open(struct world *w)
 static void world_free(struct world *w)
 {
     catalog_free(w->catalog);
+    for (size_t i = 0; i < COUNT_OF(w->needed); i++)
+        ASSERT(w->needed[i].count == 0); /* who said so takes it back */
     store_close(&w->store);
     for (size_t i = 0; i < w->store.count; i++)
         free(w->store.rows[i].json);
@@ -912,6 +931,59 @@ TEST(a_revision_of_an_earlier_service_with_the_same_name_is_not_taken_over)
     CHECK(strcmp(json_text_key(v, "metadata.labels", "serving.knative.dev/serviceUID"),
                  json_text_at(j, "metadata.uid")) != 0);
     CHECK_EQ(w.store.count, 2);
+}
+
+#define SHA(c) "sha256:" c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c
+#define WITH_MODELS(name, image)                                                                     \
+    "{\"apiVersion\":\"serving.knative.dev/v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"" name        \
+    "\"},\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"image\":\"file:///" image                     \
+    "\",\"volumeMounts\":[{\"name\":\"w\",\"mountPath\":\"/w\"},{\"name\":\"x\",\"mountPath\":\"/x\"}]}],"    \
+    "\"volumes\":[{\"name\":\"w\",\"image\":{\"reference\":\"http://o/w@" SHA("0a") "\"}},"                \
+    "{\"name\":\"x\",\"image\":{\"reference\":\"file:///x\"}}]}}}}"
+
+TEST(what_a_revision_needs_is_told_once_kept_over_a_restart_and_taken_back)
+{
+    __attribute__((cleanup(world_auto))) struct world w;
+    __attribute__((cleanup(call_auto))) struct call c = { 0 };
+    AUTO_JSON json_t *models = json_pack("{s:s, s:s}", "w", SHA("0a"), "x", SHA("0b"));
+    struct catalog_facts f = ready_facts;
+    CHECK(world_open(&w));
+    submit(&w, &c, CATALOG_CREATE, "", WITH_MODELS("f", "a"));
+    settle(&w);
+    CHECK_EQ(*needed(&w, SHA("0a")), 1); /* the reference names it: before anything ran */
+    f.image_digest = SHA("0c");
+    f.models = models;
+    tell(&w, "f-00001", &f);
+    tell(&w, "f-00001", &f);
+    CHECK_EQ(*needed(&w, SHA("0a")), 1);
+    CHECK_EQ(*needed(&w, SHA("0b")), 1);
+    CHECK_EQ(*needed(&w, SHA("0c")), 1);
+    f.image_digest = "";
+    f.models = NULL;
+    f.actual = 0;
+    tell(&w, "f-00001", &f); /* who runs it knows less now; the Revision does not */
+    pass_time(&w, 1000000);
+    AUTO_JSON json_t *v = read_item(&w, CATALOG_REVISIONS, "f-00001");
+    CHECK_STR(json_text_at(v, "status.containerStatuses.0.imageDigest"), SHA("0c"));
+    CHECK_STR(json_text_at(v, "status.modelStatuses.1.name"), "x");
+    CHECK_STR(json_text_at(v, "status.modelStatuses.1.imageDigest"), SHA("0b"));
+
+    submit(&w, &c, CATALOG_REPLACE, "f", WITH_MODELS("f", "b"));
+    settle(&w);
+    f = ready_facts;
+    f.image_digest = SHA("0d");
+    tell(&w, "f-00002", &f);
+
+    CHECK(world_crash(&w, true));
+    CHECK_STR(w.emitted, "f-00002+ "); /* the older one is kept, and may get traffic again */
+    CHECK(*needed(&w, SHA("0a")) == 2 && *needed(&w, SHA("0b")) == 1);
+    CHECK(*needed(&w, SHA("0c")) == 1 && *needed(&w, SHA("0d")) == 1);
+    submit(&w, &c, CATALOG_CREATE, "", WITH_MODELS("g", "c"));
+    settle(&w);
+    CHECK(*needed(&w, SHA("0a")) == 3 && *needed(&w, SHA("0b")) == 1);
+    submit(&w, &c, CATALOG_DELETE, "f", NULL);
+    settle(&w);
+    CHECK(*needed(&w, SHA("0a")) == 1 && *needed(&w, SHA("0b")) == 0 && *needed(&w, SHA("0c")) == 0);
 }
 
 TEST(revisions_are_listed_by_age_also_after_a_restart)

@@ -36,12 +36,17 @@ struct artifact_use {
     struct loop *loop;
     struct artifact_request q;
     struct artifact_facts facts;
+    char wanted[80];
 };
 static struct {
     struct loop *loop;
     enum fetch_mode { FETCH_OK, FETCH_FAILS, FETCH_HANGS } mode;
     bool retryable;
     int uses;
+    const char *has;            /* what is there now; NULL: "sha256:x" */
+    char asked[4][80];          /* the digests of the last uses; the newest first */
+    struct artifact_use *all[8]; /* the first uses since setup() */
+    size_t made;
 } origin;
 static void use_run(struct loop_task *t)
 {
@@ -52,7 +57,8 @@ static void use_run(struct loop_task *t)
         u->q.on_failed(u, PHASE_IMAGE_PULL, origin.retryable, &e);
         return;
     }
-    u->q.on_present(u, "bundles/sha256-x", "sha256:x");
+    const char *found = origin.has ? origin.has : "sha256:x";
+    u->q.on_present(u, "bundles/sha256-x", *u->wanted ? u->wanted : found);
     u->q.on_verified(u);
 }
 int artifact_use_start(struct artifact_store *s, const struct artifact_request *q,
@@ -61,12 +67,17 @@ int artifact_use_start(struct artifact_store *s, const struct artifact_request *
     (void)s, (void)e;
     struct artifact_use *u = xcalloc(1, sizeof *u);
     u->q = *q;
+    memmove(origin.asked[1], origin.asked[0], sizeof origin.asked - sizeof origin.asked[0]);
+    snprintf(origin.asked[0], sizeof origin.asked[0], "%s", q->digest);
+    snprintf(u->wanted, sizeof u->wanted, "%s", q->digest);
     u->loop = origin.loop;
     u->facts.was_present = true;
     u->task.run = use_run;
     if (origin.mode != FETCH_HANGS)
         loop_defer(u->loop, &u->task);
     origin.uses++;
+    if (origin.made < COUNT_OF(origin.all))
+        origin.all[origin.made++] = u;
     *ret = u;
     return 0;
 }
@@ -183,6 +194,7 @@ static struct bench {
     uint16_t port;
     int starts_seen, limits_hit;
     struct fleet_facts facts; /* the last told */
+    char image[80], model[80]; /* and what was resolved then */
 } b;
 
 struct call { /* what the gateway would be */
@@ -196,6 +208,8 @@ static void on_facts(void *c, const struct revision *r, const struct fleet_facts
 {
     (void)c, (void)r;
     b.facts = *f;
+    snprintf(b.image, sizeof b.image, "%s", f->resolved->image);
+    snprintf(b.model, sizeof b.model, "%s", f->resolved->model_count ? f->resolved->models[0] : "none");
 }
 static void on_start(void *c, const struct revision *r, const struct start_record *s)
 {
@@ -250,9 +264,11 @@ static void setup(void)
     limits_default(&b.limits);
     origin.loop = iso.loop = b.loop;
     origin.mode = FETCH_OK;
+    origin.has = NULL;
     iso.mode = RUN_OK;
     iso.deaf = 0;
     iso.starts = iso.open = origin.uses = 0;
+    origin.made = 0;
     iso.tier.ops = &tier_ops;
     list_init(&iso.all);
     const struct instance_env env = { b.loop, &b.limits, &iso.tier, NULL };
@@ -617,6 +633,60 @@ TEST(a_deleted_service_refuses_the_waiting_and_outlives_the_running)
     settle();
     CHECK_EQ(iso.open, 0);
     CHECK_EQ(fleet_live(b.fleet), 0);
+    CHECK(teardown());
+}
+
+TEST(what_a_reference_became_first_is_what_every_later_start_asks_for)
+{
+    static const struct revision_mount mounts[] = {
+        { .volume = "s", .path = "/s" },
+        { .volume = "w", .path = "/w", .is_model = true, .reference = "file:///w", .digest = "" },
+    };
+    struct call c;
+    setup();
+    struct revision *r = revision("f", 1);
+    r->mounts = mounts;
+    r->mount_count = COUNT_OF(mounts);
+    iso.mode = RUN_EXITS; /* it never gets ready: known is known all the same */
+    origin.has = "sha256:first";
+    fleet_add(b.fleet, r, false);
+    CHECK_STR(b.model, "");
+    settle();
+    CHECK_STR(b.model, "sha256:first");
+    CHECK_STR(b.image, "sha256:first");
+    CHECK_STR(origin.asked[0], "");
+    iso.mode = RUN_OK;
+    origin.has = "sha256:second"; /* somebody changed the file */
+    pass(2 * SECOND);
+    ask(&c, HOST, 60 * SECOND);
+    settle();
+    CHECK_EQ(c.state, CALL_RUNS);
+    CHECK_STR(origin.asked[0], "sha256:first");
+    CHECK_STR(origin.asked[1], "sha256:first");
+    CHECK_STR(b.model, "sha256:first");
+    done(&c, true);
+    CHECK(teardown());
+}
+
+TEST(an_origin_that_changes_between_two_first_readers_gives_both_the_same)
+{
+    setup();
+    struct revision *r = revision("f", 1);
+    r->initial_scale = r->min_scale = 2;
+    origin.mode = FETCH_HANGS;
+    fleet_add(b.fleet, r, false);
+    settle();
+    CHECK_EQ(fleet_totals(b.fleet).starting, 2);
+    for (int k = 0; k < 2; k++) {
+        origin.mode = FETCH_OK;
+        origin.has = k ? "sha256:second" : "sha256:first";
+        use_run(&origin.all[k]->task);
+    }
+    CHECK_STR(b.image, "sha256:first");
+    CHECK_EQ(fleet_totals(b.fleet).starting, 1); /* the second reader failed, and is tried again */
+    pass(2 * SECOND);
+    CHECK_EQ(fleet_totals(b.fleet).ready, 2);
+    CHECK_STR(b.image, "sha256:first");
     CHECK(teardown());
 }
 

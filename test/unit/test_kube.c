@@ -34,7 +34,8 @@ static void on_revision(void *ctx, struct revision *take_r, bool was_ready)
         revision_free(take_r);
 }
 static void on_gone(void *ctx, const char *ns, const char *service) { (void)ctx, (void)ns, (void)service; }
-static const struct catalog_observer observer = { on_revision, on_gone };
+static void on_needed(void *ctx, const char *digest, bool needed) { (void)ctx, (void)digest, (void)needed; }
+static const struct catalog_observer observer = { on_revision, on_gone, on_needed };
 
 static void on_request(void *ctx, struct http_call *c)
 {

@@ -7,6 +7,8 @@ static struct limits limits;
 
 #define HEX64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
+static const json_t *resolved_models; /* what an earlier boot left in the status */
+
 /* Decodes what service_prepare() makes of a pod and annotations, as the catalog does. */
 static int decode(const char *pod, const char *annotations, struct revision **ret, struct err *e)
 {
@@ -38,6 +40,7 @@ static int decode(const char *pod, const char *annotations, struct revision **re
         .generation = 7,
         .annotations = json_at(d.object, "spec.template.metadata.annotations"),
         .pod = json_at(d.object, POD_PATH),
+        .model_digests = resolved_models,
     };
     r = revision_decode(&s, &limits, ret, e);
     service_draft_done(&d);
@@ -127,6 +130,7 @@ TEST(everything_that_was_said_is_in_the_revision)
     CHECK(r->mounts[0].is_model && !r->mounts[1].is_model);
     CHECK_STR(r->mounts[0].path, "/m");
     CHECK_STR(r->mounts[0].reference, "http://h/m@sha256:" HEX64);
+    CHECK_STR(r->mounts[0].digest, "sha256:" HEX64);
     CHECK_STR(r->mounts[1].volume, "s");
     CHECK_EQ(r->mounts[1].size_bytes, 1 << 20);
     CHECK(r->min_scale == 1 && r->max_scale == 9 && r->initial_scale == 2);
@@ -241,6 +245,26 @@ TEST(an_object_that_was_never_checked_is_refused_not_trusted)
         CHECK_EQ(revision_decode(&s, &limits, &r, &e), -CODE_INVALID);
         CHECK(!r);
     }
+}
+
+TEST(a_model_keeps_the_digest_it_was_resolved_to_and_a_pin_stands_above_it)
+{
+    static const char pod[] =
+        "{\"containers\":[{\"image\":\"file:///f\",\"volumeMounts\":[{\"name\":\"a\",\"mountPath\":\"/a\"},"
+        "{\"name\":\"b\",\"mountPath\":\"/b\"},{\"name\":\"c\",\"mountPath\":\"/c\"}]}],\"volumes\":["
+        "{\"name\":\"a\",\"image\":{\"reference\":\"file:///a\"}},"
+        "{\"name\":\"b\",\"image\":{\"reference\":\"file:///b@sha256:" HEX64 "\"}},"
+        "{\"name\":\"c\",\"image\":{\"reference\":\"file:///c\"}}]}";
+    AUTO(revision) struct revision *r = NULL;
+    struct err e = { 0 };
+    AUTO_JSON json_t *known = json_pack("{s:s, s:s}", "a", "sha256:known", "b", "sha256:ignored");
+    resolved_models = known;
+    int result = decode(pod, "{}", &r, &e);
+    resolved_models = NULL;
+    CHECK_EQ(result, 0);
+    CHECK_STR(r->mounts[0].digest, "sha256:known");
+    CHECK_STR(r->mounts[1].digest, "sha256:" HEX64);
+    CHECK_STR(r->mounts[2].digest, "");
 }
 
 TEST_MAIN()

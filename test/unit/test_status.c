@@ -157,7 +157,12 @@ TEST(conditions_are_sorted_and_a_transition_is_a_change_of_status)
     CHECK_STR(json_text_at(ready, "containerStatuses.0.imageDigest"), DIGEST);
     CHECK_STR(json_text_at(ready, "containerStatuses.0.name"), "c");
     CHECK_EQ(json_int_at(ready, "actualReplicas", -1), 1);
-    CHECK(!json_object_get(made, "containerStatuses"));
+    CHECK(!json_object_get(made, "containerStatuses") && !json_object_get(made, "modelStatuses"));
+    AUTO_JSON json_t *models = json_pack("{s:s}", "weights", DIGEST);
+    s.facts.models = models;
+    AUTO_JSON json_t *with = status_of_revision(&s, still, 5000);
+    CHECK_STR(json_text_at(with, "modelStatuses.0.name"), "weights");
+    CHECK_STR(json_text_at(with, "modelStatuses.0.imageDigest"), DIGEST);
 }
 
 static json_t *revision_status(bool ready, bool failing)
