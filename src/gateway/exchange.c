@@ -87,9 +87,12 @@ enum step exchange_gone(struct client *c)
     return client_dead(c);
 }
 
-/* The answer has begun and cannot be completed. */
+/* The answer has begun and cannot be completed. What came of it goes out before the reset, as far as
+ * the client takes it at once: its own bytes may say what went wrong. */
 static enum step cut(struct client *c, enum invocation_outcome o, bool healthy, const char *why)
 {
+    enum channel_result flushed = stream_flush(c);
+    (void)flushed; /* a client that is gone is reset all the same */
     snprintf(c->x.record.error, sizeof c->x.record.error, "%s", why);
     exchange_release(c, false, healthy);
     exchange_over(c, o);

@@ -773,6 +773,22 @@ TEST(an_answer_cut_short_resets_the_client_and_adds_nothing)
     }
 }
 
+TEST(what_came_before_the_cut_arrives_before_the_reset)
+{
+    BENCH(b);
+    int c = client_connect(&b);
+    say(c, GET);
+    int f = function(&b, 0);
+    CHECK(hear(&b, f, "\r\n\r\n"));
+    forget(&b);
+    say(f, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"); /* and gone in the same turn */
+    hang_up(&b, 0);
+    CHECK(hear(&b, c, "half"));
+    CHECK_EQ(hear_end(&b, c), -2);
+    close(c);
+    bench_end(&b);
+}
+
 /* A kept-alive connection that the function closes at the worst moment: when the request is already
  * written. `more` of its body is seen before that, and cannot be written any more. */
 static void stale(struct bench *b, int c, const char *request, const char *more)
