@@ -40,13 +40,14 @@ struct artifact_use {
 };
 static struct {
     struct loop *loop;
-    enum fetch_mode { FETCH_OK, FETCH_FAILS, FETCH_HANGS } mode;
+    enum fetch_mode { FETCH_OK, FETCH_FAILS, FETCH_HANGS, FETCH_UNVERIFIED } mode;
     bool retryable;
     int uses;
     const char *has;            /* what is there now; NULL: "sha256:x" */
     char asked[4][80];          /* the digests of the last uses; the newest first */
     struct artifact_use *all[8]; /* the first uses since setup() */
     size_t made;
+    struct artifact_use *unverified;
 } origin;
 static void use_run(struct loop_task *t)
 {
@@ -57,9 +58,17 @@ static void use_run(struct loop_task *t)
         u->q.on_failed(u, PHASE_IMAGE_PULL, origin.retryable, &e);
         return;
     }
+    if (origin.unverified == u) {
+        origin.unverified = NULL;
+        u->q.on_verified(u);
+        return;
+    }
     const char *found = origin.has ? origin.has : "sha256:x";
     u->q.on_present(u, "bundles/sha256-x", *u->wanted ? u->wanted : found);
-    u->q.on_verified(u);
+    if (origin.mode == FETCH_UNVERIFIED)
+        origin.unverified = u; /* its verifying takes until the test lets it go on */
+    else
+        u->q.on_verified(u);
 }
 int artifact_use_start(struct artifact_store *s, const struct artifact_request *q,
                        struct artifact_use **ret, struct err *e)
@@ -433,6 +442,76 @@ TEST(a_request_without_a_deadline_waits_for_queue_wait_ms_and_no_longer)
     CHECK(waits.state == CALL_REFUSED && waits.result == TICKET_LATE);
     CHECK_EQ(runs.state, CALL_RUNS);
     done(&runs, true);
+    CHECK(teardown());
+}
+
+TEST(no_request_reaches_an_instance_before_its_artifacts_are_verified)
+{
+    struct call c;
+    setup();
+    struct revision *r = revision("f", 1);
+    r->initial_scale = 0;
+    fleet_add(b.fleet, r, false);
+    origin.mode = FETCH_UNVERIFIED;
+    ask(&c, HOST, 60 * SECOND);
+    pass(SECOND);
+    CHECK(iso.starts == 1 && origin.unverified && c.state == CALL_WAITS);
+    loop_defer(b.loop, &origin.unverified->task);
+    settle();
+    CHECK_EQ(c.state, CALL_RUNS);
+    done(&c, true);
+    CHECK(teardown());
+}
+
+TEST(no_more_starts_run_at_once_than_starts_max)
+{
+    static struct call calls[10];
+    setup();
+    b.limits.starts_max = 3;
+    struct revision *r = revision("f", 1);
+    r->initial_scale = 0;
+    r->container_concurrency = 1;
+    r->target = 1;
+    r->max_scale = 10;
+    fleet_add(b.fleet, r, false);
+    origin.mode = FETCH_HANGS;
+    for (size_t k = 0; k < COUNT_OF(calls); k++)
+        ask(&calls[k], HOST, 60 * SECOND);
+    settle();
+    CHECK_EQ(origin.uses, 3); /* who waits for its turn has not asked for its image */
+    CHECK(b.limits_hit > 0);
+    fleet_remove_service(b.fleet, "default", "f");
+    settle();
+    for (size_t k = 0; k < COUNT_OF(calls); k++)
+        CHECK_EQ(calls[k].state, CALL_REFUSED);
+    CHECK(teardown());
+}
+
+TEST(a_busy_instance_is_not_stopped_while_an_idle_one_is_there)
+{
+    struct call busy, brief, next;
+    char id[64];
+    setup();
+    struct revision *r = revision("f", 1);
+    r->container_concurrency = 1;
+    r->target = 1;
+    r->max_scale = 2;
+    fleet_add(b.fleet, r, false);
+    settle();
+    ask(&busy, HOST, 600 * SECOND);
+    ask(&brief, HOST, 600 * SECOND);
+    pass(SECOND);
+    CHECK(busy.state == CALL_RUNS && brief.state == CALL_RUNS && iso.starts == 2);
+    snprintf(id, sizeof id, "%s", busy.lease.instance_id);
+    done(&brief, true);
+    pass(200 * SECOND); /* one is too many now */
+    CHECK_EQ(b.facts.actual, 1);
+    done(&busy, true);
+    ask(&next, HOST, SECOND);
+    settle();
+    CHECK(next.state == CALL_RUNS && iso.starts == 2);
+    CHECK_STR(next.lease.instance_id, id);
+    done(&next, true);
     CHECK(teardown());
 }
 

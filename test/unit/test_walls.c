@@ -56,6 +56,19 @@ static void leave(struct world *w)
     world_close(w);
 }
 
+TEST(standard_output_and_standard_error_are_the_functions_log)
+{
+    NEEDS_ROOT;
+    struct world w;
+    struct run x;
+    CHECK(world_ready(&w));
+    struct sandbox_spec s = spec_of(SHELL("echo one; echo two >&2; echo three"));
+    CHECK(spec_run(&w, &x, &s));
+    CHECK_STR(buf_at(&x.out), "one\ntwo\nthree\n");
+    buf_done(&x.out);
+    leave(&w);
+}
+
 /* ---- namespaces ------------------------------------------------------------------------- */
 
 static const char *const namespaces[] = { "cgroup", "ipc", "mnt", "net", "pid", "user", "uts" };
