@@ -20,6 +20,7 @@ struct connecting {
     struct loop_timer timer;
     int fd;
     uint64_t pause_us;
+    bool refused; /* the last time */
     bool wants_socket, cancelled; /* a socket on its way finds a cancelled one and is closed */
 };
 
@@ -59,7 +60,10 @@ static void on_timer(struct loop_timer *t)
     struct connecting *c = CONTAINER_OF(t, struct connecting, timer);
     struct err e;
     if (loop_clock_us(c->q.loop) >= c->q.give_up_us) {
-        err_set(&e, CODE_DEADLINE, "port %u: no connection in time", c->q.port);
+        if (c->refused)
+            err_set(&e, CODE_DEADLINE, "nothing accepts connections on port %u", c->q.port);
+        else
+            err_set(&e, CODE_DEADLINE, "port %u: no connection in time", c->q.port);
         finish(c, &e);
         return;
     }
@@ -127,6 +131,7 @@ static void attempt(struct connecting *c)
         }
     }
     int sys = connect_now(c->fd, c->q.port);
+    c->refused = sys == ECONNREFUSED;
     if (sys == 0) {
         const int one = 1;
         (void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);

@@ -245,7 +245,7 @@ struct instance *dispatch_pick(const struct rev *v)
     uint32_t room = v->spec->container_concurrency ? v->spec->container_concurrency : UINT32_MAX;
     LIST_EACH(&v->instances, n, tmp) {
         struct instance *i = CONTAINER_OF(n, struct instance, node);
-        if (i->state == INSTANCE_READY && i->in_flight < room &&
+        if (i->state == INSTANCE_READY && i->counted == COUNTED_READY && i->in_flight < room &&
             (!best || i->in_flight < best->in_flight))
             best = i;
     }

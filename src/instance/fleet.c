@@ -328,10 +328,13 @@ static void rev_check_deep(const struct rev *v, uint32_t *live)
     LIST_EACH(&v->instances, n, tmp) {
         const struct instance *i = CONTAINER_OF(n, struct instance, node);
         ready += i->counted == COUNTED_READY;
-        starting += i->counted == COUNTED_WAITING || i->counted == COUNTED_LAUNCHING;
+        starting += i->counted == COUNTED_WAITING || i->counted == COUNTED_LAUNCHING ||
+                    i->counted == COUNTED_UNREADY;
         in_flight += i->in_flight;
-        ASSERT(i->counted != COUNTED_READY || i->state >= INSTANCE_READY);
-        ASSERT(i->state != INSTANCE_READY || i->counted == COUNTED_READY);
+        ASSERT(i->counted < COUNTED_READY || i->state >= INSTANCE_READY);
+        ASSERT(i->counted == COUNTED_NOT || i->state != INSTANCE_DRAINING);
+        ASSERT(i->state != INSTANCE_READY || i->counted == COUNTED_READY ||
+               i->counted == COUNTED_UNREADY);
         ASSERT(room == 0 || i->in_flight <= room);
         (*live)++;
     }

@@ -24,7 +24,8 @@ struct rev {
     struct list queue;     /* struct ticket, arrival order */
     uint32_t running;      /* granted and not released */
     uint32_t refusing;     /* tickets about to be told no; they hold the revision */
-    uint32_t ready, starting; /* live instances by state; draining ones are neither */
+    uint32_t ready, starting; /* live instances: those that take requests, and those that do not (yet, or
+                               * not now: COUNTED_UNREADY); draining ones are neither */
     bool ready_once, reserve; /* reserve: a newer one took over; goes to zero and then away */
     bool yielded; /* gave an idle instance to another; wants none back until it is asked */
     bool failing, fail_retryable;

@@ -41,6 +41,7 @@ void fleet_uncount(struct instance *i)
         f->launching--;
         break;
     case COUNTED_READY: v->ready--; break;
+    case COUNTED_UNREADY: v->starting--; break;
     }
     i->counted = COUNTED_NOT;
 }
@@ -306,10 +307,42 @@ static void on_failed(struct instance *i, bool retryable)
     fleet_evaluate_soon(v);
 }
 
+/* Its requests go on; it gets no new ones until it is ready again. */
+static void on_turned(struct instance *i, bool ready, const char *why)
+{
+    struct rev *v = i->owner;
+    ASSERT(i->counted == (ready ? COUNTED_UNREADY : COUNTED_READY));
+    if (ready)
+        log_event(LOG_INFO, "instance.ready_again", "instance=%s in_flight=%u", i->id, i->in_flight);
+    else
+        log_event(LOG_WARN, "instance.not_ready", "instance=%s in_flight=%u cause=\"%s\"", i->id,
+                  i->in_flight, LOG_QUOTED(why));
+    fleet_uncount(i);
+    i->counted = ready ? COUNTED_READY : COUNTED_UNREADY;
+    v->ready += ready;
+    v->starting += !ready;
+    fleet_tell(v);
+    if (ready)
+        dispatch_queue(v);
+    fleet_evaluate_soon(v);
+}
+
+static void on_given_up(struct instance *i, const char *why)
+{
+    struct rev *v = i->owner;
+    log_event(LOG_WARN, "instance.given_up", "instance=%s in_flight=%u cause=\"%s\"", i->id, i->in_flight,
+              LOG_QUOTED(why));
+    i->given_up = true;
+    fleet_uncount(i);
+    fleet_tell(v);
+    fleet_evaluate_soon(v);
+}
+
 static void on_ended(struct instance *i)
 {
     struct rev *v = i->owner;
-    bool died = i->counted == COUNTED_READY || i->given_up; /* nobody asked it to */
+    /* nobody asked it to */
+    bool died = i->counted == COUNTED_READY || i->counted == COUNTED_UNREADY || i->given_up;
     fleet_uncount(i);
     i->gone = true;
     if (died)
@@ -329,4 +362,5 @@ static void on_line(struct instance *i, struct str line)
     fnlog_line(&v->target->log, loop_wall_ms(), i->id, line);
 }
 
-const struct instance_ops fleet_instance_ops = { on_resolved, on_ready, on_failed, on_ended, on_line };
+const struct instance_ops fleet_instance_ops = { on_resolved, on_ready,    on_failed, on_turned,
+                                                 on_given_up, on_ended,    on_line };

@@ -1,17 +1,11 @@
 #include "instance/instance.h"
+#include "instance/checks.h"
 #include "instance/output.h"
-#include "instance/probe.h"
-
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-enum {
-    PROBE_PAUSE_FIRST_US = 200,
-    PROBE_PAUSE_LAST_US = 50000, /* Knative's own pace, reached only by slow starters */
-};
 
 struct artifact_wait { /* the image, or one model */
     struct instance *instance;
@@ -27,7 +21,7 @@ struct instance_internals {
     uint32_t model_count;
     uint64_t launched_us; /* the artifacts were asked for */
     struct sandbox *sandbox;
-    bool exec_seen, sandbox_over, probe_passed, told_to_end;
+    bool exec_seen, sandbox_over, told_to_end;
     int fresh_fd; /* the probe's connection, for the first request */
     int idle_fds[INSTANCE_IDLE_MAX];
     uint32_t idle_count;
@@ -35,11 +29,8 @@ struct instance_internals {
     struct loop_timer idle_look;
     bool idle_looking, crowded; /* crowded: its accept queue was full once */
     struct loop_timer bound; /* start deadline, later the drain's */
-    struct loop_timer probe_again;
-    uint64_t probe_pause_us;
-    uint32_t probe_failures, probe_passes;
-    struct prober prober;
-    char probe_why[160];
+    struct checks checks;
+    uint64_t patience_us; /* from the sandbox's order to ready */
     struct output output;
     struct loop_task end_task;
 };
@@ -67,9 +58,8 @@ static void quiet(struct instance *i)
 {
     struct instance_internals *in = i->in;
     loop_cancel(i->env->loop, &in->bound);
-    loop_cancel(i->env->loop, &in->probe_again);
     loop_cancel(i->env->loop, &in->idle_look);
-    prober_stop(&in->prober);
+    checks_stop(&in->checks);
 }
 
 static void end(struct instance *i)
@@ -96,6 +86,15 @@ static void fail(struct instance *i, enum phase at, bool retryable, const char *
     i->ops->on_failed(i, retryable);
     if (!running)
         end(i);
+}
+
+/* The oldest `count`. */
+static void idle_close(struct instance_internals *in, uint32_t count)
+{
+    for (uint32_t k = 0; k < count; k++)
+        (void)close(in->idle_fds[k]);
+    in->idle_count -= count;
+    memmove(in->idle_fds, in->idle_fds + count, in->idle_count * sizeof *in->idle_fds);
 }
 
 /* ---- ready --------------------------------------------------------------------------------- */
@@ -185,7 +184,7 @@ static void close_own_phases(struct instance *i, uint64_t now_us)
 static void ready_if_all(struct instance *i)
 {
     struct instance_internals *in = i->in;
-    if (i->state != INSTANCE_STARTING || !in->probe_passed || !all_verified(in))
+    if (i->state != INSTANCE_STARTING || !in->checks.health.ready || !all_verified(in))
         return;
     i->ready_us = i->idle_since_us = now_of(i);
     close_own_phases(i, i->ready_us);
@@ -196,59 +195,6 @@ static void ready_if_all(struct instance *i)
     i->state = INSTANCE_READY;
     loop_cancel(i->env->loop, &in->bound);
     i->ops->on_ready(i);
-}
-
-/* ---- probes -------------------------------------------------------------------------------- */
-
-static void probe_now(struct loop_timer *t)
-{
-    struct instance_internals *in = CONTAINER_OF(t, struct instance_internals, probe_again);
-    struct instance *i = in->image.instance;
-    const struct probe *p = &i->revision->readiness;
-    const struct connect_request q = {
-        .loop = i->env->loop,
-        .tier = i->env->tier,
-        .sandbox = in->sandbox,
-        .port = p->port ? p->port : i->revision->port,
-        .retry_refused = i->state == INSTANCE_STARTING,
-        .give_up_us =
-            now_of(i) + (i->state == INSTANCE_STARTING ? i->env->limits->start_ms * 1000
-                                                       : (uint64_t)MAX(p->timeout_s, 1u) * 1000000),
-    };
-    prober_try(&in->prober, p, i->id, &q);
-}
-
-static void on_probe(struct prober *prober, bool passed, int take_fd, const char *why)
-{
-    struct instance_internals *in = CONTAINER_OF(prober, struct instance_internals, prober);
-    struct instance *i = in->image.instance;
-    const struct probe *p = &i->revision->readiness;
-
-    if (take_fd >= 0) {
-        if (in->fresh_fd < 0 && i->state == INSTANCE_STARTING &&
-            (p->port == 0 || p->port == i->revision->port))
-            in->fresh_fd = take_fd;
-        else
-            (void)close(take_fd);
-    }
-    in->probe_failures = passed ? 0 : in->probe_failures + 1;
-    in->probe_passes = passed ? in->probe_passes + 1 : 0;
-    if (!passed)
-        snprintf(in->probe_why, sizeof in->probe_why, "%s", why);
-
-    if (i->state == INSTANCE_STARTING) {
-        if (in->probe_passes >= MAX(p->success_threshold, 1u)) {
-            in->probe_passed = true;
-            ready_if_all(i);
-        } else {
-            in->probe_pause_us = MIN(in->probe_pause_us * 3 / 2, (uint64_t)PROBE_PAUSE_LAST_US);
-            loop_at(i->env->loop, &in->probe_again, now_of(i) + in->probe_pause_us);
-            return;
-        }
-    }
-    /* Period 0 is Knative's "aggressive": it stops once the instance is ready. */
-    if (p->period_s > 0 && i->state <= INSTANCE_READY)
-        loop_after(i->env->loop, &in->probe_again, (uint64_t)p->period_s * 1000000);
 }
 
 /* ---- what the function says ---------------------------------------------------------------- */
@@ -283,11 +229,27 @@ static void tell_to_end(struct instance *i)
     loop_after(i->env->loop, &in->bound, i->env->limits->drain_ms * 1000);
 }
 
+/* What it waits for, in words. */
+static void not_ready_why(const struct instance *i, char *into, size_t size)
+{
+    const struct instance_internals *in = i->in;
+    enum health_kind kind;
+    const char *why = in->exec_seen ? checks_why(&in->checks, &kind) : "";
+    if (!in->exec_seen)
+        snprintf(into, size, "the sandbox did not start");
+    else if (in->checks.health.ready)
+        snprintf(into, size, "its model is still being verified");
+    else if (why[0])
+        snprintf(into, size, "%s probe failed: %.200s", health_kind_name(kind), why);
+    else
+        snprintf(into, size, "nothing accepts connections on its port");
+}
+
 static void on_bound(struct loop_timer *t)
 {
     struct instance_internals *in = CONTAINER_OF(t, struct instance_internals, bound);
     struct instance *i = in->image.instance;
-    char why[320];
+    char why[320], what[240];
     if (i->state == INSTANCE_DRAINING) {
         if (in->told_to_end)
             instance_kill(i);
@@ -296,14 +258,75 @@ static void on_bound(struct loop_timer *t)
         return;
     }
     ASSERT(i->state == INSTANCE_STARTING);
+    not_ready_why(i, what, sizeof what);
     snprintf(why, sizeof why, "not ready within %llu ms: %s",
-             (unsigned long long)i->env->limits->start_ms,
-             !in->exec_seen      ? "the sandbox did not start"
-             : in->probe_why[0]  ? in->probe_why
-             : !in->probe_passed ? "nothing accepts connections on its port"
-                                 : "its model is still being verified");
+             (unsigned long long)(in->patience_us / 1000), what);
     fail(i, in->exec_seen ? PHASE_RUNTIME_INIT : PHASE_SANDBOX, true, why);
 }
+
+/* ---- probes -------------------------------------------------------------------------------- */
+
+/* For whoever reads the function's log: what hob itself has to say about this instance. */
+static void say(struct instance *i, const char *what, const char *then)
+{
+    char line[PROBER_WHY + 128];
+    int size = snprintf(line, sizeof line, "hob: %s; %s", what, then);
+    i->ops->on_line(i, (struct str){ line, MIN((size_t)size, sizeof line - 1) });
+}
+
+/* Not asked whether its requests are over: it does not answer any more. SIGTERM, and SIGKILL after drain_ms. */
+static void give_up(struct instance *i, const char *why)
+{
+    struct instance_internals *in = i->in;
+    ASSERT(i->state == INSTANCE_READY);
+    snprintf(i->start.error, sizeof i->start.error, "%s", why);
+    quiet(i);
+    i->state = INSTANCE_DRAINING;
+    idle_close(in, in->idle_count);
+    tell_to_end(i);
+    i->ops->on_given_up(i, why);
+}
+
+static void on_verdict(struct checks *c, enum health_kind k, enum health_verdict v, const char *why)
+{
+    struct instance *i = CONTAINER_OF(c, struct instance_internals, checks)->image.instance;
+    char text[240];
+    snprintf(text, sizeof text, "%s probe failed: %.200s", health_kind_name(k), why);
+    switch (v) {
+    case HEALTH_SAME:
+    case HEALTH_STARTED: return;
+    case HEALTH_READY:
+    case HEALTH_UNREADY:
+        if (i->state == INSTANCE_STARTING) {
+            ready_if_all(i);
+        } else if (i->state == INSTANCE_READY) {
+            say(i, v == HEALTH_READY ? "Readiness probe passed" : text,
+                v == HEALTH_READY ? "it gets requests again" : "it gets no new requests until it passes");
+            i->ops->on_turned(i, v == HEALTH_READY, text);
+        }
+        return;
+    case HEALTH_DEAD:
+        say(i, text, "the instance is replaced");
+        if (i->state == INSTANCE_STARTING)
+            fail(i, PHASE_RUNTIME_INIT, true, text);
+        else if (i->state == INSTANCE_READY)
+            give_up(i, text);
+        return;
+    }
+}
+
+static void on_connection(struct checks *c, int take_fd)
+{
+    struct instance_internals *in = CONTAINER_OF(c, struct instance_internals, checks);
+    if (in->fresh_fd < 0 && in->image.instance->state == INSTANCE_STARTING)
+        in->fresh_fd = take_fd;
+    else
+        (void)close(take_fd);
+}
+
+static const struct checks_events checks_events = { on_verdict, on_connection };
+
+/* ---- the sandbox's life ---------------------------------------------------------------------- */
 
 static void on_started(void *ctx, uint64_t exec_us, bool pool_hit)
 {
@@ -315,13 +338,8 @@ static void on_started(void *ctx, uint64_t exec_us, bool pool_hit)
     phase_end(&i->start, PHASE_SANDBOX, exec_us, PHASE_DONE);
     phase_begin(&i->start, PHASE_RUNTIME_INIT, exec_us);
     i->start.caches[CACHE_SANDBOX_POOL] = pool_hit ? CACHE_HIT : CACHE_MISS;
-    in->probe_pause_us = PROBE_PAUSE_FIRST_US;
-    uint64_t delay_us = (uint64_t)i->revision->readiness.initial_delay_s * 1000000;
-    in->probe_again.on_due = probe_now;
-    if (delay_us > 0)
-        loop_after(i->env->loop, &in->probe_again, delay_us);
-    else
-        probe_now(&in->probe_again);
+    checks_start(&in->checks, i->revision, i->id, i->env->loop, i->env->limits, i->env->tier, in->sandbox,
+                 &checks_events);
 }
 
 static void on_over(void *ctx, const struct sandbox_exit *x, const struct err *why)
@@ -456,8 +474,9 @@ static void sandbox_begin(struct instance *i)
         fail(i, PHASE_SANDBOX, true, e.text);
         return;
     }
+    in->patience_us = health_patience_us(r->startup, l->start_ms * 1000);
     in->bound.on_due = on_bound;
-    loop_after(i->env->loop, &in->bound, l->start_ms * 1000);
+    loop_after(i->env->loop, &in->bound, in->patience_us);
 }
 
 /* ---- artifacts ------------------------------------------------------------------------------ */
@@ -538,15 +557,6 @@ static void model_target(const struct revision_mount *m, char *into, size_t size
 }
 
 /* ---- idle connections ----------------------------------------------------------------------- */
-
-/* The oldest `count`. */
-static void idle_close(struct instance_internals *in, uint32_t count)
-{
-    for (uint32_t k = 0; k < count; k++)
-        (void)close(in->idle_fds[k]);
-    in->idle_count -= count;
-    memmove(in->idle_fds, in->idle_fds + count, in->idle_count * sizeof *in->idle_fds);
-}
 
 static void idle_look_soon(struct instance *i)
 {
@@ -630,7 +640,6 @@ struct instance *instance_new(const struct instance_env *env, const struct insta
     i->in->end_task.run = on_end_task;
     i->in->idle_look.on_due = on_idle_look;
     list_init(&i->connecting);
-    i->in->prober.on_result = on_probe;
     i->in->output.on_line = on_line;
     i->in->output.on_phase = on_phase;
     return i;

@@ -2,7 +2,8 @@
  *
  * Receives a revision to run, artifacts, an isolation tier; later stop requests.
  * Owns its sandbox, artifact leases, pipes and idle connections, and its start record.
- * Emits ready, failed (once, instead of ready), ended (once, last), log lines.
+ * Emits ready, failed (once, instead of ready), not ready and ready again, given up, ended (once, last), log
+ * lines.
  * Refuses nothing by itself: how many there are is decided by fleet.c.
  *
  *   WAITING --launch--> STARTING --probe passed, models verified--> READY --stop--> DRAINING --> ENDED
@@ -52,6 +53,10 @@ struct instance_ops {
     void (*on_ready)(struct instance *i);
     /* Before it was ever ready. on_ended follows. */
     void (*on_failed)(struct instance *i, bool retryable);
+    /* A ready one: its readiness probe failed (no new requests), or passed again. */
+    void (*on_turned)(struct instance *i, bool ready, const char *why);
+    /* A ready one: it drains, because its liveness probe failed; it needs a successor. on_ended follows. */
+    void (*on_given_up)(struct instance *i, const char *why);
     void (*on_ended)(struct instance *i); /* nothing is left of it; may free it */
     void (*on_line)(struct instance *i, struct str line);
 };
@@ -81,8 +86,10 @@ struct instance {
     uint32_t in_flight;    /* (fleet) */
     struct list connecting; /* (fleet) tickets that wait for a connection */
     uint64_t requests;     /* (fleet) */
-    enum instance_counted { COUNTED_NOT, COUNTED_WAITING, COUNTED_LAUNCHING, COUNTED_READY } counted;
-                           /* (fleet) */
+    enum instance_counted {
+        COUNTED_NOT, COUNTED_WAITING, COUNTED_LAUNCHING, COUNTED_READY,
+        COUNTED_UNREADY, /* was ready and will be: counts as starting */
+    } counted;             /* (fleet) */
     struct instance_resolved *resolved;
     struct sandbox_exit exit;
     struct instance_internals *in;

@@ -6,16 +6,31 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+enum {
+    REDIRECTS_MAX = 10, /* the kubelet's */
+    REQUEST_BYTES_MAX = 64 * 1024,
+    RECEIVE_BYTES = 4096,
+};
+
+static void connect_now(struct prober *p);
+
+static void connection_end(struct prober *p)
+{
+    connect_cancel(TAKE(p->connecting));
+    loop_unwatch(p->q.loop, &p->io);
+    if (p->fd >= 0)
+        (void)close(TAKE_FD(p->fd));
+}
+
 void prober_stop(struct prober *p)
 {
     if (!p->active)
         return;
     p->active = false;
-    connect_cancel(TAKE(p->connecting));
-    loop_unwatch(p->loop, &p->io);
-    loop_cancel(p->loop, &p->timer);
-    if (p->fd >= 0)
-        (void)close(TAKE_FD(p->fd));
+    connection_end(p);
+    loop_cancel(p->q.loop, &p->timer);
+    buf_done(&p->answer);
+    http1_head_done(&p->head);
 }
 
 static void result(struct prober *p, bool passed, int take_fd, const char *why)
@@ -26,62 +41,124 @@ static void result(struct prober *p, bool passed, int take_fd, const char *why)
 
 static void on_timeout(struct loop_timer *t)
 {
-    result(CONTAINER_OF(t, struct prober, timer), false, -1,
-           "no answer within the probe's timeout");
+    struct prober *p = CONTAINER_OF(t, struct prober, timer);
+    char why[96];
+    snprintf(why, sizeof why, "no answer within %llu ms (the probe's timeout)",
+             (unsigned long long)(p->q.timeout_us / 1000));
+    result(p, false, -1, why);
 }
 
-/* Only "HTTP/1.x NNN" is looked at: the kubelet does not care for the rest either. */
+/* ---- HTTP ---------------------------------------------------------------------------------- */
+
+static const char *host_of(const struct prober *p)
+{
+    return p->q.probe->host && *p->q.probe->host ? p->q.probe->host : p->q.host;
+}
+
+/* A field that the probe names itself replaces ours. */
+static bool names_field(const struct probe *probe, struct str name)
+{
+    for (size_t i = 0; probe->headers && probe->headers[i]; i++) {
+        struct str rest = str_of(probe->headers[i]);
+        if (str_eq_nocase(str_cut(&rest, ':'), name))
+            return true;
+    }
+    return false;
+}
+
+static void request_write(const struct prober *p, struct buf *b)
+{
+    const struct probe *probe = p->q.probe;
+    buf_printf(b, "GET %s HTTP/1.1\r\n", p->at.target);
+    if (!names_field(probe, STR("Host")))
+        buf_printf(b, "Host: %s\r\n", host_of(p));
+    if (!names_field(probe, STR("User-Agent")))
+        buf_text(b, "User-Agent: kube-probe/hob\r\n");
+    if (!names_field(probe, STR("Accept")))
+        buf_text(b, "Accept: */*\r\n");
+    for (size_t i = 0; probe->headers && probe->headers[i]; i++)
+        buf_printf(b, "%s\r\n", probe->headers[i]);
+    buf_text(b, "Connection: close\r\n\r\n");
+}
+
+static void redirected(struct prober *p)
+{
+    if (p->redirects++ == REDIRECTS_MAX) {
+        result(p, false, -1, "stopped after 10 redirects");
+        return;
+    }
+    connection_end(p);
+    connect_now(p);
+}
+
+static void on_head(struct prober *p)
+{
+    const unsigned status = p->head.status;
+    char why[64];
+    if (status >= 300 && status < 400 &&
+        redirect_follow(host_of(p), &p->at, http1_field(&p->head, HTTP_FIELD_LOCATION), &p->at)) {
+        redirected(p);
+        return;
+    }
+    snprintf(why, sizeof why, "HTTP probe failed with statuscode: %u", status);
+    result(p, status >= 200 && status < 400, -1, why);
+}
+
 static void on_answer(struct loop_io *io, uint32_t events)
 {
     struct prober *p = CONTAINER_OF(io, struct prober, io);
+    size_t room;
     (void)events;
-    ssize_t n = recv(p->fd, p->answer + p->answer_size, 12 - p->answer_size, MSG_DONTWAIT);
+    char *into = buf_reserve(&p->answer, RECEIVE_BYTES, &room);
+    if (room == 0) {
+        result(p, false, -1, "the head of the answer is too long");
+        return;
+    }
+    ssize_t n = recv(p->fd, into, room, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n <= 0) {
-        result(p, false, -1, "the connection closed without an answer");
+        result(p, false, -1, n < 0 ? "the connection broke before an answer"
+                                   : "the connection closed without an answer");
         return;
     }
-    p->answer_size += (size_t)n;
-    if (p->answer_size < 12)
-        return;
-    uint64_t status = 0;
-    if (memcmp(p->answer, "HTTP/1.", 7) != 0 ||
-        !str_u64((struct str){ p->answer + 9, 3 }, &status)) {
-        result(p, false, -1, "the answer is not HTTP");
-        return;
+    buf_commit(&p->answer, (size_t)n);
+    for (;;) {
+        switch (http1_head_feed(&p->head, buf_at(&p->answer), p->answer.size)) {
+        case HTTP1_MORE:
+        case HTTP1_DATA: return;
+        case HTTP1_BAD: result(p, false, -1, p->head.refusal.text); return;
+        case HTTP1_DONE: break;
+        }
+        if (!p->head.interim)
+            break;
+        buf_consume(&p->answer, p->head.size);
+        http1_head_reset(&p->head);
+        http1_head_answers(&p->head, HTTP_GET);
+        if (p->answer.size == 0)
+            return;
     }
-    bool passed = status >= 200 && status < 400;
-    char why[48];
-    snprintf(why, sizeof why, "the probe was answered with status %u", (unsigned)status);
-    result(p, passed, -1, why);
+    on_head(p);
 }
 
 static void send_request(struct prober *p)
 {
     struct buf b;
     struct err e;
-    const struct probe *probe = p->probe;
-    buf_init(&b, KIB(16));
-    buf_printf(&b,
-               "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: kube-probe/hob\r\n"
-               "Accept: */*\r\nConnection: close\r\n",
-               probe->path ? probe->path : "/", probe->host ? probe->host : p->host);
-    for (size_t i = 0; probe->headers && probe->headers[i]; i++)
-        buf_printf(&b, "%s\r\n", probe->headers[i]);
-    buf_text(&b, "\r\n");
+    buf_init(&b, REQUEST_BYTES_MAX);
+    request_write(p, &b);
     ssize_t sent = b.overflow ? -1 : send(p->fd, buf_at(&b), b.size, MSG_DONTWAIT | MSG_NOSIGNAL);
     bool whole = sent >= 0 && (size_t)sent == b.size;
     buf_done(&b);
-    p->answer_size = 0;
+    buf_clear(&p->answer);
+    http1_head_reset(&p->head);
+    http1_head_answers(&p->head, HTTP_GET);
     p->io = (struct loop_io){ .on_ready = on_answer };
-    if (!whole || loop_watch(p->loop, &p->io, p->fd, EPOLLIN, &e) < 0) {
+    if (!whole || loop_watch(p->q.loop, &p->io, p->fd, EPOLLIN, &e) < 0)
         result(p, false, -1, "the probe's request could not be sent");
-        return;
-    }
-    p->timer.on_due = on_timeout;
-    loop_after(p->loop, &p->timer, (uint64_t)MAX(probe->timeout_s, 1u) * 1000000);
 }
+
+/* ---- all kinds ------------------------------------------------------------------------------- */
 
 static void on_connected(void *ctx, int take_fd, const struct err *e)
 {
@@ -91,28 +168,46 @@ static void on_connected(void *ctx, int take_fd, const struct err *e)
         result(p, false, -1, e->text);
         return;
     }
-    if (p->probe->kind == PROBE_TCP) {
+    if (p->q.probe->kind == PROBE_TCP) {
         result(p, true, take_fd, NULL);
         return;
     }
     p->fd = take_fd;
+    if (p->redirects == 0) /* one bound for all of them, and the answer */
+        loop_after(p->q.loop, &p->timer, p->q.timeout_us);
     send_request(p);
 }
 
-void prober_try(struct prober *p, const struct probe *probe, const char *host,
-                const struct connect_request *q)
+static void connect_now(struct prober *p)
 {
-    ASSERT(!p->active && p->on_result);
-    ASSERT(probe->kind == PROBE_TCP || probe->kind == PROBE_HTTP);
-    p->loop = q->loop;
-    p->probe = probe;
-    p->host = host;
-    p->fd = -1;
-    p->active = true;
-    struct connect_request own = *q;
-    own.on_done = on_connected;
-    own.ctx = p;
-    struct connecting *c = connect_start(&own);
+    const struct connect_request q = {
+        .loop = p->q.loop,
+        .tier = p->q.tier,
+        .sandbox = p->q.sandbox,
+        .port = p->at.port,
+        .retry_refused = p->q.port_us > 0,
+        .give_up_us = loop_clock_us(p->q.loop) + MAX(p->q.port_us, p->q.timeout_us),
+        .on_done = on_connected,
+        .ctx = p,
+    };
+    /* It may have been done before this returns, and the next try begun. */
+    struct connecting *c = connect_start(&q);
     if (c)
         p->connecting = c;
+}
+
+void prober_try(struct prober *p, const struct prober_request *q)
+{
+    ASSERT(!p->active && p->on_result);
+    ASSERT(q->probe->kind == PROBE_TCP || q->probe->kind == PROBE_HTTP);
+    p->q = *q;
+    p->fd = -1;
+    p->active = true;
+    p->redirects = 0;
+    p->timer.on_due = on_timeout;
+    p->at.port = q->port;
+    snprintf(p->at.target, sizeof p->at.target, "%s", q->probe->path ? q->probe->path : "/");
+    buf_init(&p->answer, q->limits->http_head_bytes_max);
+    http1_head_init(&p->head, HTTP1_RESPONSE, q->limits);
+    connect_now(p);
 }

@@ -1,30 +1,49 @@
-/* probe.h -- one try of a readiness probe over a fresh connection (Kubernetes' httpGet, tcpSocket).
+/* probe.h -- one try of a probe: tcpSocket and httpGet, over fresh connections.
  *
- * Receives the probe's parameters and a connected socket's maker. Owns the socket during the try.
- * Emits passed (for TCP with the connection itself, to be used for the first request) or failed with
- * why. HTTP passes on 200..399, as the kubelet has it. Loop thread only.
+ * Receives the probe's parameters and the sandbox. Owns the connection during the try.
+ * Emits passed (for tcpSocket with the connection itself, to be used for the first request) or failed with why,
+ * in Kubernetes' words. HTTP passes on 200..399; redirects are followed within the instance, ten at most, as the
+ * kubelet does; one that leads elsewhere passes. Nothing but loopback inside the sandbox is ever reached:
+ * httpGet.host is the Host header.
+ * Refuses an answer's head over http_head_bytes_max. Loop thread only.
  */
 #pragma once
 
+#include "base/limits.h"
 #include "instance/connect.h"
+#include "instance/redirect.h"
+#include "net/http1.h"
 #include "serving/revision.h"
 
-struct prober { /* embedded; zero it first */
+enum { PROBER_WHY = 256 };
+
+struct prober_request {
     struct loop *loop;
+    const struct limits *limits;
+    struct sandbox_tier *tier;
+    struct sandbox *sandbox;
+    const struct probe *probe;
+    const char *host;    /* for the Host header when the probe names none */
+    uint16_t port;
+    uint64_t timeout_us; /* of the answer */
+    uint64_t port_us;    /* a port that refuses is tried again for so long; 0: not at all */
+};
+
+struct prober { /* embedded; zero it first, and set on_result */
+    void (*on_result)(struct prober *p, bool passed, int take_fd, const char *why);
+    /* private */
+    struct prober_request q;
     struct connecting *connecting;
     struct loop_io io;
     struct loop_timer timer;
     int fd;
-    const struct probe *probe;
-    const char *host; /* for the Host header when the probe names none */
-    char answer[16];
-    size_t answer_size;
+    struct redirect at; /* HTTP: what is asked for now */
+    uint32_t redirects;
+    struct buf answer;
+    struct http1_head head;
     bool active;
-    void (*on_result)(struct prober *p, bool passed, int take_fd, const char *why);
 };
 
-/* q->on_done and q->ctx are the prober's; the rest is the caller's. on_result may come before this
- * returns. */
-void prober_try(struct prober *p, const struct probe *probe, const char *host,
-                const struct connect_request *q);
+/* on_result may come before this returns. */
+void prober_try(struct prober *p, const struct prober_request *q);
 void prober_stop(struct prober *p); /* no on_result any more; fine when idle */

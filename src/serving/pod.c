@@ -338,7 +338,98 @@ static void probe_port_check(const struct check *c, const json_t *probe, const c
                      (long long)json_integer_value(port));
 }
 
-static void probe_check(const struct check *c, const char *name)
+/* What a request line and a head can carry, and nothing that would end them. */
+static bool probe_text_fits(const char *text, bool blanks)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ' || *text == 0x7f || (*text == ' ' && !blanks))
+            return false;
+    return true;
+}
+
+static void probe_http_check(const struct check *c, const json_t *http, const char *base)
+{
+    enum { PATH_MAX_BYTES = 2000, HEADERS_MAX = 64 };
+    const char *scheme = text_at(http, "scheme"), *path = text_at(http, "path"), *host = text_at(http, "host");
+    const json_t *headers = json_object_get(http, "httpHeaders");
+    if (*scheme && strcmp(scheme, "HTTP") != 0)
+        refusals_add(c->refused, REFUSAL_AT("%s.httpGet.scheme", base), NULL,
+                     strcmp(scheme, "HTTPS") == 0 ? "%s support is disabled" : "invalid value: %s",
+                     scheme);
+    if (strlen(path) > PATH_MAX_BYTES || !probe_text_fits(path, false))
+        refusals_add(c->refused, REFUSAL_AT("%s.httpGet.path", base),
+                     "want at most 2000 bytes that a request line can carry", "invalid value: %.64s",
+                     path);
+    if (strlen(host) > 255 || !probe_text_fits(host, false))
+        refusals_add(c->refused, REFUSAL_AT("%s.httpGet.host", base), NULL, "invalid value: %.64s", host);
+    if (json_array_size(headers) > HEADERS_MAX)
+        refusals_add(c->refused, REFUSAL_AT("%s.httpGet.httpHeaders", base), NULL,
+                     "expected 0 <= %zu <= %d", json_array_size(headers), HEADERS_MAX);
+    for (size_t i = 0; i < MIN(json_array_size(headers), (size_t)HEADERS_MAX); i++) {
+        const json_t *header = json_array_get(headers, i);
+        const char *name = text_at(header, "name"), *value = text_at(header, "value");
+        static const char token[] = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
+                                    "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+        if (!*name || name[strspn(name, token)] || strlen(name) > 256)
+            refusals_add(c->refused, REFUSAL_AT("%s.httpGet.httpHeaders[%zu].name", base, i), NULL,
+                         "invalid value: %.64s", name);
+        if (strlen(value) > 8192 || !probe_text_fits(value, true))
+            refusals_add(c->refused, REFUSAL_AT("%s.httpGet.httpHeaders[%zu].value", base, i), NULL,
+                         "invalid value: %.64s", value);
+    }
+}
+
+static void probe_handler_check(const struct check *c, const json_t *probe, const char *base)
+{
+    static const char *const local[] = { "", "localhost", "127.0.0.1" };
+    const json_t *exec = json_object_get(probe, "exec"), *http = json_object_get(probe, "httpGet");
+    const char *host = text_at(json_object_get(probe, "tcpSocket"), "host");
+    probe_port_check(c, probe, base, "httpGet");
+    probe_port_check(c, probe, base, "tcpSocket");
+    if (http)
+        probe_http_check(c, http, base);
+    if (!among(local, COUNT_OF(local), host))
+        refusals_add(c->refused, REFUSAL_AT("%s.tcpSocket.host", base),
+                     "a probe reaches only the instance itself", "invalid value: %.64s", host);
+    if (exec && json_array_size(json_object_get(exec, "command")) == 0)
+        refusals_add(c->refused, REFUSAL_AT("%s.exec.command", base), NULL, "missing field(s)");
+    else if (exec)
+        refusals_add(c->refused, REFUSAL_AT("%s.exec", base), NULL, "exec probe support is disabled");
+    if (json_object_get(probe, "grpc"))
+        refusals_add(c->refused, REFUSAL_AT("%s.grpc", base), NULL, "grpc probe support is disabled");
+}
+
+static void at_least(const struct check *c, const json_t *probe, const char *base, const char *key,
+                     int64_t min)
+{
+    int64_t n = json_int_at(probe, key, 0);
+    if (n < min || n > INT32_MAX)
+        refusals_add(c->refused, REFUSAL_AT("%s.%s", base, key), NULL,
+                     "expected %lld <= %lld <= 2147483647", (long long)min, (long long)n);
+}
+
+static void probe_times_check(const struct check *c, const json_t *probe, const char *base,
+                              bool readiness)
+{
+    static const char *const aggressive_not[] = { "failureThreshold", "timeoutSeconds" };
+    at_least(c, probe, base, "periodSeconds", readiness ? 0 : 1);
+    at_least(c, probe, base, "initialDelaySeconds", 0);
+    at_least(c, probe, base, "successThreshold", 1);
+    if (!readiness && json_int_at(probe, "successThreshold", 1) > 1)
+        refusals_add(c->refused, REFUSAL_AT("%s.successThreshold", base), "must be 1",
+                     "invalid value: %lld", (long long)json_int_at(probe, "successThreshold", 1));
+    if (!readiness || json_int_at(probe, "periodSeconds", 0) != 0) {
+        at_least(c, probe, base, "timeoutSeconds", 1);
+        at_least(c, probe, base, "failureThreshold", 1);
+        return;
+    }
+    for (size_t i = 0; i < COUNT_OF(aggressive_not); i++)
+        if (json_int_at(probe, aggressive_not[i], 0) != 0)
+            refusals_add(c->refused, REFUSAL_AT("%s.%s", base, aggressive_not[i]), NULL,
+                         "%s is disallowed when periodSeconds is zero", aggressive_not[i]);
+}
+
+static void probe_check(const struct check *c, const char *name, bool readiness)
 {
     static const char *const handlers[] = { "exec", "grpc", "httpGet", "tcpSocket" };
     const json_t *probe = json_object_get(c->container, name);
@@ -352,42 +443,8 @@ static void probe_check(const struct check *c, const char *name)
         if (count > 1 && json_object_get(probe, handlers[i]))
             refusals_add(c->refused, REFUSAL_AT("%s.%s", base.text, handlers[i]), NULL,
                          "expected exactly one, got both");
-    probe_port_check(c, probe, base.text, "httpGet");
-    probe_port_check(c, probe, base.text, "tcpSocket");
-    const char *scheme = json_text_at(probe, "httpGet.scheme");
-    if (scheme && strcmp(scheme, "HTTP") != 0)
-        refusals_add(c->refused, REFUSAL_AT("%s.httpGet.scheme", base.text), NULL,
-                     strcmp(scheme, "HTTPS") == 0 ? "%s support is disabled" : "invalid value: %s",
-                     scheme);
-    const json_t *command = json_at(probe, "exec.command");
-    if (json_object_get(probe, "exec") && json_array_size(command) == 0)
-        refusals_add(c->refused, REFUSAL_AT("%s.exec.command", base.text), NULL, "missing field(s)");
-}
-
-static void at_least(const struct check *c, const json_t *probe, const char *key, int64_t min)
-{
-    int64_t n = json_int_at(probe, key, 0);
-    if (n < min || n > INT32_MAX)
-        refusals_add(c->refused, REFUSAL_AT(CONTAINER ".readinessProbe.%s", key), NULL,
-                     "expected %lld <= %lld <= 2147483647", (long long)min, (long long)n);
-}
-
-static void readiness_check(const struct check *c)
-{
-    static const char *const aggressive_not[] = { "failureThreshold", "timeoutSeconds" };
-    const json_t *probe = json_object_get(c->container, "readinessProbe");
-    at_least(c, probe, "periodSeconds", 0);
-    at_least(c, probe, "initialDelaySeconds", 0);
-    at_least(c, probe, "successThreshold", 1);
-    if (json_int_at(probe, "periodSeconds", 0) != 0) {
-        at_least(c, probe, "timeoutSeconds", 1);
-        at_least(c, probe, "failureThreshold", 1);
-        return;
-    }
-    for (size_t i = 0; i < COUNT_OF(aggressive_not); i++)
-        if (json_int_at(probe, aggressive_not[i], 0) != 0)
-            refusals_add(c->refused, REFUSAL_AT(CONTAINER ".readinessProbe.%s", aggressive_not[i]),
-                         NULL, "%s is disallowed when periodSeconds is zero", aggressive_not[i]);
+    probe_handler_check(c, probe, base.text);
+    probe_times_check(c, probe, base.text, readiness);
 }
 
 /* ---- volumes ---- */
@@ -566,10 +623,9 @@ static void container_check(const struct check *c)
     ports_check(c);
     resources_check(c);
     security_check(c);
-    probe_check(c, "readinessProbe");
-    probe_check(c, "livenessProbe");
-    probe_check(c, "startupProbe");
-    readiness_check(c);
+    probe_check(c, "readinessProbe", true);
+    probe_check(c, "livenessProbe", false);
+    probe_check(c, "startupProbe", false);
     mounts_check(c);
 }
 

@@ -176,7 +176,7 @@ static size_t measure(const json_t *j)
 {
     const char *key;
     const json_t *value;
-    size_t size = 96 + sizeof(struct revision_mount) + DIGEST_TEXT;
+    size_t size = 96 + sizeof(struct revision_mount) + sizeof(struct probe) + DIGEST_TEXT;
     json_object_foreach((json_t *)(uintptr_t)j, key, value)
         size += measure(value);
     for (size_t i = 0; i < json_array_size(j); i++)
@@ -236,7 +236,7 @@ static void decode_limits(struct decode *d)
     r->gid = u32_at(d->container, "securityContext.runAsGroup", DEFAULT_USER);
 }
 
-static void decode_probe(struct decode *d)
+static void decode_probe(struct decode *d, const json_t *j, struct probe *p)
 {
     static const struct {
         const char *key;
@@ -245,8 +245,7 @@ static void decode_probe(struct decode *d)
                      { "exec", PROBE_EXEC },
                      { "grpc", PROBE_GRPC },
                      { "tcpSocket", PROBE_TCP } };
-    const json_t *j = json_object_get(d->container, "readinessProbe"), *handler = NULL;
-    struct probe *p = &d->r->readiness;
+    const json_t *handler = NULL;
     for (size_t i = 0; !handler && i < COUNT_OF(handlers); i++) {
         handler = json_object_get(j, handlers[i].key);
         p->kind = handlers[i].kind; /* the last, tcpSocket, when there is none */
@@ -254,7 +253,8 @@ static void decode_probe(struct decode *d)
     uint32_t port = u32_at(handler, "port", 0);
     p->port = port > 0 && port <= UINT16_MAX ? (uint16_t)port : d->r->port;
     const char *path = json_text_at(handler, "path");
-    p->path = take_text(&d->block, path && *path ? path : "/");
+    AUTO_FREE char *rooted = xasprintf("/%s", path ? path + (*path == '/') : "");
+    p->path = take_text(&d->block, rooted);
     p->host = take_text(&d->block, json_text_at(handler, "host"));
     p->command = take_list(&d->block, json_object_get(handler, "command"));
     const json_t *headers = json_object_get(handler, "httpHeaders");
@@ -286,6 +286,22 @@ static const char *model_digest(struct decode *d, const char *volume, const char
     }
     const char *known = json_string_value(json_object_get(d->src->model_digests, volume));
     return take_text(&d->block, known ? known : "");
+}
+
+static const struct probe *decode_optional(struct decode *d, const char *name)
+{
+    const json_t *j = json_object_get(d->container, name);
+    struct probe *p = j ? take(&d->block, sizeof *p) : NULL;
+    if (p)
+        decode_probe(d, j, p);
+    return p;
+}
+
+static void decode_probes(struct decode *d)
+{
+    decode_probe(d, json_object_get(d->container, "readinessProbe"), &d->r->readiness);
+    d->r->liveness = decode_optional(d, "livenessProbe");
+    d->r->startup = decode_optional(d, "startupProbe");
 }
 
 static int decode_mounts(struct decode *d, struct err *e)
@@ -387,7 +403,7 @@ static int build(struct decode *d, const struct words *w, struct err *e)
     d->r = take(&d->block, sizeof *d->r);
     decode_container(d, w);
     decode_limits(d);
-    decode_probe(d);
+    decode_probes(d);
     decode_annotations(d);
     return decode_mounts(d, e);
 }

@@ -40,6 +40,7 @@ struct revision {
     uint64_t memory_bytes, ephemeral_bytes; /* 0: the limit's default */
     uint32_t cpu_milli;               /* 0: the limit's default */
     struct probe readiness;
+    const struct probe *liveness, *startup; /* NULL: none */
     const struct revision_mount *mounts;
     size_t mount_count;
     /* scale */

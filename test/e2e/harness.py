@@ -249,10 +249,11 @@ def together(count, what):
 
 
 def service(name, image, command=None, args=None, env=None, annotations=None, models=(), scratch=(),
-            namespace="default", probe=None, limits=None, **spec):
+            namespace="default", probe=None, liveness=None, startup=None, limits=None, **spec):
     """A Knative Service as a tree. models: (mount path, reference); scratch: (mount path, size)."""
     container = {"image": image}
-    for key, value in (("command", command), ("args", args), ("readinessProbe", probe)):
+    for key, value in (("command", command), ("args", args), ("readinessProbe", probe),
+                       ("livenessProbe", liveness), ("startupProbe", startup)):
         if value is not None:
             container[key] = value
     if env:
@@ -496,7 +497,11 @@ class Hob:
 
     def deploy(self, name, wait=True, **spec):
         """The probe function under this name; env, annotations and so on as service() takes them."""
-        return self.apply(service(name, self.probe(), [*PYTHON, "/app/probe.py"], **spec), wait)
+        return self.apply(self.spec(name, **spec), wait)
+
+    def spec(self, name, **spec):
+        """What deploy() applies."""
+        return service(name, self.probe(), [*PYTHON, "/app/probe.py"], **spec)
 
     def probe(self):
         """The image of test/fn/probe.py, the same for all who ask."""

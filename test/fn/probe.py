@@ -18,6 +18,8 @@ lock = threading.Lock()
 state = {"running": 0, "most": 0, "served": 0, "gone": 0, "accepted": 0}
 healthy = threading.Event()
 draining = threading.Event()
+hushed = threading.Event()  # every answer from now on does not come
+last_probe = {}
 ballast = []
 
 
@@ -269,6 +271,11 @@ def handle(wire, method, path, fields):
     if what == "half":
         return half(wire, False)
     body = b"".join(wire.body(fields))
+    if hushed.is_set():
+        wait_gone(wire)
+        raise Gone
+    if what == "healthz":
+        last_probe.update(path=path, fields=fields)
     if what == "request":
         tell(wire, {"method": method, "path": path, "fields": fields, "body": body.decode("latin-1")})
     elif what == "look":
@@ -306,6 +313,14 @@ def handle(wire, method, path, fields):
         wire.answer(b"eaten")
     elif what == "fill":
         tell(wire, fill("/" + words[1], int(words[2])))
+    elif what == "lastprobe":
+        tell(wire, last_probe)
+    elif what == "redirect":
+        wire.answer(b"elsewhere", 302, fields="Location: %s\r\n" % (
+            path if words[1] == "circle" else path.removeprefix("/redirect")))
+    elif what == "hush":
+        wire.answer(b"hushed")
+        hushed.set()
     elif what == "healthz":
         if healthy.is_set():
             wire.answer(b"well")
@@ -313,6 +328,8 @@ def handle(wire, method, path, fields):
             wire.answer(b"not yet", 503)
     elif what == "sicken":
         healthy.clear()
+        if numbers:  # well again after so many milliseconds
+            threading.Timer(numbers[0] / 1000, healthy.set).start()
         wire.answer(b"sick")
     else:
         wire.answer(b"ok\n")

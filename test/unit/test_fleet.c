@@ -118,6 +118,7 @@ static struct {
     struct list all;
     enum run_mode { RUN_OK, RUN_EXITS, RUN_MUTE } mode;
     int starts, open;
+    bool stubborn; /* SIGTERM ends nothing */
     int deaf; /* so many connections are not accepted, though no end was told */
 } iso;
 static void sb_started(struct loop_task *t)
@@ -159,7 +160,12 @@ static void tier_kill(struct sandbox *sb)
     if (!sb->over)
         loop_defer(iso.loop, &sb->ended);
 }
-static void tier_signal(struct sandbox *sb, int signo) { (void)signo, tier_kill(sb); }
+static void tier_signal(struct sandbox *sb, int signo)
+{
+    (void)signo;
+    if (!iso.stubborn)
+        tier_kill(sb);
+}
 static int tier_socket(struct sandbox *sb, struct err *e)
 {
     (void)sb, (void)e;
@@ -276,6 +282,7 @@ static void setup(void)
     origin.has = NULL;
     iso.mode = RUN_OK;
     iso.deaf = 0;
+    iso.stubborn = false;
     iso.starts = iso.open = origin.uses = 0;
     origin.made = 0;
     iso.tier.ops = &tier_ops;
@@ -913,6 +920,140 @@ TEST(random_lives_keep_the_invariants)
         if (!teardown())
             FAIL("seed %" PRIu64 ": something was left behind", seed);
     }
+}
+
+/* ---- probes ------------------------------------------------------------------------------------- */
+
+/* A second port, which a probe looks at: listening again after a while on the same number. */
+static int probe_port_open(uint16_t *port)
+{
+    struct sockaddr_in a = { .sin_family = AF_INET,
+                             .sin_port = htons(*port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t size = sizeof a;
+    const int on = 1;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    ASSERT(bind(fd, (struct sockaddr *)&a, sizeof a) == 0 && listen(fd, 4096) == 0);
+    getsockname(fd, (struct sockaddr *)&a, &size);
+    *port = ntohs(a.sin_port);
+    return fd;
+}
+
+TEST(an_instance_that_turns_not_ready_keeps_its_requests_and_gets_no_new_ones)
+{
+    struct call runs, waits;
+    uint16_t port = 0;
+    setup();
+    int fd = probe_port_open(&port);
+    struct revision *r = revision("f", 1);
+    r->min_scale = r->max_scale = 1;
+    r->readiness = (struct probe){ .port = port, .period_s = 1, .timeout_s = 1, .failure_threshold = 2 };
+    fleet_add(b.fleet, r, false);
+    pass(SECOND);
+    CHECK_EQ(b.facts.actual, 1);
+    ask(&runs, HOST, SECOND);
+    settle();
+    CHECK_EQ(runs.state, CALL_RUNS);
+
+    close(fd);
+    pass(SECOND); /* one failure is not two */
+    CHECK_EQ(b.facts.actual, 1);
+    pass(2 * SECOND);
+    CHECK_EQ(b.facts.actual, 0);
+    CHECK(b.facts.active && b.facts.starting == 1);
+    CHECK_EQ(iso.open, 1);
+    ask(&waits, HOST, 60 * SECOND);
+    pass(SECOND);
+    CHECK_EQ(waits.state, CALL_WAITS);
+    CHECK_EQ(runs.state, CALL_RUNS);
+    done(&runs, true);
+    pass(SECOND);
+    CHECK_EQ(waits.state, CALL_WAITS); /* though there is a slot, and a connection */
+    CHECK_EQ(iso.starts, 1);           /* max-scale counts it */
+
+    fd = probe_port_open(&port);
+    pass(2 * SECOND);
+    CHECK_EQ(b.facts.actual, 1);
+    CHECK_EQ(waits.state, CALL_RUNS);
+    done(&waits, true);
+    close(fd);
+    CHECK(teardown());
+}
+
+TEST(a_failed_liveness_probe_ends_the_instance_and_brings_another)
+{
+    struct call runs;
+    uint16_t port = 0;
+    setup();
+    int fd = probe_port_open(&port);
+    struct revision *r = revision("f", 1);
+    const struct probe liveness = { .port = port, .period_s = 1, .timeout_s = 1, .failure_threshold = 2 };
+    r->min_scale = 1;
+    r->liveness = &liveness;
+    fleet_add(b.fleet, r, false);
+    pass(SECOND);
+    ask(&runs, HOST, SECOND);
+    settle();
+    CHECK_EQ(runs.state, CALL_RUNS);
+    close(fd);
+    iso.stubborn = true;
+    for (int k = 0; k < 40 && iso.starts == 1; k++)
+        pass(SECOND / 10);
+    CHECK_EQ(iso.starts, 2); /* while the old one still ends */
+    const struct instance *old = runs.lease.instance;
+    CHECK_EQ(old->state, INSTANCE_DRAINING);
+    CHECK(old->given_up && strstr(old->start.error, "Liveness probe failed: "));
+    fd = probe_port_open(&port);
+    settle();
+    pass(b.limits.drain_ms * 1000 + SECOND);
+    CHECK_EQ(old->state, INSTANCE_ENDED); /* SIGKILL, whatever is on it */
+    CHECK_EQ(iso.open, 2);                /* a request holds its address */
+    done(&runs, false);
+    pass(5 * SECOND);
+    CHECK_EQ(iso.starts, 2);
+    CHECK_EQ(iso.open, 1);
+    CHECK_EQ(b.facts.actual, 1);
+    close(fd);
+    CHECK(teardown());
+}
+
+TEST(a_failed_startup_probe_fails_the_start_with_its_reason)
+{
+    uint16_t port = 0;
+    setup();
+    close(probe_port_open(&port)); /* nobody listens there */
+    struct revision *r = revision("f", 1);
+    const struct probe startup = { .port = port, .period_s = 2, .timeout_s = 1, .failure_threshold = 3 };
+    r->startup = &startup;
+    fleet_add(b.fleet, r, false);
+    pass(5 * SECOND);
+    CHECK(!b.facts.failing);
+    pass(2 * SECOND);
+    CHECK(b.facts.failing && b.facts.retryable);
+    CHECK_EQ(b.facts.failed_phase, PHASE_RUNTIME_INIT);
+    CHECK(strstr(b.facts.message, "Startup probe failed: nothing accepts connections on port"));
+    CHECK(teardown());
+}
+
+TEST(readiness_waits_for_the_startup_probe)
+{
+    uint16_t port = 0;
+    setup();
+    close(probe_port_open(&port));
+    struct revision *r = revision("f", 1);
+    const struct probe startup = { .port = port, .period_s = 10, .timeout_s = 1, .failure_threshold = 30 };
+    r->startup = &startup;
+    b.limits.start_ms = 5000; /* its own patience is longer */
+    fleet_add(b.fleet, r, false);
+    pass(60 * SECOND);
+    CHECK_EQ(b.facts.actual, 0);
+    CHECK(!b.facts.failing);
+    int fd = probe_port_open(&port);
+    pass(SECOND); /* not at the next tick: at once */
+    CHECK_EQ(b.facts.actual, 1);
+    close(fd);
+    CHECK(teardown());
 }
 
 TEST_MAIN()

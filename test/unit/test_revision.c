@@ -58,6 +58,7 @@ TEST(a_minimal_revision_has_knatives_defaults)
     CHECK_EQ(r->generation, 7);
     CHECK_STR(r->image, "file:///f");
     CHECK_STR(r->image_digest, "");
+    CHECK(!r->liveness && !r->startup);
     CHECK(!r->command[0] && !r->args[0] && !r->env[0] && !r->workdir);
     CHECK_EQ(r->port, 8080);
     CHECK_EQ(r->protocol, PORT_HTTP1);
@@ -90,7 +91,9 @@ TEST(everything_that_was_said_is_in_the_revision)
         "\"resources\":{\"limits\":{\"memory\":\"1.5Gi\",\"cpu\":\"250m\"},\"requests\":{"
         "\"ephemeral-storage\":\"1Gi\"}},\"securityContext\":{\"runAsUser\":5,\"runAsGroup\":6},"
         "\"readinessProbe\":{\"httpGet\":{\"path\":\"/h\",\"host\":\"x\",\"httpHeaders\":[{\"name\":"
-        "\"K\",\"value\":\"v\"}]},\"periodSeconds\":4,\"initialDelaySeconds\":2},\"volumeMounts\":[{"
+        "\"K\",\"value\":\"v\"}]},\"periodSeconds\":4,\"initialDelaySeconds\":2},\"livenessProbe\":{\"httpGet\":{\"path\":\"live\","
+        "\"port\":9000}},\"startupProbe\":{\"tcpSocket\":{\"port\":\"h2c\"},\"periodSeconds\":1,"
+        "\"failureThreshold\":60},\"volumeMounts\":[{"
         "\"name\":\"m\",\"mountPath\":\"/m\"},{\"name\":\"s\",\"mountPath\":\"/s\"}]}],\"volumes\":[{"
         "\"name\":\"s\",\"emptyDir\":{\"sizeLimit\":\"1Mi\"}},{\"name\":\"m\",\"image\":{\"reference\":"
         "\"http://h/m@sha256:" HEX64 "\"}}]}";
@@ -126,6 +129,12 @@ TEST(everything_that_was_said_is_in_the_revision)
     CHECK(!r->readiness.headers[1]);
     CHECK(r->readiness.period_s == 4 && r->readiness.initial_delay_s == 2);
     CHECK(r->readiness.timeout_s == 1 && r->readiness.failure_threshold == 3);
+    CHECK(r->liveness && r->liveness->kind == PROBE_HTTP && r->liveness->port == 9000);
+    CHECK_STR(r->liveness->path, "/live");
+    CHECK(r->liveness->period_s == 10 && r->liveness->timeout_s == 1);
+    CHECK(r->liveness->failure_threshold == 3 && r->liveness->success_threshold == 1);
+    CHECK(r->startup && r->startup->kind == PROBE_TCP && r->startup->port == 81); /* by its name */
+    CHECK(r->startup->period_s == 1 && r->startup->failure_threshold == 60);
     CHECK_EQ(r->mount_count, 2);
     CHECK(r->mounts[0].is_model && !r->mounts[1].is_model);
     CHECK_STR(r->mounts[0].path, "/m");

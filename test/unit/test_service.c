@@ -214,6 +214,18 @@ static const struct {
       ".readinessProbe.httpGet.port\nProbe port must match container port" },
     { 'C', "{\"livenessProbe\":{\"exec\":{}}}", SERVICE_NOT_VALID,
       "missing field(s): " C0 ".livenessProbe.exec.command" },
+    { 'C', "{\"livenessProbe\":{\"successThreshold\":2,\"periodSeconds\":0,\"tcpSocket\":{\"host\":\"other\"}}}",
+      SERVICE_NOT_VALID,
+      "expected 1 <= 0 <= 2147483647: " C0 ".livenessProbe.periodSeconds\ninvalid value: 2: " C0
+      ".livenessProbe.successThreshold\nmust be 1\ninvalid value: other: " C0
+      ".livenessProbe.tcpSocket.host\na probe reaches only the instance itself" },
+    { 'C', "{\"startupProbe\":{\"failureThreshold\":-1,\"httpGet\":{\"path\":\"/a b\",\"host\":\"x y\","
+           "\"httpHeaders\":[{\"name\":\"A:\",\"value\":\"x\\r\\ny\"},{\"name\":\"B\",\"value\":\"c d\"}]}}}",
+      SERVICE_NOT_VALID,
+      "expected 1 <= -1 <= 2147483647: " C0 ".startupProbe.failureThreshold\ninvalid value: /a b: " C0
+      ".startupProbe.httpGet.path\nwant at most 2000 bytes that a request line can carry\ninvalid value: A:: "
+      C0 ".startupProbe.httpGet.httpHeaders[0].name\ninvalid value: x\r\ny: " C0
+      ".startupProbe.httpGet.httpHeaders[0].value\ninvalid value: x y: " C0 ".startupProbe.httpGet.host" },
     /* volumes and mounts */
     { 'P', "{\"volumes\":[{\"name\":\"m\",\"emptyDir\":{}}]}", SERVICE_NOT_VALID,
       "volume with name \"m\" not mounted: spec.template.spec.volumes[0].name" },
@@ -436,7 +448,7 @@ static const struct {
            "\"readOnlyRootFilesystem\":true,\"capabilities\":{\"drop\":[\"ALL\"]},\"seccompProfile\":{"
            "\"type\":\"RuntimeDefault\"}}}",
       NULL },
-    { 'C', "{\"livenessProbe\":{\"tcpSocket\":{}}}", "has no effect in hob" },
+    { 'C', "{\"livenessProbe\":{\"tcpSocket\":{}},\"startupProbe\":{\"httpGet\":{}}}", NULL },
     { 'P', "{\"serviceAccountName\":\"robot\"}", "has no effect in hob" },
 };
 

@@ -1,0 +1,146 @@
+"""Startup, liveness and readiness probes on the real binary: each kind passing, failing and recovering."""
+import threading
+import unittest
+
+from harness import HobCase
+
+FAST = {"periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": 2}
+ONE = {"min-scale": 1, "max-scale": 1}
+
+
+def healthz(**more):
+    return {"httpGet": {"path": "/healthz"}, **FAST, **more}
+
+
+class Probes(HobCase):
+    def log_of(self, name):
+        return self.hob.hob("logs", name)[1]
+
+    def only(self, name):
+        """Its one instance, once there is one that is ready."""
+        def look():
+            found = [i for i in self.hob.instances(name) if i["state"] == "ready"]
+            return found[0] if len(found) == 1 else None
+        return self.hob.wait_for(f"one ready instance of {name}", look)
+
+    def revision_condition(self, name, kind):
+        tree = self.hob.call("GET", f"/apis/serving.knative.dev/v1/namespaces/default/revisions/{name}-00001", want=200)
+        return next(c for c in tree[2]["status"]["conditions"] if c["type"] == kind)
+
+    # readiness
+
+    def test_an_instance_that_turns_not_ready_gets_no_new_requests_and_returns(self):
+        hob = self.hob
+        hob.deploy("turns", probe=healthz(), annotations=ONE)
+        instance = self.only("turns")["id"]
+        running, waiting = [], []
+        first = threading.Thread(target=lambda: running.append(hob.ingress("turns", path="/sleep/6000")))
+        first.start()
+        hob.wait_for("it to be busy", lambda: hob.instances("turns")[0]["inFlight"] == 1)
+        self.assertEqual(hob.ingress("turns", path="/sicken/4000")[0], 200)
+        hob.wait_for("it to be taken out", lambda: self.revision_condition("turns", "Active")["status"] == "Unknown")
+        active = self.revision_condition("turns", "Active")
+        self.assertEqual((active["reason"], active["message"]),
+                         ("Queued", "Requests to the target are being buffered as resources are provisioned."))
+        self.assertEqual(hob.condition("turns")["status"], "True")  # Ready says that it could run
+        second = threading.Thread(target=lambda: waiting.append(hob.ingress("turns", path="/healthz")))
+        second.start()
+        first.join()
+        second.join()
+        self.assertEqual(running[0][::2], (200, instance.encode()))  # what ran went on
+        self.assertEqual(waiting[0][::2], (200, b"well"))  # what came waited until it was well again
+        self.assertEqual(self.only("turns")["id"], instance)
+        text = self.log_of("turns")
+        self.assertIn("hob: Readiness probe failed: HTTP probe failed with statuscode: 503; it gets no new requests", text)
+        self.assertIn("hob: Readiness probe passed; it gets requests again", text)
+        self.assertIn("instance.not_ready", hob.log())
+
+    def test_what_a_probe_asks_is_what_was_declared(self):
+        hob = self.hob
+        probe = {"httpGet": {"path": "/healthz?deep=1", "host": "inside.example", "httpHeaders": [
+            {"name": "X-Probe", "value": "of mine"}]}}
+        hob.deploy("asks", probe=probe, annotations=ONE)
+        asked = hob.tree("asks", "/lastprobe")
+        self.assertEqual(asked["path"], "/healthz?deep=1")
+        fields = {k.lower(): v for k, v in asked["fields"]}
+        self.assertEqual(fields["host"], "inside.example")
+        self.assertEqual(fields["x-probe"], "of mine")
+        self.assertTrue(fields["user-agent"].startswith("kube-probe/"))
+        probe["httpGet"] = {"path": "/healthz", "httpHeaders": [
+            {"name": "Host", "value": "other"}, {"name": "user-agent", "value": "me"}]}
+        hob.deploy("asks", probe=probe, annotations=ONE)
+        hob.wait_for("the new one", lambda: hob.tree("asks", "/lastprobe")["path"] == "/healthz")
+        fields = [(k.lower(), v) for k, v in hob.tree("asks", "/lastprobe")["fields"]]
+        self.assertEqual([v for k, v in fields if k in ("host", "user-agent")], ["other", "me"])
+
+    def test_redirects_are_followed_inside_and_pass_outside(self):
+        hob = self.hob
+        for name, path in (("inside", "/redirect/healthz"), ("outside", "/redirect//example.invalid/x")):
+            hob.deploy(name, probe={"httpGet": {"path": path}}, annotations={"initial-scale": 0},
+                       env={"HEALTHY_MS": "600"})
+        self.assertEqual(hob.ingress("inside", path="/healthz")[::2], (200, b"well"))
+        self.assertEqual(hob.ingress("outside", path="/healthz")[::2], (503, b"not yet"))  # it was ready before
+        hob.deploy("circle", wait=False, probe={"httpGet": {"path": "/redirect/circle"}, **FAST},
+                   annotations={"serving.knative.dev/progress-deadline": "3s"})
+        hob.wait_for("its end", lambda: (hob.condition("circle") or {}).get("status") == "False")
+
+    # liveness
+
+    def test_a_failed_liveness_probe_replaces_the_instance(self):
+        hob = self.hob
+        hob.deploy("live", liveness=healthz(), annotations=ONE)
+        old = self.only("live")["id"]
+        self.assertEqual(hob.ingress("live", path="/sicken")[0], 200)
+        hob.wait_for("another", lambda: self.only("live")["id"] != old)
+        self.assertEqual(hob.ingress("live", path="/healthz")[::2], (200, b"well"))
+        text = self.log_of("live")
+        self.assertIn("hob: Liveness probe failed: HTTP probe failed with statuscode: 503; the instance is replaced", text)
+        self.assertIn("told to end", text)  # SIGTERM came first
+        self.assertIn("instance.given_up", hob.log())
+
+    def test_an_instance_that_answers_nothing_any_more_is_replaced(self):
+        hob = self.hob
+        hob.deploy("stuck", liveness=healthz(), annotations=ONE)
+        old = self.only("stuck")["id"]
+        self.assertEqual(hob.ingress("stuck", path="/hush")[0], 200)
+        hob.wait_for("another", lambda: self.only("stuck")["id"] != old)
+        self.assertIn("Liveness probe failed: no answer within 1000 ms", self.log_of("stuck"))
+
+    # startup
+
+    def test_the_startup_probe_gives_a_slow_one_its_time(self):
+        hob = self.hob
+        # Without the startup probe liveness would end it after two seconds.
+        hob.deploy("patient", startup=healthz(failureThreshold=30), liveness=healthz(failureThreshold=1),
+                   env={"HEALTHY_MS": "3500"}, annotations=ONE)
+        self.assertEqual(hob.ingress("patient", path="/healthz")[::2], (200, b"well"))
+        self.assertNotIn("probe failed", self.log_of("patient"))
+
+    def test_a_start_that_fails_its_startup_probe_says_so(self):
+        hob = self.hob
+        hob.deploy("never", wait=False, startup=healthz(), env={"HEALTHY_MS": "600000"},
+                   annotations={"serving.knative.dev/progress-deadline": "4s"})
+        condition = hob.wait_condition("never", "False")
+        self.assertIn("Startup probe failed: HTTP probe failed with statuscode: 503", condition["message"])
+        self.assertIn("hob: Startup probe failed", self.log_of("never"))
+        healthy = self.revision_condition("never", "ContainerHealthy")
+        self.assertEqual((healthy["status"], healthy["reason"]), ("False", "NotReady"))
+
+    # refusals
+
+    def test_what_cannot_be_done_is_refused_by_name(self):
+        hob = self.hob
+        where = "spec.template.spec.containers[0].livenessProbe"
+        for probe, text in (
+                ({"httpGet": {"scheme": "HTTPS"}}, f"HTTPS support is disabled: {where}.httpGet.scheme"),
+                ({"tcpSocket": {"host": "example.com"}}, f"invalid value: example.com: {where}.tcpSocket.host"),
+                ({"tcpSocket": {}, "successThreshold": 2}, f"invalid value: 2: {where}.successThreshold")):
+            with self.subTest(probe):
+                tree = hob.spec("refused", liveness=probe)
+                status, _, answer = hob.call("POST", "/apis/serving.knative.dev/v1/namespaces/default/services", tree)
+                self.assertEqual(status, 400)
+                self.assertIn(text, answer["message"])
+
+
+if __name__ == "__main__":
+    unittest.main()
