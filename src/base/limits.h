@@ -23,6 +23,15 @@
     X(http_chunk_line_bytes_max,  "bytes", 256, 32, 8192, "one chunk-size line with its extensions") \
     X(http_trailer_bytes_max,     "bytes", 8192, 0, 65536, "all trailer fields of one message")      \
     X(upgrade_idle_ms,            "ms",    3600000, 1000, 86400000, "an upgraded connection (WebSocket) in silence") \
+    X(h2_streams_max,             "",      100, 1, 10000, "HTTP/2: streams open at once on one connection") \
+    X(h2_head_list_bytes_max,     "bytes", 65536, 1024, 1048576, "HTTP/2: header list uncompressed, 32 more for each field") \
+    X(h2_continuations_max,       "",      8, 0, 1000, "HTTP/2: CONTINUATION frames of one header block") \
+    X(h2_resets_max,              "",      200, 1, 1000000, "HTTP/2: streams a peer may reset, or have reset, per 30 s") \
+    X(h2_controls_max,            "",      20, 2, 1000000, "HTTP/2: SETTINGS and PING per 10 s, beyond one for each frame of data") \
+    X(h2_light_frames_max,        "",      1000, 16, 1000000, "HTTP/2: other frames without content per 10 s, beyond what data and streams bring with them") \
+    X(h2_window_bytes,            "bytes", 65536, 16384, 16777216, "HTTP/2: of one stream, received and not yet passed on") \
+    X(h2_connection_window_bytes, "bytes", 1048576, 65535, 1073741824, "HTTP/2: the same for all streams of a client together") \
+    X(h2_stream_idle_ms,          "ms",    3600000, 1000, 86400000, "HTTP/2: a gRPC stream in silence, both ways") \
     X(api_body_bytes_max,         "bytes", 3145728, 1024, 67108864, "a request body on the API, as in Kubernetes") \
     X(api_answer_bytes_max,       "bytes", 268435456, 65536, 4294967296, "a whole answer of the API; a larger one is answered with 500") \
     X(api_watchers_max,           "",      256, 1, 65536, "open watch and log streams")               \
