@@ -52,4 +52,4 @@ lint:
 	@$(PYTHON) tools/lint.py
 
 clean:
-	rm -rf build $(MESON_TEST) build-fuzz build-clang build-mutants
+	rm -rf build $(MESON_TEST) build-plain build-fuzz build-clang build-mutants

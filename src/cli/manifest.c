@@ -35,7 +35,7 @@ static int env_of(const struct manifest_flags *f, json_t *container, struct err 
     if (f->env.count)
         json_object_set(container, "env", list);
     for (size_t i = 0; i < f->env.count; i++) {
-        struct str name, value;
+        struct str name = { 0 }, value = { 0 };
         int r = pair("env", f->env.at[i], &name, &value, e);
         if (r < 0) {
             json_decref(list);
@@ -103,7 +103,7 @@ static int annotations_of(const struct manifest_flags *f, json_t *annotations, s
     if (f->window)
         json_object_set_new(annotations, SCALING "window", json_string(f->window));
     for (size_t i = 0; i < f->annotations.count; i++) {
-        struct str name, value;
+        struct str name = { 0 }, value = { 0 };
         int r = pair("annotation", f->annotations.at[i], &name, &value, e);
         if (r < 0)
             return r;

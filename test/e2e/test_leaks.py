@@ -56,11 +56,20 @@ class Held:
         self.pids = node, launcher
 
 
-@unittest.skipUnless(os.path.exists(PLAIN), f"no binary without sanitizers at {PLAIN} (HOB_PLAIN)")
+def is_plain(path):
+    """Whether it is there, and keeps nothing of what it frees."""
+    try:
+        with open(path, "rb") as f:
+            return b"__asan_init" not in f.read()
+    except OSError:
+        return False
+
+
+@unittest.skipUnless(is_plain(PLAIN), f"no binary without sanitizers at {PLAIN} (HOB_PLAIN)")
 class Leaks(unittest.TestCase):
     def setUp(self):
         self.hob = self.enterContext(Hob(binary=PLAIN, limits={
-            "sandbox_pool": 2, "drain_ms": 2000, "records_max": 2000, "log_ring_bytes": 65536,
+            "sandbox_pool": 2, "drain_ms": 2000, "records_max": 2000, "log_ring_bytes": 65536, "watch_events_max": 200,
             "start_backoff_ms": 10}))
         with open(FN, "rb") as f:
             self.image = self.hob.bundle({"fn": f.read()})

@@ -5,7 +5,7 @@ import os
 import threading
 import unittest
 
-from harness import KNATIVE, Hob, HobCase, service, PYTHON
+from harness import KNATIVE, PYTHON, Hob, HobCase, service
 
 
 class Origin(http.server.ThreadingHTTPServer):
