@@ -8,9 +8,6 @@
 
 enum { ANSWER_MAX = 256 * 1024 * 1024 };
 
-const struct kube_resource kube_services = { CATALOG_SERVICES, "services", "Service" };
-const struct kube_resource kube_revisions = { CATALOG_REVISIONS, "revisions", "Revision" };
-
 /* ---- what the client accepts ---- */
 
 static bool has_parameter(struct str range, const char *want)
@@ -72,26 +69,32 @@ static void send_tree(struct http_call *c, int status, const char *headers, cons
 
 /* ---- Status ---- */
 
-void kube_refuse(struct http_call *c, const struct kube_refusal *r)
+json_t *kube_status(const struct kube_refusal *r)
 {
-    char headers[128] = "";
     AUTO_JSON json_t *details = json_object();
-    if (r->name)
+    if (r->name && *r->name)
         (void)json_object_set_new(details, "name", json_string(r->name));
-    if (r->resource) {
-        (void)json_object_set_new(details, "group", json_string(SERVING_GROUP));
+    if (r->resource && *r->resource->group)
+        (void)json_object_set_new(details, "group", json_string(r->resource->group));
+    if (r->resource)
         (void)json_object_set_new(details, "kind",
                                   json_string(r->take_causes ? r->resource->name : r->resource->plural));
-    }
     if (r->take_causes)
         (void)json_object_set_new(details, "causes", r->take_causes);
     if (r->retry_after_s)
         (void)json_object_set_new(details, "retryAfterSeconds", json_integer(r->retry_after_s));
-    AUTO_JSON json_t *status =
+    json_t *status =
         json_pack("{s:s,s:s,s:{},s:s,s:s,s:s?,s:O,s:i}", "kind", "Status", "apiVersion", "v1", "metadata",
                   "status", "Failure", "message", r->message, "reason", r->reason, "details", details,
                   "code", r->code);
     ASSERT(status);
+    return status;
+}
+
+void kube_refuse(struct http_call *c, const struct kube_refusal *r)
+{
+    char headers[128] = "";
+    AUTO_JSON json_t *status = kube_status(r);
     if (r->retry_after_s)
         (void)snprintf(headers, sizeof headers, "Retry-After: %u\r\n", r->retry_after_s);
     if (r->allow)
@@ -145,84 +148,4 @@ void kube_answer(struct http_call *c, int status, struct str text, struct refusa
     send_text(c, status, headers, text);
 }
 
-/* ---- Table ---- */
-
-struct column {
-    const char *name, *type, *format;
-    int priority; /* 1: only with -o wide */
-    const char *path, *condition; /* what is in it: a path, or "status"/"reason" of Ready, or an age */
-};
-
-static const struct column service_columns[] = {
-    { "Name", "string", "name", 0, "metadata.name", NULL },
-    { "URL", "string", "", 0, "status.url", NULL },
-    { "LatestCreated", "string", "", 0, "status.latestCreatedRevisionName", NULL },
-    { "LatestReady", "string", "", 0, "status.latestReadyRevisionName", NULL },
-    { "Ready", "string", "", 0, NULL, "status" },
-    { "Reason", "string", "", 0, NULL, "reason" },
-};
-static const struct column revision_columns[] = {
-    { "Name", "string", "name", 0, "metadata.name", NULL },
-    { "Config Name", "string", "", 0, "metadata.labels/" SERVING_GROUP "/configuration", NULL },
-    { "Generation", "string", "", 0, "metadata.labels/" SERVING_GROUP "/configurationGeneration", NULL },
-    { "Ready", "string", "", 0, NULL, "status" },
-    { "Reason", "string", "", 0, NULL, "reason" },
-    { "Actual Replicas", "integer", "", 0, "status.actualReplicas", NULL },
-    { "Desired Replicas", "integer", "", 0, "status.desiredReplicas", NULL },
-};
-
-static json_t *ready_condition(const json_t *object)
-{
-    json_t *list = json_at(object, "status.conditions");
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const char *type = json_text_at(json_array_get(list, i), "type");
-        if (type && strcmp(type, "Ready") == 0)
-            return json_array_get(list, i);
-    }
-    return NULL;
-}
-
-static json_t *cell(const struct column *column, const json_t *object)
-{
-    const char *slash = column->path ? strchr(column->path, '/') : NULL;
-    json_t *value;
-    if (column->condition) {
-        value = json_object_get(ready_condition(object), column->condition);
-    } else if (slash) {
-        AUTO_FREE char *path = xstrndup(column->path, (size_t)(slash - column->path));
-        value = json_object_get(json_at(object, path), slash + 1);
-    } else {
-        value = json_at(object, column->path);
-    }
-    return value ? json_incref(value) : json_string("");
-}
-
-void kube_answer_table(struct http_call *c, const struct kube_resource *r, const json_t *objects,
-                       const char *version, const char *next)
-{
-    bool services = r->kind == CATALOG_SERVICES;
-    const struct column *columns = services ? service_columns : revision_columns;
-    size_t count = services ? COUNT_OF(service_columns) : COUNT_OF(revision_columns);
-    AUTO_JSON json_t *heads = json_array();
-    AUTO_JSON json_t *rows = json_array();
-    for (size_t i = 0; i < count; i++)
-        (void)json_array_append_new(heads, json_pack("{s:s,s:s,s:s,s:s,s:i}", "name", columns[i].name,
-                                                     "type", columns[i].type, "format",
-                                                     columns[i].format, "description", "", "priority",
-                                                     columns[i].priority));
-    for (size_t i = 0; i < json_array_size(objects); i++) {
-        const json_t *object = json_array_get(objects, i);
-        json_t *cells = json_array();
-        for (size_t k = 0; k < count; k++)
-            (void)json_array_append_new(cells, cell(&columns[k], object));
-        (void)json_array_append_new(
-            rows, json_pack("{s:o,s:{s:s,s:s,s:O}}", "cells", cells, "object", "kind",
-                            "PartialObjectMetadata", "apiVersion", "meta.k8s.io/v1", "metadata",
-                            json_object_get(object, "metadata")));
-    }
-    AUTO_JSON json_t *table =
-        json_pack("{s:s,s:s,s:{s:s,s:s},s:O,s:O}", "kind", "Table", "apiVersion", "meta.k8s.io/v1",
-                  "metadata", "resourceVersion", version, "continue", next, "columnDefinitions", heads,
-                  "rows", rows);
-    send_tree(c, 200, NULL, table);
-}
+void kube_answer_tree(struct http_call *c, int status, const json_t *j) { send_tree(c, status, NULL, j); }

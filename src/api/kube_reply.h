@@ -5,19 +5,13 @@
  */
 #pragma once
 
+#include "api/kube_kinds.h"
 #include "codec/json.h"
 #include "net/http_server.h"
-#include "serving/catalog.h"
 #include "serving/refusals.h"
 
 enum kube_form { KUBE_JSON, KUBE_YAML, KUBE_TABLE, KUBE_NOT_ACCEPTABLE };
 enum kube_form kube_form(const struct http_call *c); /* from Accept */
-
-struct kube_resource { /* "services" of SERVING_GROUP, and what people see of them */
-    enum catalog_kind kind;
-    const char *plural, *name; /* "services", "Service" */
-};
-extern const struct kube_resource kube_services, kube_revisions;
 
 /* Machine-readable reasons, as metav1.StatusReason spells them, with their HTTP status. */
 struct kube_refusal {
@@ -31,8 +25,8 @@ struct kube_refusal {
     const char *allow;                    /* methods, with 405; else NULL */
 };
 void kube_refuse(struct http_call *c, const struct kube_refusal *r);
+json_t *kube_status(const struct kube_refusal *r); /* the object alone; takes the causes, too */
 
 /* One object or one list, as compact JSON text. */
 void kube_answer(struct http_call *c, int status, struct str text, struct refusals *warnings);
-void kube_answer_table(struct http_call *c, const struct kube_resource *r, const json_t *objects,
-                       const char *version, const char *next);
+void kube_answer_tree(struct http_call *c, int status, const json_t *j);

@@ -92,12 +92,23 @@ int selector_parse_labels(struct str text, struct selector *ret, struct err *e)
     return r;
 }
 
-int selector_parse_fields(struct str text, struct selector *ret, struct err *e)
+static bool simple(struct str key) { return str_is(key, "metadata.name") || str_is(key, "metadata.namespace"); }
+
+static bool one_of(struct str key, const char *others)
+{
+    struct str rest = str_of(others ? others : "");
+    while (rest.size > 0)
+        if (str_eq(str_cut(&rest, ','), key))
+            return true;
+    return false;
+}
+
+int selector_parse_fields(struct str text, const char *others, struct selector *ret, struct err *e)
 {
     int r = parse(text, ret, e);
     for (uint32_t i = 0; r == 0 && i < ret->count; i++) {
         const struct selector_row *row = &ret->rows[i];
-        if (!str_is(row->key, "metadata.name") && !str_is(row->key, "metadata.namespace"))
+        if (!simple(row->key) && !one_of(row->key, others))
             return err_set(e, CODE_INVALID, "field label not supported: " STR_FMT, STR_ARG(row->key));
         if (row->value_count != 1)
             return refuse(text, "want field=value or field!=value", e);
@@ -135,10 +146,43 @@ bool selector_labels_match(const struct selector *s, const json_t *labels)
     return true;
 }
 
-bool selector_fields_match(const struct selector *s, const char *ns, const char *name)
+/* A field that is not there reads as empty, as in Kubernetes. */
+static const char *field_text(const json_t *object, struct str key)
+{
+    char path[128];
+    if (key.size >= sizeof path)
+        return "";
+    memcpy(path, key.at, key.size);
+    path[key.size] = '\0';
+    const char *value = json_text_at(object, path);
+    return value ? value : "";
+}
+
+bool selector_fields_match(const struct selector *s, const char *ns, const char *name, const json_t *object)
+{
+    for (uint32_t i = 0; i < s->count; i++) {
+        const struct selector_row *row = &s->rows[i];
+        const char *value = str_is(row->key, "metadata.name")        ? name
+                            : str_is(row->key, "metadata.namespace") ? ns
+                                                                     : field_text(object, row->key);
+        if (!row_match(row, value))
+            return false;
+    }
+    return true;
+}
+
+bool selector_fields_simple(const struct selector *s)
 {
     for (uint32_t i = 0; i < s->count; i++)
-        if (!row_match(&s->rows[i], str_is(s->rows[i].key, "metadata.name") ? name : ns))
+        if (!simple(s->rows[i].key))
             return false;
     return true;
+}
+
+const struct str *selector_fields_name(const struct selector *s)
+{
+    for (uint32_t i = 0; i < s->count; i++)
+        if (str_is(s->rows[i].key, "metadata.name") && s->rows[i].op == SELECTOR_IN)
+            return &s->rows[i].values[0];
+    return NULL;
 }

@@ -22,6 +22,11 @@ struct selector {
 };
 
 int selector_parse_labels(struct str text, struct selector *ret, struct err *e) MUST_USE;
-int selector_parse_fields(struct str text, struct selector *ret, struct err *e) MUST_USE;
+/* others: paths that may be asked for beside the two, joined by commas; NULL: none. */
+int selector_parse_fields(struct str text, const char *others, struct selector *ret, struct err *e) MUST_USE;
 bool selector_labels_match(const struct selector *s, const json_t *labels); /* NULL: no labels */
-bool selector_fields_match(const struct selector *s, const char *ns, const char *name);
+/* object may be NULL where selector_fields_simple(): only the two are asked for. */
+bool selector_fields_match(const struct selector *s, const char *ns, const char *name, const json_t *object);
+bool selector_fields_simple(const struct selector *s);
+/* The one name that can match, or NULL. */
+const struct str *selector_fields_name(const struct selector *s);

@@ -74,6 +74,7 @@
     X(objects_max,                "",      10000, 1, 1000000, "services")                             \
     X(object_bytes_max,           "bytes", 1048576, 1024, 16777216, "one object in the store")          \
     X(watch_events_max,           "",      4096, 1, 1000000, "changes that a watch can still be told of; the oldest go, and slower watchers list again") \
+    X(watch_ms,                   "ms",    1800000, 1000, 86400000, "a watch, if the client does not ask for less") \
     X(watch_log_bytes,            "bytes", 8388608, 65536, 4294967296, "text of those changes")         \
     X(json_depth_max,             "",      100, 8, 1000, "nesting of JSON and YAML")                  \
     X(json_nodes_max,             "",      100000, 100, 10000000, "values in one JSON or YAML document") \

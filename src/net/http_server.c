@@ -63,7 +63,8 @@ struct http_call { /* a connection is its current call: there is one at a time *
     struct param *params;
     size_t param_count;
     void (*on_gone)(void *ctx);
-    void *on_gone_ctx;
+    void (*on_room)(void *ctx); /* NULL: nobody waits */
+    void *on_gone_ctx;          /* for both */
 };
 
 struct http_server {
@@ -250,6 +251,7 @@ void http_stream_begin(struct http_call *c, int status, const char *content_type
 {
     ASSERT((c->state == CONN_CALL || c->state == CONN_GONE) && on_gone);
     c->on_gone = on_gone;
+    c->on_room = NULL;
     c->on_gone_ctx = ctx;
     c->stream_over = c->state == CONN_GONE;
     c->state = CONN_STREAM;
@@ -282,6 +284,13 @@ void http_stream_write(struct http_call *c, struct str data)
     else
         buf_str_append(&c->out, data);
     c->stream_over = c->out.overflow;
+}
+
+void http_stream_await(struct http_call *c, void (*on_room)(void *ctx))
+{
+    ASSERT(c->state == CONN_STREAM && on_room);
+    c->on_room = on_room;
+    loop_defer(c->server->loop, &c->task);
 }
 
 void http_stream_end(struct http_call *c)
@@ -435,12 +444,15 @@ static void call_flush(struct http_call *c)
     }
     if (c->out.size > 0 && c->state == CONN_STREAM && !heap_node_linked(&c->timer.node))
         call_due_ms(c, c->server->limits->http_idle_ms);
-    if (c->state != CONN_FLUSH || c->out.size > 0)
+    if (c->state != CONN_FLUSH || c->out.size > 0) {
         call_await(c);
-    else if (c->last)
+        if (c->state == CONN_STREAM && c->out.size == 0 && c->on_room)
+            TAKE(c->on_room)(c->on_gone_ctx); /* may end the stream, and with it c */
+    } else if (c->last) {
         linger_begin(c);
-    else
+    } else {
         call_next(c);
+    }
 }
 
 /* How many bytes came; 0: none now; -1: end or error. */

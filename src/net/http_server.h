@@ -52,3 +52,6 @@ void http_stream_begin(struct http_call *c, int status, const char *content_type
                        void (*on_gone)(void *ctx), void *ctx);
 void http_stream_write(struct http_call *c, struct str data);
 void http_stream_end(struct http_call *c);
+/* Once, from the loop: all that was written so far is with the system. For sources that would rather wait
+ * than be cut off for a slow client (who is still cut off when it takes nothing for http_idle_ms). */
+void http_stream_await(struct http_call *c, void (*on_room)(void *ctx));

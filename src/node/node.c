@@ -349,7 +349,10 @@ static int services_open(struct node *n, uint64_t seed, struct err *e)
     r = catalog_open(n->loop, n->store, c->limits, c->ingress, &catalog_observer, n, &n->catalog, e);
     if (r < 0)
         return err_wrap(e, "services in %s", c->shown_dir);
-    n->kube = kube_new(n->catalog, c->limits, c->ingress, c->api);
+    const struct kube_sources objects = { .loop = n->loop, .catalog = n->catalog, .limits = c->limits,
+                                          .ingress = c->ingress, .api = c->api, .on_limit = on_limit,
+                                          .ctx = n };
+    n->kube = kube_new(&objects);
     const struct admin_sources sources = {
         .loop = n->loop, .limits = c->limits, .fleet = n->fleet, .artifacts = n->artifacts,
         .store = n->store, .metrics = n->metrics, .values = node_values, .ready = node_ready,

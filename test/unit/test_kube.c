@@ -18,7 +18,7 @@ struct world {
     struct http_server *server;
     struct revision *revisions[8]; /* emitted, in order */
     int revision_count;
-    int listen_fd;
+    int listen_fd, limited;
     struct sockaddr_in address;
     char dir[64];
     struct err e;
@@ -36,6 +36,13 @@ static void on_revision(void *ctx, struct revision *take_r, bool was_ready)
 static void on_gone(void *ctx, const char *ns, const char *service) { (void)ctx, (void)ns, (void)service; }
 static void on_needed(void *ctx, const char *digest, bool needed) { (void)ctx, (void)digest, (void)needed; }
 static const struct catalog_observer observer = { on_revision, on_gone, on_needed };
+
+static void on_limit(void *ctx, const char *limit)
+{
+    struct world *w = ctx;
+    (void)limit;
+    w->limited++;
+}
 
 static void on_request(void *ctx, struct http_call *c)
 {
@@ -60,7 +67,10 @@ static bool world_open(struct world *w)
     if (loop_open(&w->loop, &w->e) < 0 || store_open(w->loop, w->dir, &w->limits, &w->store, &w->e) < 0 ||
         catalog_open(w->loop, w->store, &w->limits, "127.0.0.1:80", &observer, w, &w->catalog, &w->e) < 0)
         return false;
-    w->kube = kube_new(w->catalog, &w->limits, "127.0.0.1:80", "127.0.0.1:8081");
+    const struct kube_sources sources = { .loop = w->loop, .catalog = w->catalog, .limits = &w->limits,
+                                          .ingress = "127.0.0.1:80", .api = "127.0.0.1:8081",
+                                          .on_limit = on_limit, .ctx = w };
+    w->kube = kube_new(&sources);
     return http_server_open(w->loop, &w->limits, w->listen_fd, &ops, w, &w->server, &w->e) == 0;
 }
 
@@ -203,23 +213,24 @@ static const struct {
     { "GET", SERVICES "?labelSelector=dry", NULL, NULL, 200, "\"items\":[]" },
     { "PUT", SERVICES "/f", JSON, SERVICE("f"), 200, "\"name\":\"f\"" },
     /* lists */
-    { "GET", SERVICES "?limit=1", NULL, NULL, 200, "\"continue\":\"64656661756c742f66\"\n\"remainingItemCount\":2\n\"name\":\"f\"" },
-    { "GET", SERVICES "?limit=2&continue=64656661756c742f66", NULL, NULL, 200, "\"continue\":\"\"\n\"name\":\"w\"\n\"name\":\"yy\"" },
-    { "GET", SERVICES "?continue=64656661756c742f67", NULL, NULL, 410, "\"reason\":\"Expired\"" },
+    { "GET", SERVICES "?limit=1", NULL, NULL, 200, "\"continue\":\"\n\"remainingItemCount\":2\n\"name\":\"f\"" },
     { "GET", SERVICES "?continue=6z", NULL, NULL, 400, "continue key is not valid" },
     { "GET", SERVICES "?fieldSelector=metadata.name%3Dyy", NULL, NULL, 200, "\"name\":\"yy\"" },
     { "GET", SERVICES "?fieldSelector=status.x%3Dy", NULL, NULL, 400, "field label not supported: status.x" },
     { "GET", "/apis/serving.knative.dev/v1/services", NULL, NULL, 200, "\"name\":\"f\"\n\"name\":\"yy\"" },
-    { "GET", SERVICES "?watch=true", NULL, NULL, 405, "\"reason\":\"MethodNotAllowed\"\nwatch is not supported" },
+    { "GET", SERVICES "?watch=true&resourceVersion=x", NULL, NULL, 400, "resourceVersion: Invalid value" },
+    { "GET", SERVICES "?watch=true&sendInitialEvents=true", NULL, NULL, 400, "requires setting resourceVersionMatch" },
+    { "GET", SERVICES "?watch=1&timeoutSeconds=1m", NULL, NULL, 400, "timeoutSeconds: not a whole number" },
+    { "GET", SERVICES "?includeObject=All", "Accept: application/json;as=Table;v=v1;g=meta.k8s.io\r\n", NULL, 400, "includeObject" },
     { "GET", SERVICES, "Accept: application/json;as=Table;v=v1;g=meta.k8s.io,application/json\r\n", NULL, 200,
       "\"kind\":\"Table\"\n\"name\":\"LatestCreated\"\n\"cells\":[\"f\",\"http://f.default.localhost\",\"f-00001\",\"\",\"Unknown\",\"RevisionMissing\"]\n\"kind\":\"PartialObjectMetadata\"" },
     { "GET", SERVICES "/f", "Accept: application/json;as=Table;v=v1;g=meta.k8s.io,application/json\r\n", NULL, 200, "\"kind\":\"Table\"" },
     { "GET", REVISIONS "?labelSelector=serving.knative.dev%2Fservice%3Df", NULL, NULL, 200, "\"kind\":\"RevisionList\"\n\"name\":\"f-00001\"" },
     { "GET", REVISIONS "/f-00001", NULL, NULL, 200, "\"kind\":\"Revision\"" },
     { "GET", REVISIONS "/f-00009", NULL, NULL, 404, "revisions.serving.knative.dev \\\"f-00009\\\" not found" },
-    { "POST", REVISIONS, JSON, "{}", 405, "Allow: GET, HEAD\r\n\"reason\":\"MethodNotAllowed\"" },
+    { "POST", REVISIONS, JSON, "{}", 405, "Allow: GET, HEAD, DELETE\r\n\"reason\":\"MethodNotAllowed\"" },
     { "DELETE", REVISIONS "/f-00001", NULL, NULL, 409, "service f needs this revision" },
-    { "DELETE", SERVICES, NULL, NULL, 405, "Allow: GET, HEAD, POST\r" },
+    { "DELETE", "/apis/serving.knative.dev/v1/services", NULL, NULL, 405, "Allow: GET, HEAD\r" },
     { "POST", SERVICES "/f", JSON, SERVICE("f"), 405, "Allow: GET, HEAD, PUT, PATCH, DELETE\r" },
     /* discovery */
     { "GET", "/api", NULL, NULL, 200, "\"versions\":[\"v1\"]\n127.0.0.1:8081" },
@@ -245,6 +256,9 @@ static const struct {
     { "GET", "/v1/limits", NULL, NULL, 299, "not kube's" },
     /* the end */
     { "DELETE", SERVICES "/f", JSON, "{\"preconditions\":{\"uid\":\"x\"}}", 409, "Precondition failed: UID in precondition: x" },
+    { "DELETE", SERVICES "/f", JSON, "{\"preconditions\":{\"resourceVersion\":\"1\"}}", 409, "Precondition failed: ResourceVersion in precondition: 1," },
+    { "DELETE", SERVICES "/f", JSON, "{\"propagationPolicy\":\"Never\"}", 400, "propagationPolicy: Unsupported value" },
+    { "DELETE", SERVICES "/f", JSON, "{\"gracePeriodSeconds\":-1}", 400, "gracePeriodSeconds" },
     { "DELETE", SERVICES "/f", JSON, "{\"dryRun\":[\"All\"]}", 200, "\"status\":\"Success\"" },
     { "DELETE", SERVICES "/f", JSON, "{\"propagationPolicy\":\"Background\"}", 200,
       "\"kind\":\"Status\"\n\"status\":\"Success\"\n\"details\":{\"name\":\"f\",\"group\":\"serving.knative.dev\",\"kind\":\"services\",\"uid\":\"" },
@@ -331,6 +345,275 @@ TEST(a_call_that_is_open_when_everything_stops_is_left_alone)
     for (int i = 0; i < 100 && store_version(w.store) == 0 && i < 3; i++)
         CHECK(loop_turn(w.loop, false, &w.e) >= 0);
     close(fd); /* and now world_free(): the sanitizers watch */
+}
+
+/* ---- watches ---- */
+
+struct stream {
+    int fd;
+    char *all; /* what came so far */
+    size_t size;
+    bool ended;
+};
+static void stream_auto(struct stream *s)
+{
+    if (s->fd >= 0)
+        close(s->fd);
+    free(s->all);
+}
+
+static void stream_open(struct world *w, struct stream *s, const char *target, const char *headers)
+{
+    *s = (struct stream){ .fd = dial(w, "GET", target, headers, STR("")), .all = xstrdup("") };
+}
+
+static void stream_read(struct world *w, struct stream *s)
+{
+    char piece[8192];
+    if (loop_turn(w->loop, false, &w->e) < 0)
+        abort();
+    ssize_t n = recv(s->fd, piece, sizeof piece, MSG_DONTWAIT);
+    if (n == 0 || (n < 0 && errno != EAGAIN))
+        s->ended = true;
+    if (n <= 0) {
+        usleep(200); /* the store's thread is at work */
+        return;
+    }
+    s->all = xrealloc(s->all, s->size + (size_t)n + 1, 1);
+    memcpy(s->all + s->size, piece, (size_t)n);
+    s->size += (size_t)n;
+    s->all[s->size] = '\0';
+}
+
+/* Until that text came, or the end; where the text begins, or NULL. */
+static char *stream_until(struct world *w, struct stream *s, const char *text)
+{
+    char *found = strstr(s->all, text);
+    for (int i = 0; i < 20000 && !s->ended && !found; i++) {
+        size_t from = s->size - MIN(s->size, strlen(text));
+        stream_read(w, s);
+        found = strstr(s->all + from, text);
+    }
+    return found;
+}
+
+static int64_t version_of(struct world *w, const char *target)
+{
+    AUTO_FREE char *answer = ask(w, "GET", target, NULL, NULL);
+    AUTO_JSON json_t *j = body_of(w, answer);
+    const char *text = json_text_at(j, "metadata.resourceVersion");
+    return text ? atoll(text) : -1;
+}
+
+static void make(struct world *w, const char *body)
+{
+    AUTO_FREE char *answer = ask(w, "POST", SERVICES, JSON, body);
+    if (status_of(answer) != 201)
+        printf("# %s\n", answer);
+}
+
+TEST(a_watch_replays_from_its_version_and_goes_on)
+{
+    __attribute__((cleanup(world_auto))) struct world w;
+    __attribute__((cleanup(stream_auto))) struct stream s = { .fd = -1 };
+    CHECK(world_open(&w));
+    make(&w, SERVICE("zero")); /* version 0 would mean: what there is now */
+    int64_t before = version_of(&w, SERVICES);
+    make(&w, SERVICE("a"));
+    make(&w, SERVICE("b"));
+    AUTO_FREE char *target =
+        xasprintf(SERVICES "?watch=true&fieldSelector=metadata.name%%3Da&resourceVersion=%lld", (long long)before);
+    stream_open(&w, &s, target, "");
+    CHECK(stream_until(&w, &s, "{\"type\":\"ADDED\",\"object\":{\"apiVersion\":\"serving.knative.dev/v1\",\"kind\":\"Service\""));
+    AUTO_FREE char *patched = ask(&w, "PATCH", SERVICES "/a", MERGE, "{\"metadata\":{\"labels\":{\"x\":\"one\"}}}");
+    AUTO_FREE char *deleted = ask(&w, "DELETE", SERVICES "/a", NULL, NULL);
+    CHECK(status_of(patched) == 200 && status_of(deleted) == 200);
+    char *modified = stream_until(&w, &s, "\"type\":\"MODIFIED\"");
+    char *gone = stream_until(&w, &s, "\"type\":\"DELETED\"");
+    CHECK(modified && gone && modified < gone);
+    CHECK(!strstr(s.all, "\"name\":\"b\""));
+    CHECK_EQ(kube_watches(w.kube), 1);
+    AUTO_FREE char *old = xasprintf(SERVICES "?watch=true&resourceVersion=%lld", (long long)before);
+    __attribute__((cleanup(stream_auto))) struct stream again = { .fd = -1 };
+    stream_open(&w, &again, old, ""); /* from before all of it, when all of it is over */
+    CHECK(stream_until(&w, &again, "\"type\":\"DELETED\""));
+    CHECK(strstr(again.all, "\"name\":\"b\""));
+}
+
+TEST(a_watch_without_a_version_begins_with_what_there_is)
+{
+    __attribute__((cleanup(world_auto))) struct world w;
+    __attribute__((cleanup(stream_auto))) struct stream s = { .fd = -1 }, t = { .fd = -1 };
+    CHECK(world_open(&w));
+    make(&w, SERVICE("a"));
+    stream_open(&w, &s, SERVICES "?watch=true&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan", "");
+    CHECK(stream_until(&w, &s, "\"k8s.io/initial-events-end\":\"true\""));
+    CHECK(strstr(s.all, "\"type\":\"ADDED\"") && strstr(s.all, "\"type\":\"BOOKMARK\""));
+    stream_open(&w, &t, SERVICES "?watch=true", "Accept: application/json;as=Table;v=v1;g=meta.k8s.io\r\n");
+    CHECK(stream_until(&w, &t, "\"cells\":[\"a\",\"http://a.default.localhost\""));
+    CHECK(strstr(t.all, "\"type\":\"ADDED\",\"object\":{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\""));
+}
+
+TEST(a_label_selector_holds_for_events)
+{
+    __attribute__((cleanup(world_auto))) struct world w;
+    __attribute__((cleanup(stream_auto))) struct stream s = { .fd = -1 };
+    CHECK(world_open(&w));
+    stream_open(&w, &s, SERVICES "?watch=true&labelSelector=team%3Dx", "");
+    make(&w, SERVICE("a"));
+    AUTO_FREE char *enters = ask(&w, "PATCH", SERVICES "/a", MERGE, "{\"metadata\":{\"labels\":{\"team\":\"x\"}}}");
+    AUTO_FREE char *leaves = ask(&w, "PATCH", SERVICES "/a", MERGE, "{\"metadata\":{\"labels\":{\"team\":\"y\"}}}");
+    CHECK(stream_until(&w, &s, "\"type\":\"DELETED\""));
+    char *added = strstr(s.all, "\"type\":\"ADDED\"");
+    CHECK(added && strstr(added, "\"team\":\"x\""));
+    CHECK(!strstr(s.all, "BOOKMARK")); /* nobody asked for them */
+}
+
+TEST(a_version_that_the_log_forgot_is_gone_before_and_during_a_watch)
+{
+    __attribute__((cleanup(world_auto))) struct world w;
+    __attribute__((cleanup(stream_auto))) struct stream s = { .fd = -1 };
+    CHECK(world_open(&w));
+    make(&w, SERVICE("zero"));
+    int64_t before = version_of(&w, SERVICES);
+    w.limits.watch_events_max = 1; /* the ring was made larger; its text may not grow */
+    w.limits.watch_log_bytes = 1;
+    make(&w, SERVICE("a"));
+    make(&w, SERVICE("b"));
+    AUTO_FREE char *target = xasprintf(SERVICES "?watch=true&resourceVersion=%lld", (long long)before);
+    AUTO_FREE char *answer = ask(&w, "GET", target, NULL, NULL);
+    CHECK_EQ(status_of(answer), 410);
+    CHECK(strstr(answer, "\"reason\":\"Expired\"") && strstr(answer, "too old resource version: "));
+    AUTO_FREE char *page = ask(&w, "GET", SERVICES "?limit=1", NULL, NULL);
+    AUTO_JSON json_t *j = body_of(&w, page);
+    AUTO_FREE char *next = xasprintf(SERVICES "?limit=1&continue=%s", json_text_at(j, "metadata.continue"));
+    make(&w, SERVICE("c"));
+    make(&w, SERVICE("d"));
+    AUTO_FREE char *late = ask(&w, "GET", next, NULL, NULL);
+    CHECK_EQ(status_of(late), 410);
+    CHECK(strstr(late, "The provided continue parameter is too old"));
+
+    /* and a watch that does not get to read while three changes are made */
+    stream_open(&w, &s, SERVICES "?watch=true", "");
+    CHECK(stream_until(&w, &s, "\"name\":\"d\""));
+    struct watchlog *log = catalog_log(w.catalog);
+    for (int i = 0; i < 3; i++)
+        watchlog_append(log, watchlog_version(log) + 1, "services", "default", "z", "{}", "{}");
+    CHECK(stream_until(&w, &s, "{\"type\":\"ERROR\",\"object\":"));
+    CHECK(strstr(s.all, "\"code\":410"));
+    CHECK(stream_until(&w, &s, "\r\n0\r\n\r\n")); /* and that was its end */
+    CHECK_EQ(kube_watches(w.kube), 0);
+}
+
+TEST(a_watch_ends_in_its_time_with_a_bookmark)
+{
+    __attribute__((cleanup(world_auto))) struct world w;
+    __attribute__((cleanup(stream_auto))) struct stream s = { .fd = -1 };
+    CHECK(world_open(&w));
+    stream_open(&w, &s, "/apis/serving.knative.dev/v1/namespaces/other/services?watch=true&timeoutSeconds=1&allowWatchBookmarks=true", "");
+    CHECK(stream_until(&w, &s, "200 OK"));
+    make(&w, SERVICE("a")); /* elsewhere: nothing to see, but the version moves */
+    CHECK(stream_until(&w, &s, "\r\n0\r\n\r\n"));
+    CHECK(strstr(s.all, "{\"type\":\"BOOKMARK\",\"object\":{\"kind\":\"Service\",\"apiVersion\":\"serving.knative.dev/v1\",\"metadata\":{\"resourceVersion\":\""));
+    CHECK(!strstr(s.all, "ADDED"));
+    CHECK_EQ(kube_watches(w.kube), 0);
+}
+
+TEST(watches_are_bounded_and_their_clients_may_leave)
+{
+    __attribute__((cleanup(world_auto))) struct world w;
+    __attribute__((cleanup(stream_auto))) struct stream s = { .fd = -1 };
+    CHECK(world_open(&w));
+    w.limits.api_watchers_max = 1;
+    stream_open(&w, &s, SERVICES "?watch=true", "");
+    CHECK(stream_until(&w, &s, "200 OK"));
+    AUTO_FREE char *refused = ask(&w, "GET", SERVICES "?watch=true", NULL, NULL);
+    CHECK(status_of(refused) == 429 && w.limited == 1);
+    close(s.fd);
+    s.fd = -1;
+    for (int i = 0; i < 20000 && kube_watches(w.kube) > 0; i++) {
+        CHECK(loop_turn(w.loop, false, &w.e) >= 0);
+        usleep(100);
+    }
+    CHECK_EQ(kube_watches(w.kube), 0);
+}
+
+/* Far more than the sockets hold: nothing is lost, and nothing piles up but the one piece. */
+TEST(a_slow_watcher_gets_everything_when_it_reads)
+{
+    __attribute__((cleanup(world_auto))) struct world w;
+    __attribute__((cleanup(stream_auto))) struct stream s = { .fd = -1 };
+    CHECK(world_open(&w));
+    w.limits.watch_log_bytes = 64 << 20;
+    stream_open(&w, &s, SERVICES "?watch=true", "");
+    CHECK(stream_until(&w, &s, "200 OK"));
+    struct watchlog *log = catalog_log(w.catalog);
+    AUTO_FREE char *fill = xcalloc(1, 40000);
+    memset(fill, 'x', 39999);
+    int64_t first = watchlog_version(log) + 1;
+    for (int i = 0; i < 250; i++) {
+        AUTO_FREE char *text = xasprintf("{\"n\":%d,\"fill\":\"%s\"}", i, fill);
+        watchlog_append(log, first + i, "services", "default", "z", "{}", text);
+        CHECK(loop_turn(w.loop, false, &w.e) >= 0);
+    }
+    for (int i = 0; i < 100; i++)
+        CHECK(loop_turn(w.loop, false, &w.e) >= 0);
+    CHECK_EQ(kube_watches(w.kube), 1);
+    CHECK(stream_until(&w, &s, "{\"n\":249,"));
+    const char *at = s.all;
+    for (int i = 0; i < 250; i++) {
+        char want[32];
+        snprintf(want, sizeof want, "{\"n\":%d,", i);
+        at = strstr(at, want);
+        CHECK(at);
+    }
+}
+
+TEST(a_collection_is_deleted_as_far_as_it_is_selected)
+{
+    __attribute__((cleanup(world_auto))) struct world w;
+    CHECK(world_open(&w));
+    for (int i = 0; i < 40; i++) {
+        AUTO_FREE char *body = xasprintf("{\"apiVersion\":\"serving.knative.dev/v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"s%d\","
+                                         "\"labels\":{\"odd\":\"%d\"}},\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"image\":\"file:///a\"}]}}}}", i, i % 2);
+        make(&w, body);
+    }
+    AUTO_FREE char *dry = ask(&w, "DELETE", SERVICES "?dryRun=All", NULL, NULL);
+    CHECK(status_of(dry) == 200 && catalog_services(w.catalog) == 40);
+    AUTO_FREE char *some = ask(&w, "DELETE", SERVICES "?labelSelector=odd%3D1", NULL, NULL);
+    CHECK(status_of(some) == 200 && catalog_services(w.catalog) == 20);
+    AUTO_JSON json_t *j = body_of(&w, some);
+    CHECK_STR(json_text_at(j, "kind"), "ServiceList");
+    CHECK_EQ(json_array_size(json_object_get(j, "items")), 20);
+    AUTO_FREE char *rest = ask(&w, "DELETE", SERVICES, JSON, "{\"propagationPolicy\":\"Foreground\"}");
+    CHECK(status_of(rest) == 200 && catalog_services(w.catalog) == 0);
+}
+
+TEST(pages_are_of_one_version_and_skip_nothing_that_stays)
+{
+    __attribute__((cleanup(world_auto))) struct world w;
+    char seen[100] = "";
+    CHECK(world_open(&w));
+    make(&w, SERVICE("a"));
+    make(&w, SERVICE("b"));
+    make(&w, SERVICE("c"));
+    AUTO_FREE char *first = ask(&w, "GET", SERVICES "?limit=1", NULL, NULL);
+    AUTO_JSON json_t *page = body_of(&w, first);
+    AUTO_FREE char *version = xstrdup(json_text_at(page, "metadata.resourceVersion"));
+    AUTO_FREE char *gone = ask(&w, "DELETE", SERVICES "/a", NULL, NULL); /* the one the token names */
+    CHECK_EQ(status_of(gone), 200);
+    make(&w, SERVICE("aa"));
+    while (page) {
+        CHECK_STR(json_text_at(page, "metadata.resourceVersion"), version);
+        strcat(seen, json_text_at(page, "items.0.metadata.name"));
+        strcat(seen, " ");
+        const char *token = json_text_at(page, "metadata.continue");
+        AUTO_FREE char *next = xasprintf(SERVICES "?limit=1&continue=%s", token);
+        AUTO_FREE char *answer = *token ? ask(&w, "GET", next, NULL, NULL) : NULL;
+        json_decref(page);
+        page = answer ? body_of(&w, answer) : NULL;
+    }
+    CHECK_STR(seen, "a aa b c ");
 }
 
 TEST_MAIN()

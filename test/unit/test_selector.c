@@ -60,9 +60,9 @@ TEST(what_is_no_selector_is_refused)
     for (size_t i = 0; i < COUNT_OF(bad); i++)
         if (selector_parse_labels(str_of(bad[i]), &s, &e) != -CODE_INVALID)
             FAIL("'%s' was accepted", bad[i]);
-    CHECK_EQ(selector_parse_fields(STR("status.phase=x"), &s, &e), -CODE_INVALID);
+    CHECK_EQ(selector_parse_fields(STR("status.phase=x"), NULL, &s, &e), -CODE_INVALID);
     CHECK_STR(e.text, "field label not supported: status.phase");
-    CHECK_EQ(selector_parse_fields(STR("metadata.name"), &s, &e), -CODE_INVALID);
+    CHECK_EQ(selector_parse_fields(STR("metadata.name"), NULL, &s, &e), -CODE_INVALID);
 }
 
 TEST(selectors_have_a_bound)
@@ -94,10 +94,29 @@ TEST(field_selectors)
 {
     struct selector s;
     struct err e;
-    CHECK_EQ(selector_parse_fields(STR("metadata.name=f,metadata.namespace!=x"), &s, &e), 0);
-    CHECK(selector_fields_match(&s, "ns", "f"));
-    CHECK(!selector_fields_match(&s, "x", "f"));
-    CHECK(!selector_fields_match(&s, "ns", "g"));
+    CHECK_EQ(selector_parse_fields(STR("metadata.name=f,metadata.namespace!=x"), NULL, &s, &e), 0);
+    CHECK(selector_fields_match(&s, "ns", "f", NULL));
+    CHECK(!selector_fields_match(&s, "x", "f", NULL));
+    CHECK(!selector_fields_match(&s, "ns", "g", NULL));
+    CHECK(selector_fields_simple(&s));
+    CHECK(selector_fields_name(&s) && str_is(*selector_fields_name(&s), "f"));
+}
+
+TEST(field_selectors_of_a_kind_look_into_the_object)
+{
+    struct selector s;
+    struct err e;
+    AUTO_JSON json_t *object = json_pack("{s:{s:s},s:s}", "involvedObject", "name", "f", "type", "Normal");
+    const char *others = "involvedObject.name,involvedObject.uid,type";
+    CHECK_EQ(selector_parse_fields(STR("reason=x"), others, &s, &e), -CODE_INVALID);
+    CHECK_EQ(selector_parse_fields(STR("involved=x"), others, &s, &e), -CODE_INVALID);
+    CHECK_EQ(selector_parse_fields(STR("involvedObject.name=f,type!=Warning"), others, &s, &e), 0);
+    CHECK(!selector_fields_simple(&s) && !selector_fields_name(&s));
+    CHECK(selector_fields_match(&s, "ns", "e", object));
+    CHECK_EQ(selector_parse_fields(STR("involvedObject.uid=f"), others, &s, &e), 0);
+    CHECK(!selector_fields_match(&s, "ns", "e", object)); /* absent reads as empty */
+    CHECK_EQ(selector_parse_fields(STR("involvedObject.uid="), others, &s, &e), 0);
+    CHECK(selector_fields_match(&s, "ns", "e", object));
 }
 
 TEST_MAIN()
