@@ -23,6 +23,7 @@ enum {
 struct fetcher {
     struct curl_calls curl;
     const struct limits *limits;
+    const struct origin_policy *origins;
     struct loop *loop;
     CURLM *multi;
     struct loop_io control;
@@ -53,6 +54,8 @@ struct download {
     bool paused, head_sent, unwanted; /* unwanted: of this answer only the head is of interest */
     bool over;           /* curl is done; `result` says how */
     enum code result;
+    struct origin_hop hop; /* where it is: the last address that a request went to */
+    struct err refused;    /* an address, by origin.h; others of the same name may do */
     char why[CURL_ERROR_SIZE + 64];
     struct loop_timer stall;
     uint64_t byte_us; /* when the last byte came */
@@ -115,7 +118,7 @@ static void download_end(struct download *d)
 static void why_set(struct download *d, enum code code, const char *text)
 {
     d->result = code;
-    snprintf(d->why, sizeof d->why, "%s", text);
+    snprintf(d->why, sizeof d->why, "%.300s", text);
 }
 
 /* False: the node closed its end. */
@@ -260,6 +263,50 @@ static enum code code_of_curl(CURLcode c)
     }
 }
 
+/* ---- where it may connect to ---------------------------------------------------------------- */
+
+/* The hop before is of interest only to a redirect: a name may have several addresses, tried in turn. */
+static bool may_go(struct download *d, const struct origin_address *to)
+{
+    const struct origin_hop none = { 0 };
+    const char *url = NULL;
+    long redirects = 0;
+    d->f->curl.curl_easy_getinfo(d->easy, CURLINFO_REDIRECT_COUNT, &redirects);
+    d->f->curl.curl_easy_getinfo(d->easy, CURLINFO_EFFECTIVE_URL, &url);
+    bool https = url && str_starts(str_of(url), STR("https:"));
+    if (origin_hop_check(d->f->origins, redirects > 0 ? &d->hop : &none, to, https, &d->refused) < 0)
+        return false;
+    d->refused.code = CODE_OK;
+    return true;
+}
+
+/* Before a connection is made, and so before anything of ours reaches the address. */
+static curl_socket_t on_socket_open(void *ctx, curlsocktype purpose, struct curl_sockaddr *a)
+{
+    struct origin_address to;
+    (void)purpose;
+    if (!origin_address_of(&a->addr, &to) || !may_go(ctx, &to))
+        return CURL_SOCKET_BAD;
+    return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+}
+
+/* Before each request: connections are kept, and this one may have been made for another download. */
+static int on_request(void *ctx, char *remote, char *local, int remote_port, int local_port)
+{
+    struct download *d = ctx;
+    struct origin_address to;
+    const char *url = NULL;
+    (void)local;
+    (void)remote_port;
+    (void)local_port;
+    if (!origin_address_parse(remote, &to) || !may_go(d, &to))
+        return CURL_PREREQFUNC_ABORT;
+    d->f->curl.curl_easy_getinfo(d->easy, CURLINFO_EFFECTIVE_URL, &url);
+    d->hop = (struct origin_hop){ .begun = true, .https = url && str_starts(str_of(url), STR("https:")),
+                                  .kind = origin_kind_of(&to) };
+    return CURL_PREREQFUNC_OK;
+}
+
 /* curl is done with it; the pipe may not be. */
 static void download_over(struct download *d, CURLcode c)
 {
@@ -267,7 +314,9 @@ static void download_over(struct download *d, CURLcode c)
     bool refused = d->unwanted && c == CURLE_WRITE_ERROR; /* by on_body, on purpose */
     if (!d->head_sent && c == CURLE_OK && status_get(d) > 0)
         head_send(d); /* an empty body */
-    if (c != CURLE_OK && !refused && d->result == CODE_OK) {
+    if (c != CURLE_OK && !refused && d->result == CODE_OK && d->refused.code != CODE_OK) {
+        why_set(d, d->refused.code, d->refused.text);
+    } else if (c != CURLE_OK && !refused && d->result == CODE_OK) {
         d->result = code_of_curl(c);
         if (d->why[0] == '\0')
             snprintf(d->why, sizeof d->why, "%s", f->curl.curl_easy_strerror(c));
@@ -333,6 +382,10 @@ static CURLcode options_set(struct download *d, const char *url)
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)l->fetch_connect_ms);
     SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
     SET(CURLOPT_PROXY, ""); /* the environment is no setting */
+    SET(CURLOPT_OPENSOCKETFUNCTION, on_socket_open);
+    SET(CURLOPT_OPENSOCKETDATA, d);
+    SET(CURLOPT_PREREQFUNCTION, on_request);
+    SET(CURLOPT_PREREQDATA, d);
     SET(CURLOPT_NOSIGNAL, 1L);
     SET(CURLOPT_BUFFERSIZE, (long)RECEIVE_BYTES);
     SET(CURLOPT_USERAGENT, "hob/" HOB_VERSION);
@@ -582,9 +635,10 @@ static void close_all(struct fetcher *f)
     }
 }
 
-int fetcher_run(int control_fd, const struct limits *limits, struct err *e)
+int fetcher_run(int control_fd, const struct limits *limits, const struct origin_policy *origins,
+                struct err *e)
 {
-    struct fetcher f = { .limits = limits, .control_fd = control_fd,
+    struct fetcher f = { .limits = limits, .origins = origins, .control_fd = control_fd,
                          .control = { .on_ready = on_control }, .timer = { .on_due = on_timer } };
     list_init(&f.sockets);
     list_init(&f.downloads);

@@ -3,15 +3,17 @@
  * Receives, from the node, URLs and pipes. Owns its connections and nothing else: no file can be
  * written, few can be read (certificates, resolver settings), nothing can be executed.
  * Emits the body into the pipe, what the origin said about it, and how it ended.
- * Refuses other protocols than http and https (a redirect from https stays on https), more redirects
- * than fetch_redirects_max, encoded bodies, an answer of HTTP/0.9; never sends a credential or a cookie.
+ * Refuses addresses and redirects that origin.h refuses, looking at what is really connected to; other
+ * protocols than http and https (a redirect from https stays on https), more redirects than fetch_redirects_max, encoded bodies, an answer of HTTP/0.9; never sends a credential or a cookie.
  * A pipe that is full pauses its connection: what a slow disk does not take, is not read.
  */
 #pragma once
 
+#include "artifact/origin.h"
 #include "base/limits.h"
 
 /* Closes every descriptor but 0, 1, 2 and control_fd, loads libcurl, confines this process for good,
  * and serves until the other end of control_fd closes (0). CODE_NOT_FOUND: libcurl is not installed.
  * The process must end soon after: most system calls are denied by then. */
-int fetcher_run(int control_fd, const struct limits *limits, struct err *e) MUST_USE;
+int fetcher_run(int control_fd, const struct limits *limits, const struct origin_policy *origins,
+                struct err *e) MUST_USE;

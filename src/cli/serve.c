@@ -32,6 +32,7 @@ struct settings {
     const char *listen_ingress, *listen_api, *data;
     const char *roots[FILE_ROOTS_MAX];
     size_t root_count;
+    struct origin_policy origins;
     int ready_fd;
     bool insecure, verbose;
 };
@@ -61,6 +62,12 @@ static int add_root(struct settings *s, const char *text, struct err *e)
     return 0;
 }
 
+static int set_origins(struct settings *s, const char *text, struct err *e)
+{
+    int r = origin_policy_parse(text, &s->origins, e);
+    return r < 0 ? err_wrap(e, "--model-origins") : 0;
+}
+
 static const struct serve_flag {
     const char *name, *value, *help;
     size_t offset; /* of a text in struct settings, when there is no `set` */
@@ -75,6 +82,9 @@ static const struct serve_flag {
     { "--file-root", "FOLDER",
       "file:// images and models may come from here; may be repeated (the current folder)", 0,
       add_root },
+    { "--model-origins", "LIST",
+      "where http(s) models may come from: public, private, loopback, link-local, networks "
+      "(" ORIGIN_POLICY_DEFAULT ")", 0, set_origins },
     { "--limit", "NAME=N", "change a limit; see hob limits; may be repeated", 0, add_limit },
     { "--ready-fd", "N", "write one line of JSON with the addresses here when serving", 0, set_fd },
 };
@@ -108,6 +118,8 @@ static int settings_read(struct settings *s, int argc, char **argv, struct err *
     *s = (struct settings){ .listen_ingress = CLI_INGRESS_DEFAULT, .listen_api = CLI_SERVER_DEFAULT,
                             .data = "hob-data", .ready_fd = -1 };
     limits_default(&s->limits);
+    int parsed = origin_policy_parse(ORIGIN_POLICY_DEFAULT, &s->origins, e);
+    ASSERT(parsed == 0);
     for (int i = 1; i < argc; i++) {
         struct str value = str_of(argv[i]), name = str_cut(&value, '=');
         bool joined = name.size < strlen(argv[i]);
@@ -395,7 +407,7 @@ static int role_main(const char *role, const struct settings *s)
     bool node = strcmp(role, "node") == 0;
     (void)signal(SIGPIPE, SIG_IGN);
     log_role_set(node ? "node" : "fetcher");
-    int r = node ? node_main(s, &e) : fetcher_run(FD_LINK, &s->limits, &e);
+    int r = node ? node_main(s, &e) : fetcher_run(FD_LINK, &s->limits, &s->origins, &e);
     if (r < 0)
         log_event(LOG_ERROR, "ended", "error=\"%s\"", LOG_QUOTED(e.text));
     if (!node)

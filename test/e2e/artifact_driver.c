@@ -63,7 +63,11 @@ static int fetcher_main(int fd)
         limits.fetch_stall_ms = strtoull(stall, NULL, 10);
     if (redirects)
         limits.fetch_redirects_max = strtoull(redirects, NULL, 10);
-    int r = fetcher_run(fd, &limits, &e);
+    struct origin_policy origins;
+    const char *allowed = getenv("DRIVER_ORIGINS");
+    if (origin_policy_parse(allowed ? allowed : ORIGIN_POLICY_DEFAULT, &origins, &e) < 0)
+        die(&e);
+    int r = fetcher_run(fd, &limits, &origins, &e);
     if (r < 0)
         dprintf(2, "fetcher: %s\n", e.text);
     _exit(r < 0 ? 1 : 0); /* the leak checker could not run inside the box */

@@ -4,6 +4,8 @@ lies, stalls, refuses and counts what it gave. ARTIFACT_DRIVER names the driver 
 Nothing sleeps for luck: the driver runs to its end, or is killed after a random number of bytes.
 """
 
+import ctypes
+import fcntl
 import hashlib
 import http.server
 import json
@@ -15,6 +17,7 @@ import socket
 import socketserver
 import ssl
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -34,15 +37,20 @@ class Origin(socketserver.ThreadingMixIn, http.server.HTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, host="127.0.0.1"):
+    def __init__(self, host="127.0.0.1", port=0):
         self.host = f"[{host}]" if ":" in host else host
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        super().__init__((host, 0), Handler)
+        super().__init__((host, port), Handler)
         self.files, self.requests, self.sent, self.lock = {}, [], 0, threading.Lock()
+        self.connections = 0
         self.behave = lambda n, path: {}
         self.release = threading.Event()  # ends every stall
         self.thread = threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True)
         self.thread.start()
+
+    def get_request(self):
+        self.connections += 1
+        return super().get_request()
 
     def handle_error(self, request, address):
         pass  # a client that was killed is what these tests are about
@@ -123,6 +131,60 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if b.get("stall"):
             self.wfile.flush()
             self.server.release.wait(RUN_S)
+
+
+CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+PUBLIC, INSIDE, LINK_LOCAL = "11.22.33.44", "10.11.12.13", "169.254.169.254"
+CLONE_NEWNS, CLONE_NEWNET, MS_BIND, MS_REC, MS_PRIVATE = 0x20000, 0x40000000, 4096, 16384, 1 << 18
+SIOCSIFADDR, SIOCSIFFLAGS, IFF_UP = 0x8916, 0x8914, 1
+
+
+class InNetwork:
+    """A network of its own for one thread and the threads and processes it makes: the loopback device has the
+    addresses above, so a "public" host can be had here. Names resolve by a private /etc/hosts; files: others
+    that lie over the host's."""
+
+    def __init__(self, names, files=None):
+        self.names, self.files, self.error = names, files or {}, None
+        self.libc = ctypes.CDLL(None, use_errno=True)
+
+    def __enter__(self):
+        self.hosts = tempfile.NamedTemporaryFile("w", prefix="hob-hosts-")
+        self.hosts.write("".join(f"{address} {name}\n" for name, address in self.names.items()))
+        self.hosts.flush()
+        os.chmod(self.hosts.name, 0o644)
+        return self
+
+    def __exit__(self, *_):
+        self.hosts.close()
+
+    def check(self, result, what):
+        if result != 0:
+            raise OSError(ctypes.get_errno(), what)
+
+    def set_up(self):
+        self.check(self.libc.unshare(CLONE_NEWNS | CLONE_NEWNET), "unshare")
+        self.check(self.libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "private mounts")
+        for over, path in {"/etc/hosts": self.hosts.name, **self.files}.items():
+            self.check(self.libc.mount(path.encode(), over.encode(), None, MS_BIND, None), over)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            fcntl.ioctl(s, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP))
+            for i, address in enumerate((PUBLIC, INSIDE, LINK_LOCAL)):
+                fcntl.ioctl(s, SIOCSIFADDR, struct.pack("16sHH4s8x", f"lo:{i}".encode(), socket.AF_INET, 0,
+                                                        socket.inet_aton(address)))
+
+    def run(self, what):
+        def inside():
+            try:
+                self.set_up()
+                what()
+            except BaseException as e:  # noqa: B902 -- raised below, in the test's own thread
+                self.error = e
+        thread = threading.Thread(target=inside)
+        thread.start()
+        thread.join()
+        if self.error:
+            raise self.error
 
 
 class Artifact(unittest.TestCase):
@@ -374,14 +436,19 @@ class Artifact(unittest.TestCase):
             self.assertFalse(failed["retryable"], failed)
             self.assertEqual(1, len(self.origin.requests))
 
-    def test_a_certificate_nobody_vouches_for_is_refused(self):
+    def certificate(self, address):
+        """The path of a new one, signed by itself; its key is beside it."""
         if not shutil.which("openssl"):
             self.skipTest("openssl makes the certificate")
-        url = self.put(1000).replace("http://", "https://")
         cert = os.path.join(self.dir, "cert")
         subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-                        "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", cert + ".key",
+                        f"/CN={address}", "-addext", f"subjectAltName=IP:{address}", "-keyout", cert + ".key",
                         "-out", cert], check=True, stderr=subprocess.DEVNULL)
+        return cert
+
+    def test_a_certificate_nobody_vouches_for_is_refused(self):
+        url = self.put(1000).replace("http://", "https://")
+        cert = self.certificate("127.0.0.1")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(cert, cert + ".key")
         self.origin.socket = context.wrap_socket(self.origin.socket, server_side=True)
@@ -389,6 +456,127 @@ class Artifact(unittest.TestCase):
         self.assertFalse(failed["retryable"])
         self.assertIn("certificate", failed["error"])
         self.assertEqual([], self.origin.requests)
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root: it makes a network with public addresses")
+    def test_redirects_never_lead_inwards(self):
+        """By address, by a name that says one, and over a connection that is there already."""
+        self.cert = self.certificate(PUBLIC)
+        names = {"inside.test": INSIDE, "localhost": "127.0.0.1", "two.test": PUBLIC}
+        with InNetwork(names, {CERTIFICATES: self.cert}) as network:
+            network.run(self.redirects)
+
+    def redirects(self):
+        data = random.Random(5).randbytes(1000)
+        public, inside = Origin(PUBLIC), Origin(INSIDE)
+        here, mapped = Origin("127.0.0.1"), Origin("::1")
+        others = (inside, here, mapped)
+        try:
+            for origin in (public, *others):
+                origin.files = {"/m.bin": data}
+            public_url = f"http://{PUBLIC}:{public.server_port}/m.bin"
+            targets = [f"http://127.0.0.1:{here.server_port}/m.bin", f"http://localhost:{here.server_port}/m.bin",
+                       f"http://[::1]:{mapped.server_port}/m.bin", f"http://[::ffff:127.0.0.1]:{here.server_port}/m.bin",
+                       f"http://0.0.0.0:{here.server_port}/m.bin", f"http://2130706433:{here.server_port}/m.bin",
+                       f"http://{INSIDE}:{inside.server_port}/m.bin", f"http://inside.test:{inside.server_port}/m.bin",
+                       f"http://{LINK_LOCAL}:{inside.server_port}/m.bin"]
+            everything = {"DRIVER_ORIGINS": "0.0.0.0/0,::/0"}  # so that it is the redirect that is refused
+            for target in targets:
+                with self.subTest(target=target):
+                    public.behave = lambda n, p, t=target: {"location": t}
+                    failed, _ = self.fails(public.url("/m.bin"), env=everything)
+                    self.assertRegex(failed["error"], "redirected from a public to a [a-z-]* address")
+                    self.assertFalse(failed["retryable"])
+                    self.assertEqual(0, sum(o.connections for o in others))  # not even connected to
+            # Two steps: what went through a public origin may not come back in.
+            here.behave = lambda n, p: {"location": public_url} if n == 0 else {}
+            public.behave = lambda n, p: {"location": targets[0]}
+            failed, _ = self.fails(here.url("/m.bin"), env=everything)
+            self.assertIn("redirected from a public", failed["error"])
+            self.assertEqual(1, len(here.requests))
+            # The control: the same redirects are followed where they do not lead inwards.
+            here.requests.clear()
+            here.behave = lambda n, p: {"location": public_url} if n == 0 else {}
+            public.behave = lambda n, p: {}
+            _, code = self.drive(here.url("/m.bin"))
+            self.assertEqual((0, 1), (code, len(here.requests)))
+            shutil.rmtree(self.store)
+            public.requests.clear()
+            public.behave = lambda n, p: {"location": f"http://two.test:{public.server_port}/m.bin"} if n == 0 else {}
+            _, code = self.drive(public.url("/m.bin"))
+            self.assertEqual((0, 2), (code, len(public.requests)))
+            shutil.rmtree(self.store)
+            self.kept_connection(public, here)
+            self.downwards(public)
+        finally:
+            for origin in (public, *others):
+                origin.close()
+
+    def kept_connection(self, public, here):
+        """The operator allows models from this machine, and one was just fetched: its connection is still open."""
+        here.requests.clear()
+        here.files["/first.bin"] = b"first"
+        here.behave = lambda n, p: {"close": False}
+        public.behave = lambda n, p: {"location": f"http://127.0.0.1:{here.server_port}/m.bin"}
+        events, code = self.drive("--limit", "fetch_concurrent_max=1", here.url("/first.bin"), public.url("/m.bin"))
+        self.assertEqual(1, code)
+        self.assertEqual(["present", "verified", "failed"],
+                         [e["event"] for e in events if e["event"] in ("present", "verified", "failed")])
+        self.assertIn("redirected from a public", self.one(events, "failed")["error"])
+        self.assertEqual(["/first.bin"], [path for path, _ in here.requests])
+
+    def downwards(self, public):
+        """From http to https, and from there back to http."""
+        secure = Origin(PUBLIC)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.cert, self.cert + ".key")
+        secure.socket = context.wrap_socket(secure.socket, server_side=True)
+        try:
+            secure.files = public.files
+            public.requests.clear()
+            public.behave = lambda n, p: {"location": f"https://{PUBLIC}:{secure.server_port}/m.bin"} if n == 0 else {}
+            self.assertEqual(0, self.drive(public.url("/m.bin"))[1])  # the control: its certificate is good
+            shutil.rmtree(self.store)
+            for start, expected in ((public, "redirected from https to http"), (secure, "http")):
+                public.requests.clear()
+                secure.requests.clear()
+                secure.behave = lambda n, p: {"location": f"http://{PUBLIC}:{public.server_port}/m.bin"}
+                url = start.url("/m.bin").replace("http:", "https:" if start is secure else "http:")
+                failed, _ = self.fails(url)
+                self.assertIn(expected, failed["error"])
+                self.assertFalse(failed["retryable"])
+                self.assertEqual((int(start is public), 1), (len(public.requests), len(secure.requests)))
+        finally:
+            secure.close()
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root: it makes a network with public addresses")
+    def test_models_come_from_where_the_operator_says(self):
+        with InNetwork({"inside.test": INSIDE}) as network:
+            network.run(self.allowed)
+
+    def allowed(self):
+        for address, policy, allowed in ((PUBLIC, "public", True), (PUBLIC, "loopback", False),
+                                         ("127.0.0.1", "public", False), ("127.0.0.1", None, True),
+                                         (INSIDE, "public", False), (INSIDE, None, True),
+                                         (INSIDE, f"public,{INSIDE}", True), (INSIDE, "public,10.99.0.0/16", False),
+                                         (LINK_LOCAL, None, False), (LINK_LOCAL, "link-local", True)):
+            origin = Origin(address)
+            try:
+                origin.files["/m.bin"] = b"model"
+                url = origin.url("/m.bin")
+                if address == INSIDE:
+                    url = url.replace(INSIDE, "inside.test")
+                with self.subTest(address=address, policy=policy):
+                    env = {"DRIVER_ORIGINS": policy} if policy else {}
+                    if allowed:
+                        self.assertEqual(0, self.drive(url, env=env)[1])
+                        shutil.rmtree(self.store)
+                    else:
+                        failed, _ = self.fails(url, env=env)
+                        self.assertIn("--model-origins", failed["error"])
+                        self.assertFalse(failed["retryable"])
+                        self.assertEqual([], origin.requests)
+            finally:
+                origin.close()
 
     # ---- room ----
 

@@ -2,9 +2,11 @@
 import hashlib
 import http.server
 import os
+import subprocess
 import threading
 import unittest
 
+import harness
 from harness import KNATIVE, PYTHON, Hob, HobCase, service
 
 
@@ -85,6 +87,24 @@ class Resolved(HobCase):
         self.assertEqual("sha256:" + self.digest_of("kept"), first)
         hob.deploy("kept", models=[("/model", reference)], env={"NEW": "1"})  # a new revision, the new ones
         self.assertEqual("sha256:" + self.digest_of("kept"), second)
+
+
+class Origins(HobCase):
+    FLAGS = ("--model-origins=public,10.99.0.0/16",)
+
+    def test_where_models_may_come_from_is_said_by_the_operator(self):
+        with Origin(b"weights") as origin:
+            self.hob.apply(service("inward", self.hob.probe(), [*PYTHON, "/app/probe.py"],
+                                   models=[("/model", origin.reference("/m.bin"))]), wait=False)
+            message = self.hob.wait_condition("inward", "False")["message"]
+            self.assertIn("127.0.0.1 is a loopback address, and this hob takes no models from there", message)
+            self.assertEqual(origin.asked, [])
+
+    def test_a_list_that_is_none_is_an_error_at_the_start(self):
+        done = subprocess.run([harness.BINARY, "serve", "--model-origins", "public,everywhere"], capture_output=True,
+                              text=True, timeout=harness.WAIT_S)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("'everywhere' is neither public", done.stderr)
 
 
 class Needed(unittest.TestCase):
