@@ -14,7 +14,7 @@ ROOMS = ["base", "os", "codec", "net", "telemetry", "store", "artifact", "sandbo
 BANNED = re.compile(r"(?<![\w.>])(strcpy|strcat|sprintf|vsprintf|strtok|atoi|atol|gets|alloca|setjmp|longjmp|"
                     r"system|popen|rand|srand|localtime|gmtime)\s*\(")
 DECIDES = ["scale", "serving"]  # no clock, no randomness, no I/O of their own
-EFFECTS = ["src/serving/catalog.c"]  # but this one talks to the store, and makes ids
+EFFECTS = ["src/serving/catalog"]  # but these talk to the store, and make ids
 IMPURE = re.compile(r"(?<![\w.>])(time|clock_gettime|gettimeofday|read|write|open|getrandom|getenv|arc4random\w*)\s*\(")
 COMMENT = re.compile(r"/\*.*?\*/|\"(?:\\.|[^\"\\])*\"", re.S)
 
@@ -40,7 +40,7 @@ def main():
         for n, line in enumerate(code.splitlines(), 1):
             if m := BANNED.search(line):
                 rules.append(f"{where}:{n}: {m.group(1)}() is not used here")
-            if room in DECIDES and where not in EFFECTS and (m := IMPURE.search(line)):
+            if room in DECIDES and not where.startswith(tuple(EFFECTS)) and (m := IMPURE.search(line)):
                 rules.append(f"{where}:{n}: {m.group(1)}() in a room that only decides")
         for n, line in enumerate(text.splitlines(), 1):
             m = re.match(r'#include "(\w+)/', line)

@@ -292,6 +292,7 @@ def main():
             print(f"{m['name']}: {m['holds']}\n    {', '.join(m['tests'])}")
     if args.check or args.list:
         sys.exit(1 if wrong else 0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so would tests
     bench, sound, count = Bench(args.verbose), {}, collections.Counter()
     for m in mutants:
         begin = time.monotonic()

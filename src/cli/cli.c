@@ -2,6 +2,7 @@
 
 #include "cli/help.h"
 #include "cli/suggest.h"
+#include "os/fault.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -41,7 +42,7 @@ int cli_flush(struct cli *c, struct err *e)
     if (c->out.overflow)
         return err_set(e, CODE_EXHAUSTED, "output: more than %d MiB", OUT_BYTES_MAX >> 20);
     while (c->out.size) {
-        ssize_t wrote = write(STDOUT_FILENO, buf_at(&c->out), c->out.size);
+        ssize_t wrote = fault_hit("write") ? -1 : write(STDOUT_FILENO, buf_at(&c->out), c->out.size);
         if (wrote < 0 && errno == EPIPE) {
             signal(SIGPIPE, SIG_DFL);
             raise(SIGPIPE);
@@ -159,14 +160,17 @@ static void terms_set(struct cli *c)
     c->err_term = term_of_fd(STDERR_FILENO, c->global.colour);
 }
 
+/* An exit status: what can fail here is the writing, not the asking. */
 static int help(struct cli *c, struct err *e)
 {
     if (c->command)
         help_command(c->command, &c->out_term, &c->out);
     else
         help_overview(&c->out_term, &c->out);
-    int r = cli_flush(c, e);
-    return r < 0 ? r : EXITS_OK;
+    if (cli_flush(c, e) == 0)
+        return EXITS_OK;
+    report(c, e);
+    return (int)exits_of_code(e->code);
 }
 
 /* The command's own error comes first; output that could not be written is the second worst. */
@@ -192,12 +196,12 @@ static int run_command(struct cli *c, int argc, const char *const *argv, struct 
     };
     int r = opt_parse(sets, COUNT_OF(sets), argc, argv, false, &c->words, e);
     terms_set(c);
-    if (r >= 0)
-        r = c->global.help ? help(c, e) : words_check(c, e);
+    if (r >= 0 && !c->global.help)
+        r = words_check(c, e);
     if (r < 0)
         r = cli_usage(c, e);
-    else if (!c->global.help)
-        r = execute(c, e);
+    else
+        r = c->global.help ? help(c, e) : execute(c, e);
     opt_lists_done(sets, 1);
     return r;
 }
@@ -215,10 +219,8 @@ static int cli_run(struct cli *c, int argc, const char *const *argv, struct err 
         buf_clear(&c->out);
         return EXITS_USAGE;
     }
-    if (used == argc || (strcmp(argv[used], "help") == 0 && used + 1 == argc)) {
-        int r = help(c, e);
-        return r < 0 ? cli_usage(c, e) : r;
-    }
+    if (used == argc || (strcmp(argv[used], "help") == 0 && used + 1 == argc))
+        return help(c, e);
     if (strcmp(argv[used], "help") == 0) {
         used++;
         c->global.help = true;
@@ -245,6 +247,7 @@ int cli_main(int argc, char **argv)
             return command->run_raw(argc - 1, argv + 1);
         }
     }
+    fault_arm_outside("client");
     defaults_set(&c);
     int status = cli_run(&c, MAX(argc - 1, 0), (const char *const *)argv + MIN(argc, 1), &e);
     free(c.args);

@@ -1,6 +1,7 @@
 /* hob apply: what files describe, created or replaced. */
 #include "cli/commands.h"
 #include "cli/put.h"
+#include "os/fault.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -65,7 +66,7 @@ static int read_all(int fd, const char *from, struct buf *into, struct err *e)
         if (room == 0)
             return err_set(e, CODE_EXHAUSTED,
                            "%s: longer than %zu bytes (limit api_body_bytes_max)", from, into->max);
-        ssize_t got = read(fd, at, room);
+        ssize_t got = fault_hit("read") ? -1 : read(fd, at, room);
         if (got == 0)
             return 0;
         if (got < 0 && errno != EINTR)
@@ -107,7 +108,7 @@ static int read_path(struct cli *c, const char *path, struct documents *d, struc
 static int read_folder(struct cli *c, const char *path, struct documents *d, struct err *e)
 {
     struct dirent **names = NULL;
-    int count = scandir(path, &names, manifest_only, alphasort), r = 0;
+    int count = fault_hit("scandir") ? -1 : scandir(path, &names, manifest_only, alphasort), r = 0;
     if (count < 0)
         return err_sys(e, "%s", path);
     if (count == 0)
@@ -128,7 +129,7 @@ static int read_path(struct cli *c, const char *path, struct documents *d, struc
     struct stat st;
     if (strcmp(path, "-") == 0)
         return read_fd(c, STDIN_FILENO, "stdin", d, e);
-    AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+    AUTO_CLOSE int fd = fault_hit("open") ? -1 : open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st) < 0)
         return err_sys(e, "%s", path);
     if (S_ISDIR(st.st_mode))

@@ -3,6 +3,7 @@
 #include "cli/human.h"
 #include "cli/remote.h"
 #include "net/http_client.h"
+#include "os/fault.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -102,7 +103,7 @@ static int data_read(const char *given, struct buf *into, struct err *e)
         buf_text(into, given);
         return 0;
     }
-    AUTO_CLOSE int opened = stdin_data ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    AUTO_CLOSE int opened = stdin_data || fault_hit("open") ? -1 : open(path, O_RDONLY | O_CLOEXEC);
     if (!stdin_data && opened < 0)
         return err_sys(e, "%s", path);
     for (;;) {
@@ -110,7 +111,7 @@ static int data_read(const char *given, struct buf *into, struct err *e)
         char *at = buf_reserve(into, KIB(64), &room);
         if (room == 0)
             return err_set(e, CODE_EXHAUSTED, "%s: more than %d MiB", path, DATA_BYTES_MAX >> 20);
-        ssize_t got = read(stdin_data ? STDIN_FILENO : opened, at, room);
+        ssize_t got = fault_hit("read") ? -1 : read(stdin_data ? STDIN_FILENO : opened, at, room);
         if (got == 0)
             return 0;
         if (got < 0 && errno != EINTR)

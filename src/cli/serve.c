@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 #include "node/jail.h"
 #include "node/node.h"
+#include "os/fault.h"
 #include "os/ns.h"
 #include "sandbox/launcher.h"
 
@@ -204,11 +205,12 @@ static int listen_at(const char *flag, const char *text, bool insecure, int *ret
                        "%s %s: anybody on the network could deploy and call functions, as there is no "
                        "TLS and no token yet; listen on 127.0.0.1, or say --insecure",
                        flag, text);
-    AUTO_CLOSE int fd = socket(a.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    AUTO_CLOSE int fd =
+        fault_hit("socket") ? -1 : socket(a.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return err_sys(e, "%s: socket", flag);
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (bind(fd, (struct sockaddr *)&a, size) < 0 || listen(fd, BACKLOG) < 0)
+    if (fault_hit("listen") || bind(fd, (struct sockaddr *)&a, size) < 0 || listen(fd, BACKLOG) < 0)
         return err_sys(e, "%s: listen on %s", flag, text);
     *ret_fd = TAKE_FD(fd);
     return 0;
@@ -235,8 +237,9 @@ static bool is_empty(int dir_fd)
 static int folder_own(int fd, const char *path, mode_t mode, struct err *e)
 {
     struct stat st;
-    if (!ns_is_privileged())
-        return 0;
+    int r = ns_privileged(e);
+    if (r <= 0)
+        return r;
     if (fstat(fd, &st) < 0)
         return err_sys(e, "look at %s", path);
     if (st.st_uid == JAIL_UID_NODE)
@@ -258,7 +261,8 @@ static int folder_make(int dir_fd, const char *name, const char *shown, mode_t m
     int links = dir_fd == AT_FDCWD ? 0 : O_NOFOLLOW;
     if (mkdirat(dir_fd, name, mode) < 0 && errno != EEXIST)
         return err_sys(e, "make %s", shown);
-    AUTO_CLOSE int fd = openat(dir_fd, name, O_DIRECTORY | O_RDONLY | O_CLOEXEC | links);
+    AUTO_CLOSE int fd =
+        fault_hit("open") ? -1 : openat(dir_fd, name, O_DIRECTORY | O_RDONLY | O_CLOEXEC | links);
     if (fd < 0)
         return err_sys(e, "open %s", shown);
     int r = folder_own(fd, shown, mode, e);
@@ -279,6 +283,7 @@ struct serve {
 /* What a role may know of the operator's environment: nothing in it is a secret. */
 static const char *const environment_kept[] = {
     "TZ", "ASAN_OPTIONS", "LSAN_OPTIONS", "UBSAN_OPTIONS", /* of a build with sanitizers */
+    "HOB_FAULT", /* of a build with faults */
 };
 
 static void environment_reduce(void)
@@ -314,7 +319,7 @@ static void terminal_leave(void)
 
 static void fd_place(int fd, int at)
 {
-    if (dup2(fd, at) < 0)
+    if (fault_hit("dup2") || dup2(fd, at) < 0)
         _exit(70);
 }
 
@@ -407,6 +412,7 @@ static int role_main(const char *role, const struct settings *s)
     bool node = strcmp(role, "node") == 0;
     (void)signal(SIGPIPE, SIG_IGN);
     log_role_set(node ? "node" : "fetcher");
+    fault_arm_outside(role);
     int r = node ? node_main(s, &e) : fetcher_run(FD_LINK, &s->limits, &s->origins, &e);
     if (r < 0)
         log_event(LOG_ERROR, "ended", "error=\"%s\"", LOG_QUOTED(e.text));
@@ -445,14 +451,14 @@ static int prepare(struct serve *s, struct err *e)
     r = folder_make(AT_FDCWD, s->settings.data, s->settings.data, 0700, &data_fd, e);
     if (r < 0)
         return r;
-    if (!realpath(s->settings.data, s->data))
+    if (fault_hit("realpath") || !realpath(s->settings.data, s->data))
         return err_sys(e, "--data %s", s->settings.data);
     snprintf(s->store, sizeof s->store, "%s/store", s->data);
     /* Sandboxes see the store through a mount of its own, as users that own nothing here. */
     r = folder_make(data_fd, "store", s->store, 0755, &store_fd, e);
     if (r < 0)
         return r;
-    s->program_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    s->program_fd = fault_hit("open") ? -1 : open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     if (s->program_fd < 0)
         return err_sys(e, "find my own program");
     const struct settings *t = &s->settings;
@@ -474,6 +480,7 @@ static void descriptors_raise(void)
 static int launcher_main(struct serve *s, struct err *e)
 {
     log_role_set("launcher");
+    fault_arm_outside("launcher");
     descriptors_raise();
     (void)umask(022);
     (void)signal(SIGPIPE, SIG_IGN);

@@ -1,4 +1,5 @@
 #include "node/jail.h"
+#include "os/fault.h"
 #include "os/mnt.h"
 #include "os/ns.h"
 #include "os/sysfilter.h"
@@ -22,7 +23,7 @@ static const char *const network_paths[] = { "resolv.conf", "hosts", "nsswitch.c
 
 static int make_dir(const char *path, struct err *e)
 {
-    return mkdir(path, 0755) < 0 && errno != EEXIST ? err_sys(e, "make %s", path) : 0;
+    return (fault_hit("mkdir") || mkdir(path, 0755) < 0) && errno != EEXIST ? err_sys(e, "make %s", path) : 0;
 }
 
 /* The place takes the kind of what is shown there: a folder or a file. */
@@ -153,7 +154,7 @@ static int calls_reduce(struct err *e)
 int jail_enter(const struct jail_spec *spec, struct err *e)
 {
     AUTO_CLOSE int data_fd = -1, root_fd = -1;
-    if (unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
+    if (fault_hit("unshare") || unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
         return err_sys(e, "jail: own namespaces");
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         return err_sys(e, "jail: private mounts");
@@ -165,7 +166,7 @@ int jail_enter(const struct jail_spec *spec, struct err *e)
     int r = root_build(spec, data_fd, e);
     if (r < 0)
         return err_wrap(e, "jail");
-    root_fd = open(STAGE, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    root_fd = fault_hit("open") ? -1 : open(STAGE, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (root_fd < 0)
         return err_sys(e, "jail: open root");
     r = mnt_pivot(root_fd, e);

@@ -389,6 +389,8 @@ int node_run(const struct node_config *c, struct err *e)
     int r = state_open(&n, seed, e);
     if (r == 0)
         r = services_open(&n, seed, e);
+    if (r == 0)
+        r = native_serving(n.tier, e);
     if (r == 0) {
         say_ready(&n);
         r = loop_run(n.loop, e);

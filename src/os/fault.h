@@ -1,5 +1,8 @@
 /* fault.h -- in test builds, makes the n-th fallible operation fail. Compiles to nothing else.
- * Single-threaded tests only: the counter is not shared safely. */
+ *
+ * A test in the same process arms it with a number and asks whether it fired. A test of the real binary sets
+ * HOB_FAULT=role:n in its environment: the process of that role ("client", "launcher", "node", "fetcher") fails
+ * its n-th operation, and says "fault: WHERE" on standard error. */
 #pragma once
 
 #include "base/base.h"
@@ -8,10 +11,12 @@
 bool fault_hit(const char *where); /* true: pretend this operation failed, errno is set */
 void fault_arm(int nth);           /* 1 = the next one; 0 = disarm */
 bool fault_fired(void);
+void fault_arm_outside(const char *role);
 #else
 static inline bool fault_hit(const char *where)
 {
     (void)where;
     return false;
 }
+static inline void fault_arm_outside(const char *role) { (void)role; }
 #endif

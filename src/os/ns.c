@@ -121,17 +121,17 @@ bool ns_has_capability(int capability)
     return sets[capability / 32].effective & (1u << (capability % 32));
 }
 
-bool ns_is_privileged(void)
+int ns_privileged(struct err *e)
 {
     /* A user namespace whose map is not the whole range is somebody's sandbox: the ids that the
      * slots want are not in it. */
     char map[256];
     unsigned inside = 1, outside = 1, count = 0;
-    struct err e = { 0 };
     if (!ns_has_capability(CAP_SYS_ADMIN) || !ns_has_capability(CAP_SETUID))
-        return false;
-    if (fd_path_read(AT_FDCWD, "/proc/self/uid_map", map, sizeof map, &e) < 0)
-        return false;
+        return 0;
+    int r = fd_path_read(AT_FDCWD, "/proc/self/uid_map", map, sizeof map, e);
+    if (r < 0)
+        return r;
     return sscanf(map, "%u %u %u", &inside, &outside, &count) == 3 && inside == 0 &&
            count >= 0x7fffffffu;
 }

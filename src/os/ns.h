@@ -33,7 +33,8 @@ int ns_map_write(pid_t pid, const struct ns_map *uid, const struct ns_map *gid, 
                  struct err *e) MUST_USE;
 /* An ordinary user becomes root of a user namespace of its own, with its own mount namespace. */
 int ns_become_root(struct err *e) MUST_USE;
-bool ns_is_privileged(void);                /* CAP_SYS_ADMIN over the initial user namespace's ids */
+/* 1: CAP_SYS_ADMIN over the initial user namespace's ids; 0: not. */
+int ns_privileged(struct err *e) MUST_USE;
 bool ns_has_capability(int capability);
 
 int ns_loopback_up(struct err *e) MUST_USE; /* of the network namespace we are in */

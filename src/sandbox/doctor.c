@@ -74,7 +74,8 @@ static int try_out(int (*attempt)(struct err *e), struct err *e)
 
 static int root_somewhere(struct err *e)
 {
-    if (ns_is_privileged())
+    struct err unknown = { 0 };
+    if (ns_privileged(&unknown) == 1)
         return unshare(CLONE_NEWNS) < 0 ? err_sys(e, "mount namespace") : 0;
     return ns_become_root(e);
 }
@@ -281,7 +282,8 @@ static void kvm_check(const struct doctor *d)
 
 void doctor_run(void (*on_finding)(void *ctx, const struct doctor_finding *f), void *ctx)
 {
-    const struct doctor d = { on_finding, ctx, ns_is_privileged() };
+    struct err unknown = { 0 };
+    const struct doctor d = { on_finding, ctx, ns_privileged(&unknown) == 1 };
     kernel_check(&d);
     privilege_check(&d);
     check(&d, "user-namespaces", attempt_user_namespace, "can be made", "no sandbox can be made",

@@ -61,7 +61,7 @@ struct launcher {
     struct loop_timer deadline, refill;
     struct child children[CHILDREN];
     struct peer *node; /* NULL while there is none */
-    bool node_said_hello, any_node_said_hello, draining, stopping;
+    bool node_said_hello, any_node_served, draining, stopping;
     int roots[FILE_ROOTS_MAX];
     char *data_real; /* the data folder without links */
 
@@ -405,7 +405,7 @@ static int hello_answer(struct launcher *a, struct err *e)
                                    .landlock = landlock_version() > 0 } };
     if (a->node_said_hello)
         return err_set(e, CODE_INVALID, "request: a second hello");
-    a->node_said_hello = a->any_node_said_hello = true;
+    a->node_said_hello = true;
     notify(a, &n, NULL, 0);
     child_start(a, CHILD_FETCHER);
     pool_tend(a);
@@ -451,6 +451,7 @@ static int on_request(void *ctx, struct fd_packet *p, struct err *e)
         return 0;
     case REQUEST_SOCKETS: sockets_answer(a, q); return 0;
     case REQUEST_OPEN: open_answer(a, q); return 0;
+    case REQUEST_SERVING: a->any_node_served = true; return 0;
     case REQUEST_TOOK:
     case REQUEST_SIGNAL:
     case REQUEST_KILL: shell_request(a, q); return 0;
@@ -605,7 +606,7 @@ static void on_child_end(struct loop_io *io, uint32_t events)
         stop(a);
     else if (c->role == CHILD_NODE && a->draining)
         stop(a); /* no matter how it ended, nobody wants another */
-    else if (c->role == CHILD_NODE && !a->any_node_said_hello && !a->stopping) {
+    else if (c->role == CHILD_NODE && !a->any_node_served && !a->stopping) {
         a->result = err_set(&a->why, CODE_UNAVAILABLE, "node: ended with status %d before it was up",
                             gone.status);
         stop(a);
@@ -736,8 +737,10 @@ static int maker_open(struct launcher *a, struct err *e)
 static int launcher_open(struct launcher *a, struct err *e)
 {
     const struct limits *l = a->config->limits;
-    a->maker.full_map = ns_is_privileged();
-    int r = a->maker.full_map ? 0 : ns_become_root(e);
+    int r = ns_privileged(e);
+    a->maker.full_map = r == 1;
+    if (r >= 0)
+        r = a->maker.full_map ? 0 : ns_become_root(e);
     if (r == 0) /* sandboxes inherit our hard limit at most, and each shell costs six descriptors */
         r = ns_limit_set(RLIMIT_NOFILE, UINT64_MAX, e);
     if (r == 0)

@@ -614,6 +614,11 @@ int native_tier_open(struct loop *l, int take_launcher_fd, const struct limits *
     return 0;
 }
 
+int native_serving(struct sandbox_tier *tier, struct err *e)
+{
+    return ask(native_of(tier), REQUEST_SERVING, 0, 0, e);
+}
+
 int native_open_local(struct sandbox_tier *tier, const char *path,
                       void (*on_open)(void *ctx, int take_fd, const struct err *e), void *ctx,
                       struct err *e)

@@ -19,6 +19,10 @@ int native_tier_open(struct loop *l, int take_launcher_fd, const struct limits *
                      const struct native_events *events, void *ctx, struct sandbox_tier **ret,
                      struct err *e) MUST_USE;
 
+/* Tells the launcher that the node has come up. Who ends before that is not started again: hob serve says
+ * so and ends, too. */
+int native_serving(struct sandbox_tier *t, struct err *e) MUST_USE;
+
 /* Opens a file or folder of the host beneath the launcher's file roots. on_open comes once, never
  * before this returned: with a descriptor it owns, or -1 and the error. */
 int native_open_local(struct sandbox_tier *t, const char *path,

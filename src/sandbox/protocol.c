@@ -17,7 +17,8 @@ int request_check(const struct request *q, size_t size, struct err *e)
     bool in_range = true;
     switch ((enum request_type)q->type) {
     case REQUEST_HELLO: in_range = q->number == PROTOCOL_VERSION && q->id == 0; break;
-    case REQUEST_WANT: in_range = q->number == 0 && q->id == 0; break;
+    case REQUEST_WANT:
+    case REQUEST_SERVING: in_range = q->number == 0 && q->id == 0; break;
     case REQUEST_TOOK:
     case REQUEST_KILL: in_range = q->number == 0; break;
     case REQUEST_SOCKETS: in_range = q->number > 0 && q->number <= PROTOCOL_SOCKETS_MAX; break;

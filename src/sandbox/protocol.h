@@ -27,6 +27,7 @@ enum request_type {
     REQUEST_SIGNAL,    /* number to the function of sandbox id */
     REQUEST_KILL,      /* all of sandbox id */
     REQUEST_OPEN,      /* path, beneath the file roots; id names the request */
+    REQUEST_SERVING,   /* everything is open: from now on an end is no failed start */
     REQUEST_TYPES,
 };
 struct request {

@@ -117,7 +117,8 @@ __attribute__((unused)) static bool world_node_take(struct world *w)
         return false;
     w->node = word.pid;
     w->lost = w->draining = false;
-    return native_tier_open(w->loop, p.fds[0], &w->limits, &world_events, w, &w->tier, &e) == 0;
+    return native_tier_open(w->loop, p.fds[0], &w->limits, &world_events, w, &w->tier, &e) == 0 &&
+           native_serving(w->tier, &e) == 0;
 }
 
 static _Noreturn void world_launcher_main(struct world *w, bool with_fetcher)

@@ -659,6 +659,28 @@ TEST(old_revisions_are_kept_within_a_bound_and_never_the_one_in_use)
     CHECK_EQ(w.store.count, 20);
 }
 
+TEST(a_revision_that_serves_is_kept_behind_many_newer_that_do_not_start)
+{
+    __attribute__((cleanup(world_auto))) struct world w;
+    __attribute__((cleanup(call_auto))) struct call c = { 0 };
+    struct catalog_item item;
+    CHECK(world_open(&w));
+    submit(&w, &c, CATALOG_CREATE, "", SERVICE("f", "a"));
+    settle(&w);
+    for (int i = 2; i < 30; i++) {
+        AUTO_FREE char *patch = xasprintf(
+            "{\"spec\":{\"template\":{\"metadata\":{\"annotations\":{\"x/n\":\"%d\"}}}}}", i);
+        submit(&w, &c, CATALOG_MERGE, "f", patch);
+        settle(&w);
+        CHECK_EQ(c.r, 0);
+    }
+    tell(&w, "f-00002", &ready_facts); /* late; what came after it has not started yet */
+    CHECK_EQ(w.store.count, 21);
+    CHECK(catalog_find(w.catalog, CATALOG_REVISIONS, "default", "f-00002", &item));
+    AUTO_JSON json_t *j = read_item(&w, CATALOG_SERVICES, "f");
+    CHECK_STR(json_text_at(j, "status.latestReadyRevisionName"), "f-00002");
+}
+
 /* ---- together ---- */
 
 TEST(requests_for_one_service_wait_for_each_other_and_none_is_lost)
