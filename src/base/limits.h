@@ -42,6 +42,20 @@
     X(container_concurrency_max,  "",      1000, 1, 100000, "largest containerConcurrency (Knative: container-concurrency-max-limit)") \
     /* --- scale ------------------------------------------------------------------------------- */ \
     X(scale_max,                  "",      64, 1, 10000, "instances of one revision when max-scale is 0") \
+    X(scale_target,               "",      100, 1, 1000000, "requests at once per instance aimed at, without target and containerConcurrency (Knative: container-concurrency-target-default)") \
+    X(scale_rps_target,           "",      200, 1, 1000000, "requests per second and instance aimed at, with metric rps (requests-per-second-target-default)") \
+    X(scale_target_percent,       "",      70, 1, 100, "of the target that is aimed at (container-concurrency-target-percentage)") \
+    X(scale_burst,                "",      211, 0, 1000000, "target burst capacity (target-burst-capacity)") \
+    X(scale_window_s,             "s",     60, 6, 3600, "stable window of the autoscaler (stable-window)") \
+    X(scale_panic_window_percent, "",      10, 1, 100, "of the stable window, for the panic window (panic-window-percentage)") \
+    X(scale_panic_percent,        "",      200, 110, 1000, "of what is ready, needed to begin a panic (panic-threshold-percentage)") \
+    X(scale_up_percent,           "",      100000, 101, 10000000, "of what is ready, wanted at most by one tick (max-scale-up-rate)") \
+    X(scale_down_percent,         "",      200, 101, 100000, "what is ready is divided by that at most by one tick (max-scale-down-rate)") \
+    X(scale_initial,              "",      1, 0, 10000, "instances of a new revision before it is Ready (initial-scale)") \
+    X(scale_initial_zero,         "",      1, 0, 1, "1: initial-scale may be 0 (allow-zero-initial-scale)") \
+    X(scale_to_zero,              "",      1, 0, 1, "1: a revision without load goes to zero; 0: one instance stays (enable-scale-to-zero)") \
+    X(scale_down_delay_ms,        "ms",    0, 0, 3600000, "before fewer instances are wanted (scale-down-delay)") \
+    X(scale_retention_ms,         "ms",    0, 0, 3600000, "the last instance stays so much longer (scale-to-zero-pod-retention-period)") \
     X(instances_max,              "",      256, 1, 10000, "instances on this node, all together")      \
     X(starts_max,                 "",      16, 1, 1000, "cold starts in progress on this node; more wait their turn") \
     X(start_ms,                   "ms",    120000, 100, 3600000, "a cold start without the fetches, until ready") \

@@ -18,7 +18,7 @@ enum ticket_state {
 
 static void note_load(struct rev *v)
 {
-    scaler_note(&v->scaler, v->running + v->queue.count, fleet_now(v->target->fleet));
+    kpa_level(v->kpa, v->running + v->queue.count, fleet_now(v->target->fleet));
 }
 
 /* ---- tickets --------------------------------------------------------------------------------- */
@@ -345,14 +345,13 @@ static void op_ask(struct backend *b, struct ticket *t)
     t->fd = -1;
     t->connecting = NULL;
     v->yielded = false;
+    kpa_arrived(v->kpa, fleet_now(f));
 
     struct instance *i = v->queue.count == 0 ? dispatch_pick(v) : NULL;
     if (i) {
         ticket_grant(t, i, false);
         note_load(v);
-        if (v->ready < v->spec->max_scale || v->spec->max_scale == 0)
-            fleet_evaluate_soon(v);
-        return;
+        return; /* more instances are the next tick's decision */
     }
     bool pausing = v->failing && v->ready + v->starting == 0 && fleet_now(f) < v->retry_us;
     if (pausing || f->draining) {
@@ -427,7 +426,7 @@ static void op_release(struct backend *b, struct lease *lease, int take_fd, bool
     bool leaving = i->state >= INSTANCE_DRAINING;
     instance_let_go(v, i); /* may free i */
     dispatch_queue(v);
-    if (leaving || v->running + v->queue.count == 0)
+    if (leaving || v->running + v->queue.count == 0 || v->ready + v->starting > kpa_last(v->kpa)->apply)
         fleet_evaluate_soon(v);
 }
 

@@ -13,12 +13,15 @@ void fleet_rev_check(const struct rev *v)
 void fleet_tell(struct rev *v)
 {
     struct fleet *f = v->target->fleet;
+    const struct kpa_decision *d = kpa_last(v->kpa);
     struct fleet_facts facts = {
         .ready_once = v->ready_once,
         .actual = v->ready,
         .starting = v->starting,
-        .desired = v->ready + v->starting,
-        .active = v->ready + v->starting > 0,
+        .desired = d->wanted >= 0 ? (uint32_t)d->wanted : d->apply,
+        .active = d->activity != KPA_INACTIVE,
+        .activating = d->activity == KPA_ACTIVATING,
+        .timed_out = d->timed_out,
         .failing = v->failing,
         .failed_phase = v->failed_phase,
         .retryable = v->fail_retryable,
@@ -26,6 +29,7 @@ void fleet_tell(struct rev *v)
         .resolved = &v->resolved,
     };
     snprintf(facts.message, sizeof facts.message, "%s", v->message);
+    v->told = fleet_decision_mark(v);
     if (!v->target->removed)
         f->observer->on_facts(f->ctx, v->spec, &facts);
 }
@@ -57,6 +61,7 @@ static void rev_free(struct rev *v)
     list_remove(&v->target->revs, &v->node);
     f->revisions--;
     revision_free(v->spec);
+    kpa_free(v->kpa);
     free(v->resolved.models);
     free(v);
 }
@@ -124,22 +129,6 @@ static void resolved_setup(struct instance_resolved *d, const struct revision *r
             copy_digest(d->models[at++], r->mounts[k].digest);
 }
 
-static void scaler_setup(struct fleet *f, struct rev *v, bool was_ready)
-{
-    const struct revision *r = v->spec;
-    uint32_t max = MAX(r->max_scale ? r->max_scale : (uint32_t)f->env.limits->scale_max, r->min_scale);
-    const struct scaler_config c = {
-        .min = r->min_scale,
-        .max = max,
-        .initial = was_ready ? 0 : MIN(MAX(r->initial_scale, r->min_scale), max),
-        .target = r->target,
-        .window_us = r->window_us,
-        .retention_us = r->retention_us,
-        .scale_down_delay_us = r->scale_down_delay_us,
-    };
-    scaler_init(&v->scaler, &c, fleet_now(f));
-}
-
 void fleet_add(struct fleet *f, struct revision *take_r, bool was_ready)
 {
     char key[160];
@@ -158,8 +147,8 @@ void fleet_add(struct fleet *f, struct revision *take_r, bool was_ready)
     list_init(&v->queue);
     list_push(&t->revs, &v->node);
     f->revisions++;
-    scaler_setup(f, v, was_ready);
-    v->ready_once = v->scaler.config.initial == 0;
+    fleet_scale_open(v, was_ready);
+    v->ready_once = kpa_config(v->kpa)->initial == 0;
     resolved_setup(&v->resolved, take_r);
     /* Until it is ready the older one serves; a first revision holds its requests itself. */
     if (!t->serving || (!t->serving->ready_once && t->serving->ready == 0))
@@ -302,6 +291,12 @@ const struct revision *fleet_serving(const struct fleet *f, const char *ns, cons
     return t ? t->serving->spec : NULL;
 }
 
+const struct kpa_decision *fleet_decision(const struct fleet *f, const char *ns, const char *service)
+{
+    const struct target *t = target_of(f, ns, service);
+    return t ? kpa_last(t->serving->kpa) : NULL;
+}
+
 void fleet_each_service(const struct fleet *f,
                         void (*on_service)(void *ctx, const struct revision *serving,
                                            const struct fleet_totals *t),
@@ -339,7 +334,7 @@ static void rev_check_deep(const struct rev *v, uint32_t *live)
         (*live)++;
     }
     ASSERT(ready == v->ready && starting == v->starting && in_flight == v->running);
-    ASSERT(v->ready + v->starting <= v->scaler.config.max);
+    ASSERT(v->ready + v->starting <= kpa_config(v->kpa)->max);
     if (v->queue.count > 0)
         ASSERT(dispatch_pick(v) == NULL); /* nobody waits while there is room */
     fleet_rev_check(v);

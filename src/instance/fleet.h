@@ -16,13 +16,15 @@
 #include "base/rng.h"
 #include "instance/fnlog.h"
 #include "instance/instance.h"
-#include "scale/scaler.h"
+#include "scale/kpa.h"
 
 struct fleet;
 
 struct fleet_facts { /* of one revision, for its status */
     bool ready_once;      /* as many as initial-scale and min-scale ask for were ready at once */
-    bool active;          /* has or wants instances */
+    bool active;          /* in the autoscaler's eyes: it has load, or had some a window ago */
+    bool activating;      /* active, and too few are ready */
+    bool timed_out;       /* not active, because none became ready in time */
     uint32_t actual, desired, starting;
     bool failing;         /* the last start failed and none succeeded since */
     enum phase failed_phase;
@@ -68,6 +70,8 @@ bool fleet_service_totals(const struct fleet *f, const char *ns, const char *ser
                           struct fleet_totals *ret);
 /* The revision that serves new requests; NULL: no such service. Valid until the loop turns. */
 const struct revision *fleet_serving(const struct fleet *f, const char *ns, const char *service);
+/* Of that revision: what the autoscaler said last, and why. NULL: no such service. */
+const struct kpa_decision *fleet_decision(const struct fleet *f, const char *ns, const char *service);
 void fleet_each_service(const struct fleet *f,
                         void (*on_service)(void *ctx, const struct revision *serving,
                                            const struct fleet_totals *t),

@@ -19,7 +19,9 @@ struct rev {
     struct list_node node; /* in target->revs */
     struct target *target;
     struct revision *spec;
-    struct scaler scaler;
+    struct kpa *kpa;
+    uint64_t tick_us;      /* when the autoscaler is asked again; 0: it rests */
+    int64_t told;          /* what fleet_tell() last said of its decision */
     struct list instances; /* struct instance */
     struct list queue;     /* struct ticket, arrival order */
     uint32_t running;      /* granted and not released */
@@ -78,6 +80,8 @@ void dispatch_refuse_all(struct rev *v, const struct err *e);
 struct instance *dispatch_pick(const struct rev *v); /* the least busy one with room, or NULL */
 
 /* fleet_scale.c */
+void fleet_scale_open(struct rev *v, bool was_ready);
+int64_t fleet_decision_mark(const struct rev *v); /* changes with what is told of the decision */
 extern const struct instance_ops fleet_instance_ops;
 void fleet_evaluate(struct rev *v); /* may free v */
 void fleet_take_over(struct rev *v); /* if it is the newest that is ready, it serves */

@@ -150,16 +150,29 @@ static void scale_up(struct rev *v, uint32_t desired)
     }
 }
 
-/* Idle ones go, longest idle first; busy ones are left until they are idle. */
-static void scale_down(struct rev *v, uint32_t desired)
+/* Before b, if a goes: what is not ready yet, then the longest idle, then the least busy. */
+static bool goes_first(const struct instance *a, const struct instance *b)
 {
+    bool a_ready = a->counted == COUNTED_READY, b_ready = b->counted == COUNTED_READY;
+    if (a_ready != b_ready)
+        return b_ready;
+    if (a->in_flight != b->in_flight)
+        return a->in_flight < b->in_flight;
+    return a->idle_since_us < b->idle_since_us;
+}
+
+/* Idle ones go first. A busy one gets no new request and goes when its last one is over: nothing in flight is cut.
+ * A queue means that all of them are full, and what starts is for those who wait. */
+static void scale_down(struct rev *v, uint32_t desired, bool busy_too)
+{
+    bool waited_for = v->queue.count > 0;
     while (v->ready + v->starting > desired) {
         struct instance *victim = NULL;
         LIST_EACH(&v->instances, n, tmp) {
             struct instance *i = CONTAINER_OF(n, struct instance, node);
-            bool idle = i->state == INSTANCE_READY && i->in_flight == 0;
-            bool unneeded = i->state <= INSTANCE_STARTING && v->queue.count == 0;
-            if ((idle || unneeded) && (!victim || i->idle_since_us < victim->idle_since_us))
+            bool may = i->state == INSTANCE_READY ? i->in_flight == 0 || (busy_too && !waited_for)
+                                                  : i->state <= INSTANCE_STARTING && !waited_for;
+            if (may && (!victim || goes_first(i, victim)))
                 victim = i;
         }
         if (!victim)
@@ -177,18 +190,72 @@ static uint64_t retry_pause_us(const struct rev *v)
     return v->queue.count > 0 ? FULL_WAITED_FOR_US : FULL_US;
 }
 
+static uint64_t micro(double n) { return (uint64_t)(n * (double)KPA_MICRO + 0.5); }
+
+void fleet_scale_open(struct rev *v, bool was_ready)
+{
+    const struct revision *r = v->spec;
+    const struct limits *l = v->target->fleet->env.limits;
+    uint32_t max = MAX(r->max_scale ? r->max_scale : (uint32_t)l->scale_max, r->min_scale);
+    const struct kpa_config c = {
+        .metric = r->by_rps ? KPA_RPS : KPA_CONCURRENCY,
+        .aggregation = r->weighted ? WINDOW_EXPONENTIAL : WINDOW_LINEAR,
+        .total_micro = micro(r->total),
+        .target_micro = MAX(micro(r->target), KPA_TARGET_MIN),
+        .burst_micro = r->burst_capacity < 0 ? KPA_BURST_ALWAYS : (int64_t)micro(r->burst_capacity),
+        .window_s = (uint32_t)(r->window_us / 1000000),
+        .panic_window_s = r->panic_window_s,
+        .panic_threshold_micro = micro(r->panic_threshold),
+        .up_rate_micro = l->scale_up_percent * (KPA_MICRO / 100),
+        .down_rate_micro = l->scale_down_percent * (KPA_MICRO / 100),
+        .min = r->min_scale,
+        .max = max,
+        .initial = was_ready ? 0 : MIN(MAX(r->initial_scale, r->min_scale), max),
+        .activation = MIN(r->activation_scale, max),
+        .room = r->container_concurrency,
+        .delay_us = r->scale_down_delay_us,
+        .retention_us = r->retention_us,
+        .activation_deadline_us = r->progress_deadline_us + KPA_ACTIVATION_BUFFER_US,
+        .to_zero = l->scale_to_zero,
+        .queued_always = true, /* the queue is in this process, in front of every request */
+    };
+    v->kpa = kpa_new(&c, 0, fleet_now(v->target->fleet));
+}
+
+/* Changes with what fleet_tell() says of the autoscaler's decision. */
+int64_t fleet_decision_mark(const struct rev *v)
+{
+    const struct kpa_decision *d = kpa_last(v->kpa);
+    return (int64_t)d->wanted * 16 + (int64_t)d->activity * 2 + d->timed_out;
+}
+
+/* The tick is every two seconds while there is anything to decide; at zero there is no timer. */
+static uint32_t ask_scaler(struct rev *v, uint64_t now_us)
+{
+    const struct kpa_input in = { now_us, v->ready, !v->reserve };
+    const struct kpa_decision *d = kpa_last(v->kpa);
+    kpa_measure(v->kpa, v->ready + v->starting + d->apply > 0, now_us);
+    bool due = v->tick_us && now_us >= v->tick_us;
+    (void)(due ? kpa_tick(v->kpa, &in) : kpa_reconcile(v->kpa, &in));
+    if (v->queue.count > 0)
+        (void)kpa_urgent(v->kpa, &in);
+    bool rests = v->ready + v->starting == 0 && kpa_at_rest(v->kpa);
+    v->tick_us = rests ? 0 : due || !v->tick_us ? now_us + KPA_TICK_US : v->tick_us;
+    return d->apply;
+}
+
 void fleet_evaluate(struct rev *v)
 {
     struct fleet *f = v->target->fleet;
     uint64_t now_us = fleet_now(f);
     if (v->target->removed || f->draining) {
-        scale_down(v, 0);
+        scale_down(v, 0, false);
         fleet_gone_if_empty(v);
         return;
     }
-    uint32_t desired = scaler_desired(&v->scaler, v->ready, now_us);
+    uint32_t desired = ask_scaler(v, now_us);
     if (v->reserve && v->running + v->queue.count == 0)
-        desired = 0; /* unreachable: min-scale does not hold any more */
+        desired = 0; /* nothing leads to it and nobody is on it: what it holds is for the one that took over */
     /* Trying again by itself is for what may pass; a wrong digest waits for somebody to ask. */
     bool late = !v->ready_once && now_us - v->created_us > v->spec->progress_deadline_us;
     if (v->failing && (!v->fail_retryable || late) && v->queue.count == 0)
@@ -199,15 +266,13 @@ void fleet_evaluate(struct rev *v)
     if (desired > live)
         scale_up(v, desired);
     else if (desired < live)
-        scale_down(v, desired);
-    if (live != v->ready + v->starting)
+        scale_down(v, desired, true);
+    if (live != v->ready + v->starting || v->told != fleet_decision_mark(v))
         fleet_tell(v);
 
-    uint64_t next_us = scaler_next_us(&v->scaler, now_us);
+    uint64_t next_us = v->tick_us ? v->tick_us : UINT64_MAX;
     if (desired > v->ready + v->starting)
         next_us = MIN(next_us, MAX(v->retry_us, now_us + retry_pause_us(v)));
-    if (v->ready + v->starting == 0 && v->queue.count == 0 && desired == 0)
-        next_us = UINT64_MAX; /* at zero: no timer, no CPU */
     if (next_us == UINT64_MAX)
         loop_cancel(f->env.loop, &v->timer);
     else
@@ -270,7 +335,7 @@ static void on_ready(struct instance *i)
     v->failures = 0;
     v->retry_us = 0;
     v->message[0] = '\0';
-    if (!v->ready_once && v->ready >= v->scaler.config.initial) {
+    if (!v->ready_once && v->ready >= kpa_config(v->kpa)->initial) {
         v->ready_once = true;
         fleet_take_over(v);
     }

@@ -67,7 +67,8 @@ static void on_facts(void *ctx, const struct revision *r, const struct fleet_fac
     struct node *n = ctx;
     AUTO_JSON json_t *models = models_of(r, f->resolved);
     const struct catalog_facts facts = {
-        .ready_once = f->ready_once, .active = f->active, .actual = f->actual,
+        .ready_once = f->ready_once, .active = f->active, .activating = f->activating,
+        .timed_out = f->timed_out, .actual = f->actual,
         .desired = f->desired, .failing = f->failing, .failed_phase = f->failed_phase,
         .retryable = f->retryable, .exit_status = f->exit_status, .image_digest = f->resolved->image,
         .models = models, .message = f->message,

@@ -16,59 +16,59 @@ enum kind {
     KIND_DURATION, /* nanoseconds from min to max */
     KIND_SECONDS,  /* the same, in whole seconds */
 };
-enum effect { EFFECT_NONE_YET, EFFECT_FULL };
 
 static const struct row {
     const char *key, *alias;
     enum kind kind;
     double min, max, initial; /* initial -1: none */
     const char *choices;      /* between spaces */
-    enum effect effect;
     const char *meaning;
 } rows[ANNOTATIONS] = {
 #define A(name) AUTOSCALING_GROUP "/" name
-    [ANNOTATION_CLASS] = { A("class"), NULL, KIND_CHOICE, .initial = -1, .effect = EFFECT_FULL,
+    [ANNOTATION_CLASS] = { A("class"), NULL, KIND_CHOICE, .initial = -1,
         .meaning = "kpa.autoscaling.knative.dev, or one of another domain, which nobody acts on" },
     [ANNOTATION_METRIC] = { A("metric"), NULL, KIND_CHOICE, .initial = -1,
-        .choices = " concurrency rps ", .effect = EFFECT_FULL,
-        .meaning = "what is scaled on; rps is not acted on yet" },
-    [ANNOTATION_TARGET] = { A("target"), NULL, KIND_NUMBER, 0.01, 1e9, -1, .effect = EFFECT_FULL,
-        .meaning = "of the metric, per instance; default containerConcurrency, or 100" },
+        .choices = " concurrency rps ",
+        .meaning = "what is scaled on: requests at once, or per second; default concurrency" },
+    [ANNOTATION_TARGET] = { A("target"), NULL, KIND_NUMBER, 0.01, 1e9, -1,
+        .meaning = "of the metric, per instance; default containerConcurrency, or 100; of rps 200" },
     [ANNOTATION_UTILIZATION] = { A("target-utilization-percentage"), A("targetUtilizationPercentage"),
-        KIND_NUMBER, 1, 100, 70, .effect = EFFECT_FULL, .meaning = "of the target, wanted" },
+        KIND_NUMBER, 1, 100, 70, .meaning = "of the target, wanted" },
     [ANNOTATION_WINDOW] = { A("window"), NULL, KIND_SECONDS, 6e9, 3600e9, 60e9,
-        .effect = EFFECT_FULL, .meaning = "averaged over; nothing in it: zero instances" },
+        .meaning = "averaged over; nothing in it: zero instances" },
     [ANNOTATION_PANIC_WINDOW] = { A("panic-window-percentage"), A("panicWindowPercentage"),
         KIND_NUMBER, 1, 100, 10, .meaning = "of the window, for bursts" },
     [ANNOTATION_PANIC_THRESHOLD] = { A("panic-threshold-percentage"), A("panicThresholdPercentage"),
-        KIND_NUMBER, 110, 1000, 200, .meaning = "of what there is, that counts as a burst" },
+        KIND_NUMBER, 110, 1000, 200,
+        .meaning = "of what is ready, needed: that is a burst" },
     [ANNOTATION_BURST_CAPACITY] = { A("target-burst-capacity"), A("targetBurstCapacity"), KIND_NUMBER,
-        -1, 1e9, 211, .meaning = "at least 0, or -1; hob always has itself in the path" },
+        -1, 1e9, 211,
+        .meaning = "at least 0, or -1; shown as excess burst capacity, hob is in the path always" },
     [ANNOTATION_MIN_SCALE] = { A("min-scale"), A("minScale"), KIND_COUNT, 0, INT32_MAX, 0,
-        .effect = EFFECT_FULL, .meaning = "instances kept even without requests" },
+        .meaning = "instances kept even without requests" },
     [ANNOTATION_MAX_SCALE] = { A("max-scale"), A("maxScale"), KIND_COUNT, 0, INT32_MAX, 0,
-        .effect = EFFECT_FULL, .meaning = "most instances; 0: the limit scale_max" },
+        .meaning = "most instances; 0: the limit scale_max" },
     [ANNOTATION_INITIAL_SCALE] = { A("initial-scale"), A("initialScale"), KIND_COUNT, 0, INT32_MAX, 1,
-        .effect = EFFECT_FULL, .meaning = "instances that must have been ready once; 0: none" },
+        .meaning = "instances that must have been ready once; 0: none" },
     [ANNOTATION_ACTIVATION_SCALE] = { A("activation-scale"), A("activationScale"), KIND_COUNT, 2,
-        INT32_MAX, -1, .meaning = "instances when coming from zero" },
+        INT32_MAX, -1, .meaning = "instances at least, when not zero" },
     [ANNOTATION_SCALE_DOWN_DELAY] = { A("scale-down-delay"), A("scaleDownDelay"), KIND_SECONDS, 0,
-        3600e9, 0, .effect = EFFECT_FULL, .meaning = "before fewer are wanted" },
+        3600e9, 0, .meaning = "before fewer are wanted" },
     [ANNOTATION_RETENTION] = { A("scale-to-zero-pod-retention-period"),
-        A("scaleToZeroPodRetentionPeriod"), KIND_DURATION, 0, 3600e9, 0, .effect = EFFECT_FULL,
+        A("scaleToZeroPodRetentionPeriod"), KIND_DURATION, 0, 3600e9, 0,
         .meaning = "the last instance stays that much longer" },
     [ANNOTATION_AGGREGATION] = { A("metric-aggregation-algorithm"), A("metricAggregationAlgorithm"),
         KIND_CHOICE, .initial = -1, .choices = " linear weighted-exponential weightedExponential ",
         .meaning = "linear or weighted-exponential" },
     [ANNOTATION_PROGRESS_DEADLINE] = { "serving.knative.dev/progress-deadline",
         "serving.knative.dev/progressDeadline", KIND_SECONDS, 1e9, 86400e9 * 30, 600e9,
-        .effect = EFFECT_FULL, .meaning = "for a Revision to become ready" },
+        .meaning = "for a Revision to become ready" },
     [ANNOTATION_QUEUE_DEPTH] = { "hob.dev/queue-depth", NULL, KIND_COUNT, 0, 1000000, -1,
-        .effect = EFFECT_FULL, .meaning = "requests that may wait; default: the limit queue_depth_max" },
+        .meaning = "requests that may wait; default: the limit queue_depth_max" },
     [ANNOTATION_START_BUDGET] = { "hob.dev/start-budget", NULL, KIND_DURATION, 1e6, 3600e9, -1,
-        .effect = EFFECT_FULL, .meaning = "longest cold start wanted, from 1ms to 1h" },
+        .meaning = "longest cold start wanted, from 1ms to 1h" },
     [ANNOTATION_START_BUDGET_PERCENTILE] = { "hob.dev/start-budget-percentile", NULL, KIND_NUMBER, 1,
-        100, 99, .effect = EFFECT_FULL, .meaning = "of the cold starts that must stay in it" },
+        100, 99, .meaning = "of the cold starts that must stay in it" },
 #undef A
 };
 
@@ -136,6 +136,8 @@ static void count_check(const struct check *c, enum annotation a, const char *ke
     enum parsed parsed = count_parse(v, &n);
     if (parsed == PARSED_NOT)
         wrong(c, key, "invalid value: %s", v);
+    else if (a == ANNOTATION_INITIAL_SCALE && parsed == PARSED_IS && n == 0 && !c->limits->scale_initial_zero)
+        wrong(c, key, "invalid value: %s", v); /* Knative: allow-zero-initial-scale is false */
     else if (a == ANNOTATION_ACTIVATION_SCALE && parsed == PARSED_IS && n < 2)
         wrong(c, key, "activation-scale=%.0f must be greater than 1", n);
     else if (parsed == PARSED_TOO_LARGE || n < rows[a].min || n > rows[a].max)
@@ -259,10 +261,9 @@ void annotations_check(const json_t *annotations, const char *at, const struct l
         case KIND_SECONDS: duration_check(&c, a, key, v); break;
         }
         (void)snprintf(path, sizeof path, "%s.%s", at, key);
-        if (rows[a].effect == EFFECT_NONE_YET)
-            refusals_add(warnings, path, NULL, "has no effect in hob yet");
-        else if ((a == ANNOTATION_METRIC && strcmp(v, "concurrency") != 0) ||
-                 (a == ANNOTATION_CLASS && strcmp(v, KPA) != 0))
+        if (a == ANNOTATION_CLASS && strcmp(v, KPA) != 0)
+            refusals_add(warnings, path, NULL, "hob scales as " KPA " does, not as %s", v);
+        else if (a == ANNOTATION_METRIC && !is_choice(rows[a].choices, v))
             refusals_add(warnings, path, NULL, "hob scales on concurrency, not on %s", v);
     }
     if (refused->count == before)
@@ -325,7 +326,6 @@ void annotations_document(FILE *out)
             fprintf(out, "..");
             value_document(out, row, row->max);
         }
-        fprintf(out, " | %s%s |\n", row->effect == EFFECT_NONE_YET ? "*no effect yet:* " : "",
-                row->meaning);
+        fprintf(out, " | %s |\n", row->meaning);
     }
 }

@@ -2,7 +2,7 @@
  *
  * Receives the annotations of spec.template.metadata. Emits typed values, defaults where absent; refuses
  * what Knative refuses, in its words, and unknown keys under hob.dev/. Warns of keys that look like
- * Knative's and are none, and of those that hob does not act on yet.
+ * Knative's and are none, and of autoscalers that hob does not have.
  */
 #pragma once
 

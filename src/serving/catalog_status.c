@@ -182,7 +182,8 @@ void catalog_revision_facts(struct catalog *c, const char *ns, const char *name,
     bool same_texts = strcmp(next.digest, old->digest) == 0 && strcmp(next.message, old->message) == 0 &&
                       (next.models == old->models || json_equal(next.models, old->models));
     bool same = same_texts && next.f.ready_once == old->f.ready_once &&
-                next.f.active == old->f.active && next.f.failing == old->f.failing &&
+                next.f.active == old->f.active && next.f.activating == old->f.activating &&
+                next.f.timed_out == old->f.timed_out && next.f.failing == old->f.failing &&
                 next.f.failed_phase == old->f.failed_phase && next.f.retryable == old->f.retryable &&
                 next.f.exit_status == old->f.exit_status;
     bool same_counts = next.f.actual == old->f.actual && next.f.desired == old->f.desired;

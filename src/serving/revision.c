@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { DEFAULT_USER = 65532, DEFAULT_PORT = 8080, DEFAULT_CONCURRENCY = 100 };
+enum { DEFAULT_USER = 65532, DEFAULT_PORT = 8080 };
 
 /* ---- $(NAME) ---- */
 
@@ -344,15 +344,50 @@ static uint32_t count_of(double n) { return n <= 0 ? 0 : n >= UINT32_MAX ? UINT3
 
 static uint64_t us_of(int64_t ns) { return ns <= 0 ? 0 : (uint64_t)ns / 1000; }
 
-/* Knative: total = min(target, containerConcurrency); wanted = total × utilization, at least 0.01. */
-static double target_of(const json_t *annotations, uint32_t concurrency)
+static bool says(const json_t *annotations, enum annotation a, const char *value)
 {
-    double total = annotation_number(annotations, ANNOTATION_TARGET);
-    if (total < 0)
-        total = concurrency ? concurrency : DEFAULT_CONCURRENCY;
-    else if (concurrency)
-        total = MIN(total, concurrency);
-    return MAX(0.01, total * annotation_number(annotations, ANNOTATION_UTILIZATION) / 100);
+    const char *text = annotation_text(annotations, a);
+    return text && strcmp(text, value) == 0;
+}
+
+static double number_or(const json_t *annotations, enum annotation a, uint64_t otherwise)
+{
+    return annotation_text(annotations, a) ? annotation_number(annotations, a) : (double)otherwise;
+}
+
+static uint64_t us_or(const json_t *annotations, enum annotation a, uint64_t otherwise_us)
+{
+    return annotation_text(annotations, a) ? us_of(annotation_ns(annotations, a)) : otherwise_us;
+}
+
+/* Knative: total = min(target, containerConcurrency); wanted = total × utilization, at least 0.01. */
+static void decode_target(struct decode *d)
+{
+    const json_t *a = d->src->annotations;
+    const struct limits *l = d->limits;
+    struct revision *r = d->r;
+    double total = annotation_number(a, ANNOTATION_TARGET);
+    r->by_rps = says(a, ANNOTATION_METRIC, "rps");
+    if (r->by_rps)
+        r->total = total < 0 ? (double)l->scale_rps_target : total;
+    else if (r->container_concurrency)
+        r->total = total < 0 ? r->container_concurrency : MIN(total, r->container_concurrency);
+    else
+        r->total = total < 0 ? (double)l->scale_target : total;
+    r->target = MAX(0.01, r->total * number_or(a, ANNOTATION_UTILIZATION, l->scale_target_percent) / 100);
+    r->burst_capacity = number_or(a, ANNOTATION_BURST_CAPACITY, l->scale_burst);
+}
+
+static void decode_windows(struct decode *d)
+{
+    const json_t *a = d->src->annotations;
+    const struct limits *l = d->limits;
+    struct revision *r = d->r;
+    r->window_us = us_or(a, ANNOTATION_WINDOW, l->scale_window_s * 1000000);
+    double panic_us = (double)r->window_us * number_or(a, ANNOTATION_PANIC_WINDOW, l->scale_panic_window_percent) / 100;
+    r->panic_window_s = MAX(1u, (uint32_t)(panic_us / 1e6 + 0.5));
+    r->panic_threshold = number_or(a, ANNOTATION_PANIC_THRESHOLD, l->scale_panic_percent) / 100;
+    r->weighted = annotation_text(a, ANNOTATION_AGGREGATION) && !says(a, ANNOTATION_AGGREGATION, "linear");
 }
 
 static void decode_annotations(struct decode *d)
@@ -363,11 +398,12 @@ static void decode_annotations(struct decode *d)
     int64_t budget_ns = annotation_ns(a, ANNOTATION_START_BUDGET);
     r->min_scale = count_of(annotation_number(a, ANNOTATION_MIN_SCALE));
     r->max_scale = count_of(annotation_number(a, ANNOTATION_MAX_SCALE));
-    r->initial_scale = count_of(annotation_number(a, ANNOTATION_INITIAL_SCALE));
-    r->target = target_of(a, r->container_concurrency);
-    r->window_us = us_of(annotation_ns(a, ANNOTATION_WINDOW));
-    r->retention_us = us_of(annotation_ns(a, ANNOTATION_RETENTION));
-    r->scale_down_delay_us = us_of(annotation_ns(a, ANNOTATION_SCALE_DOWN_DELAY));
+    r->initial_scale = count_of(number_or(a, ANNOTATION_INITIAL_SCALE, d->limits->scale_initial));
+    r->activation_scale = count_of(annotation_number(a, ANNOTATION_ACTIVATION_SCALE));
+    decode_target(d);
+    decode_windows(d);
+    r->retention_us = us_or(a, ANNOTATION_RETENTION, d->limits->scale_retention_ms * 1000);
+    r->scale_down_delay_us = us_or(a, ANNOTATION_SCALE_DOWN_DELAY, d->limits->scale_down_delay_ms * 1000);
     r->progress_deadline_us = us_of(annotation_ns(a, ANNOTATION_PROGRESS_DEADLINE));
     r->queue_depth = count_of(depth < 0 ? (double)d->limits->queue_depth_max : depth);
     r->start_budget_ms = (uint32_t)(us_of(budget_ns) / 1000);

@@ -45,8 +45,15 @@ struct revision {
     size_t mount_count;
     /* scale */
     uint32_t min_scale, max_scale /* 0: limits.scale_max */, initial_scale;
-    double target;                    /* concurrent requests per instance wanted; already × utilization */
-    uint64_t window_us;               /* stable window, also the idle window before zero */
+    uint32_t activation_scale;        /* 0: none */
+    bool by_rps;                      /* the metric is requests per second, else concurrency */
+    bool weighted;                    /* averaged weighted-exponentially, else linearly */
+    double total;                     /* of the metric, per instance */
+    double target;                    /* the same × utilization, at least 0.01: what is aimed at */
+    double burst_capacity;            /* target-burst-capacity; -1: always behind the queue */
+    uint64_t window_us;               /* stable window, also the idle window before zero; whole seconds */
+    uint32_t panic_window_s;          /* rounded, at least 1 */
+    double panic_threshold;           /* needed instances to ready ones; 2 */
     uint64_t retention_us;            /* scale-to-zero-pod-retention-period */
     uint64_t scale_down_delay_us;
     /* hob.dev annotations */

@@ -178,11 +178,15 @@ static void failure_of(const struct status_revision *s, struct failure *ret)
 static struct condition active_condition(const struct catalog_facts *f)
 {
     struct condition c = { "Active", STATUS_UNKNOWN, "Deploying", NULL, "Info" };
-    if (f->ready_once && f->actual > 0)
+    if (f->ready_once && f->active && f->actual > 0 && !f->activating)
         return (struct condition){ "Active", STATUS_TRUE, NULL, NULL, "Info" };
     if (f->ready_once && f->active) {
         c.reason = "Queued";
         c.message = "Requests to the target are being buffered as resources are provisioned.";
+    } else if (f->timed_out) {
+        c.status = STATUS_FALSE;
+        c.reason = "TimedOut";
+        c.message = "The target could not be activated.";
     } else if (f->ready_once) {
         c.status = STATUS_FALSE;
         c.reason = "NoTraffic";

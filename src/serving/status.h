@@ -12,7 +12,9 @@
 /* What runs a revision says of it. */
 struct catalog_facts {
     bool ready_once;  /* the initial scale was reached once, or none is asked for */
-    bool active;      /* has or wants instances */
+    bool active;      /* has load, or had some a window ago */
+    bool activating;  /* active, and too few are ready for it */
+    bool timed_out;   /* not active, because none became ready in time */
     uint32_t actual, desired;
     bool failing;     /* the last start failed and none succeeded since */
     enum phase failed_phase;

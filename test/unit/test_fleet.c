@@ -308,7 +308,8 @@ static struct revision *revision(const char *service, uint64_t generation)
     struct revision *r = xcalloc(1, sizeof *r);
     *r = (struct revision){
         .ns = "default", .service = service, .name = name, .generation = generation,
-        .image = "file:///x", .port = b.port, .timeout_s = 300, .initial_scale = 1, .target = 70,
+        .image = "file:///x", .port = b.port, .timeout_s = 300, .initial_scale = 1, .total = 100, .target = 70,
+        .panic_window_s = 6, .panic_threshold = 2, .burst_capacity = 211,
         .window_us = 60000000, .queue_depth = 1000, .progress_deadline_us = 600000000,
     };
     return r;
@@ -859,6 +860,133 @@ TEST(a_full_node_is_not_asked_all_the_time)
     }
     CHECK_EQ(c.state, CALL_RUNS);
     done(&c, true);
+    CHECK(teardown());
+}
+
+/* Steady load of `level` requests at once for a while: each is replaced when it ends, as clients do. */
+static void load(struct call *calls, size_t level, uint64_t us)
+{
+    for (uint64_t end = sim_us + us; sim_us < end;) {
+        for (size_t k = 0; k < level; k++) {
+            if (calls[k].state == CALL_RUNS)
+                done(&calls[k], true);
+            if (calls[k].state != CALL_WAITS)
+                ask(&calls[k], HOST, 60 * SECOND);
+        }
+        settle();
+        sim_us += SECOND / 4;
+        settle();
+    }
+}
+static void load_ends(struct call *calls, size_t count)
+{
+    for (size_t k = 0; k < count; k++)
+        if (calls[k].state == CALL_RUNS)
+            done(&calls[k], true);
+    settle();
+}
+
+TEST(load_that_nobody_queues_for_is_a_panic_at_the_next_tick)
+{
+    static struct call calls[40];
+    memset(calls, 0, sizeof calls);
+    setup();
+    struct revision *r = revision("f", 1); /* containerConcurrency 0: one instance takes them all */
+    r->total = 10;
+    r->target = 7;
+    fleet_add(b.fleet, r, false);
+    pass(20 * SECOND);
+    CHECK_EQ(fleet_totals(b.fleet).ready, 1);
+    load(calls, 35, 9 * SECOND);
+    CHECK_EQ(fleet_totals(b.fleet).ready, 5);
+    const struct kpa_decision *d = fleet_decision(b.fleet, "default", "f");
+    CHECK(d->panicking && d->activity == KPA_ACTIVE);
+    CHECK_EQ(b.facts.desired, 5);
+    load(calls, 35, 120 * SECOND);
+    CHECK_EQ(fleet_totals(b.fleet).ready, 5);
+    CHECK(!fleet_decision(b.fleet, "default", "f")->panicking);
+    load_ends(calls, 40);
+    CHECK(teardown());
+}
+
+/* Knative takes any: a request on it is cut when its grace is over, and the client sees 502. */
+TEST(idle_ones_go_first_and_a_busy_one_ends_its_request)
+{
+    static struct call calls[40];
+    struct call held[2];
+    memset(calls, 0, sizeof calls);
+    setup();
+    struct revision *r = revision("f", 1);
+    r->total = r->target = 2;
+    r->container_concurrency = 2;
+    r->window_us = 6 * SECOND;
+    r->panic_window_s = 1;
+    fleet_add(b.fleet, r, false);
+    pass(SECOND);
+    load(calls, 8, 10 * SECOND);
+    CHECK_EQ(fleet_totals(b.fleet).ready, 4);
+    load_ends(calls, 8);
+    ask(&held[0], HOST, 300 * SECOND);
+    settle();
+    ask(&held[1], HOST, 300 * SECOND);
+    settle();
+    CHECK(held[0].state == CALL_RUNS && held[1].state == CALL_RUNS);
+    CHECK(held[0].lease.instance != held[1].lease.instance);
+    const struct instance *first = held[0].lease.instance, *second = held[1].lease.instance;
+    for (int s = 0; s < 12 && fleet_totals(b.fleet).ready > 2; s++)
+        pass(SECOND);
+    CHECK_EQ(fleet_totals(b.fleet).ready, 2); /* those without a request have gone */
+    CHECK(first->state == INSTANCE_READY && second->state == INSTANCE_READY);
+    pass(10 * SECOND); /* two requests need one instance: one gets no more, and keeps what it has */
+    CHECK_EQ(fleet_totals(b.fleet).ready, 1);
+    CHECK((first->state == INSTANCE_DRAINING) != (second->state == INSTANCE_DRAINING));
+    CHECK_EQ(iso.open, 2);
+    CHECK(held[0].state == CALL_RUNS && held[1].state == CALL_RUNS);
+    done(&held[0], true);
+    done(&held[1], true);
+    settle();
+    CHECK_EQ(iso.open, 1);
+    CHECK(teardown());
+}
+
+TEST(a_thousand_functions_at_zero_set_no_timer)
+{
+    static char names[1000][8];
+    struct err e;
+    setup();
+    for (int k = 0; k < 1000; k++) {
+        snprintf(names[k], sizeof names[k], "z%d", k);
+        struct revision *r = revision(names[k], 1);
+        r->initial_scale = 0;
+        fleet_add(b.fleet, r, false);
+    }
+    settle();
+    CHECK(loop_turn(b.loop, true, &e) >= 0);
+    CHECK(sim_due_us == UINT64_MAX);
+    CHECK(teardown());
+}
+
+TEST(a_start_that_never_comes_is_given_up_and_said_so)
+{
+    struct call c;
+    setup();
+    struct revision *r = revision("f", 1);
+    r->initial_scale = 0;
+    r->window_us = 6 * SECOND;
+    r->progress_deadline_us = 20 * SECOND;
+    fleet_add(b.fleet, r, false);
+    settle();
+    CHECK(!b.facts.active && !b.facts.timed_out);
+    origin.mode = FETCH_HANGS;
+    ask(&c, HOST, SECOND);
+    settle();
+    CHECK(b.facts.active && b.facts.activating && b.facts.desired == 1);
+    pass(40 * SECOND); /* the request has been refused long ago */
+    CHECK(c.state == CALL_REFUSED && c.result == TICKET_LATE);
+    CHECK_EQ(fleet_totals(b.fleet).starting, 1);
+    pass(13 * SECOND);
+    CHECK_EQ(fleet_totals(b.fleet).starting, 0);
+    CHECK(!b.facts.active && b.facts.timed_out);
     CHECK(teardown());
 }
 

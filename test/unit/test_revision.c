@@ -71,6 +71,8 @@ TEST(a_minimal_revision_has_knatives_defaults)
     CHECK(r->readiness.period_s == 0 && r->readiness.success_threshold == 1);
     CHECK(r->min_scale == 0 && r->max_scale == 0 && r->initial_scale == 1);
     CHECK_EQ(r->target * 1000, 70000);
+    CHECK(r->total == 100 && r->panic_window_s == 6 && r->panic_threshold == 2 && r->burst_capacity == 211);
+    CHECK(r->activation_scale == 0 && !r->weighted && !r->by_rps);
     CHECK_EQ(r->window_us, 60000000);
     CHECK(r->retention_us == 0 && r->scale_down_delay_us == 0);
     CHECK_EQ(r->progress_deadline_us, 600000000);
@@ -102,6 +104,11 @@ TEST(everything_that_was_said_is_in_the_revision)
         "\"autoscaling.knative.dev/initial-scale\":\"2\",\"autoscaling.knative.dev/target\":\"20\","
         "\"autoscaling.knative.dev/target-utilization-percentage\":\"50\","
         "\"autoscaling.knative.dev/window\":\"2m\","
+        "\"autoscaling.knative.dev/panic-window-percentage\":\"12.5\","
+        "\"autoscaling.knative.dev/panicThresholdPercentage\":\"150\","
+        "\"autoscaling.knative.dev/target-burst-capacity\":\"-1\","
+        "\"autoscaling.knative.dev/activation-scale\":\"4\","
+        "\"autoscaling.knative.dev/metric-aggregation-algorithm\":\"weighted-exponential\","
         "\"autoscaling.knative.dev/scale-down-delay\":\"15s\","
         "\"autoscaling.knative.dev/scale-to-zero-pod-retention-period\":\"1m5s\","
         "\"serving.knative.dev/progress-deadline\":\"30s\",\"hob.dev/queue-depth\":\"0\","
@@ -145,6 +152,8 @@ TEST(everything_that_was_said_is_in_the_revision)
     CHECK(r->min_scale == 1 && r->max_scale == 9 && r->initial_scale == 2);
     CHECK_EQ(r->target * 1000, 5000); /* min(20, containerConcurrency 10), half of it */
     CHECK_EQ(r->window_us, 120000000);
+    CHECK(r->panic_window_s == 15 && r->panic_threshold == 1.5 && r->burst_capacity == -1);
+    CHECK(r->activation_scale == 4 && r->weighted && !r->by_rps && r->total == 10);
     CHECK_EQ(r->scale_down_delay_us, 15000000);
     CHECK_EQ(r->retention_us, 65000000);
     CHECK_EQ(r->progress_deadline_us, 30000000);
