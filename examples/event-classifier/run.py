@@ -125,6 +125,8 @@ class Hob:
         try:
             told = self.read_line(reading)
             self.ingress, self.api = told["ingress"], told["api"]
+            with open(told["token_file"], encoding="ascii") as f:
+                self.token = f.read().strip()
         except BaseException:
             self.process.terminate()
             self.process.wait()
@@ -153,7 +155,7 @@ class Hob:
         """The answer as a tree, or None for 404."""
         connection = http.client.HTTPConnection(self.api, timeout=10)
         try:
-            connection.request("GET", path)
+            connection.request("GET", path, headers={"Authorization": f"Bearer {self.token}"})
             answer = connection.getresponse()
             body = answer.read()
         finally:

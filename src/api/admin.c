@@ -65,7 +65,26 @@ static void answer_err(struct http_call *c, const struct err *e)
     answer_problem(c, code_http_status(e->code), code_name(e->code), e->text);
 }
 
-void admin_refuse(struct http_call *c, const struct err *e) { answer_err(c, e); }
+/* A Status, because kubectl shows its text, and the challenge that RFC 9110 wants. */
+static void answer_unauthenticated(struct http_call *c, const struct err *e)
+{
+    AUTO_JSON json_t *j = json_pack("{s:s, s:s, s:{}, s:s, s:s, s:s, s:i}", "kind", "Status", "apiVersion", "v1",
+                                    "metadata", "status", "Failure", "message", e->text, "reason", "Unauthorized",
+                                    "code", 401);
+    struct buf b;
+    buf_init(&b, KIB(8));
+    json_write(j, &b);
+    http_answer(c, 401, TYPE_JSON, "WWW-Authenticate: Bearer realm=\"hob\", Basic realm=\"hob\"\r\n", buf_str(&b));
+    buf_done(&b);
+}
+
+void admin_refuse(struct http_call *c, const struct err *e)
+{
+    if (e->code == CODE_UNAUTHENTICATED)
+        answer_unauthenticated(c, e);
+    else
+        answer_err(c, e);
+}
 
 static void answer_items(struct http_call *c, json_t *take_items)
 {
@@ -179,6 +198,15 @@ static void invocation(struct admin *a, struct http_call *c)
 }
 
 /* ---- instances, models, limits --------------------------------------------------------------- */
+
+/* Who reads this got in with the token, or through the socket. Where nobody needs it, nobody gets it: it
+ * will be needed again. */
+static void token_page(struct admin *a, struct http_call *c)
+{
+    answer_json(c, 200, TYPE_JSON,
+                json_pack("{s:b, s:s*}", "needed", a->s.token_needed, "token",
+                          a->s.token_needed ? a->s.token : NULL));
+}
 
 struct instances_ctx {
     struct admin *a;
@@ -516,6 +544,7 @@ static const struct page {
     { "GET", "/v1/models", models },
     { "DELETE", "/v1/models/*", model_delete },
     { "GET", "/v1/services/*/*/*", service_page },
+    { "GET", "/v1/token", token_page },
 };
 
 static bool path_fits(struct str path, const char *pattern)

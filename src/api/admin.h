@@ -10,7 +10,7 @@
  *   GET /v1/invocations[?namespace=&service=&cold=true&limit=]   GET /v1/invocations/{id}
  *   GET /v1/instances                 DELETE /v1/instances/{id}      GET /v1/limits
  *   GET /v1/models                    DELETE /v1/models/{digest}
- *   GET /v1/services/{ns}/{name}/stats
+ *   GET /v1/services/{ns}/{name}/stats   GET /v1/token
  *   GET /v1/services/{ns}/{name}/logs[?tail=&follow=true&instance=]
  */
 #pragma once
@@ -33,6 +33,8 @@ struct admin_sources { /* outlive the admin */
     size_t (*values)(void *ctx, struct metrics_value *into, size_t max);
     int (*ready)(void *ctx, struct err *e); /* 0: serves; else why not */
     void *ctx;
+    const char *token; /* of the API; told to who got in, where it is needed */
+    bool token_needed;
 };
 
 struct admin *admin_new(const struct admin_sources *s);
@@ -40,4 +42,4 @@ void admin_free(struct admin *a); /* open streams are ended */
 DEFINE_AUTO(admin, struct admin *, admin_free)
 bool admin_idle(const struct admin *a); /* no query of records is under way */
 void admin_handle(struct admin *a, struct http_call *c); /* answers everything, 404 included */
-void admin_refuse(struct http_call *c, const struct err *e); /* as a problem */
+void admin_refuse(struct http_call *c, const struct err *e); /* as a problem, or 401 as a Status */

@@ -105,6 +105,7 @@ static const struct {
     [CODE_INTERNAL] = { "INTERNAL", 500 },
     [CODE_UNAVAILABLE] = { "UNAVAILABLE", 503 },
     [CODE_DATA_LOSS] = { "DATA_LOSS", 500 },
+    [CODE_UNAUTHENTICATED] = { "UNAUTHENTICATED", 401 },
 };
 
 const char *code_name(enum code code)

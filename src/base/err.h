@@ -25,6 +25,7 @@ enum code {
     CODE_INTERNAL = 13,
     CODE_UNAVAILABLE = 14,
     CODE_DATA_LOSS = 15,
+    CODE_UNAUTHENTICATED = 16,
 };
 
 struct err {

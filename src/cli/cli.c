@@ -17,7 +17,7 @@ const struct opt cli_global_opts[] = {
 #define AT(field) offsetof(struct cli_global, field)
     { "namespace", 'n', OPT_TEXT, AT(ns), "NAME", "the namespace (HOB_NAMESPACE, else default)" },
     { "server", 's', OPT_TEXT, AT(server), "ADDRESS",
-      "the API: host:port or unix:/path (HOB_SERVER, else " CLI_SERVER_DEFAULT ")" },
+      "the API: host:port or unix:/path; a port of this machine by its socket (HOB_SERVER, else " CLI_SERVER_DEFAULT ")" },
     { "json", 0, OPT_FLAG, AT(json), NULL, "the same as -o json" },
     { "quiet", 'q', OPT_FLAG, AT(quiet), NULL, "no remarks, only data and errors" },
     { "color", 0, OPT_CHOICE, AT(colour), "WHEN", "auto, always or never (NO_COLOR: never)",
@@ -142,11 +142,19 @@ static int words_check(const struct cli *c, struct err *e)
     return 0;
 }
 
+/* NULL where it could not be a header's value. */
+static const char *token_given(void)
+{
+    const char *token = getenv("HOB_TOKEN");
+    return token && token[0] && !strpbrk(token, " \r\n\t") ? token : NULL;
+}
+
 static void defaults_set(struct cli *c)
 {
     const char *server = getenv("HOB_SERVER"), *ns = getenv("HOB_NAMESPACE");
     c->global.server = server && server[0] ? server : CLI_SERVER_DEFAULT;
     c->global.ns = ns && ns[0] ? ns : "default";
+    c->global.token = token_given();
     limits_default(&c->limits);
     for (size_t i = 0; i < limit_row_count; i++)
         if (strcmp(limit_rows[i].name, "json_nodes_max") == 0)
@@ -178,6 +186,8 @@ static int execute(struct cli *c, struct err *e)
 {
     struct err unwritten = { 0 };
     signals_set(c);
+    if (!c->command->local)
+        c->global.server = reach_server(c->global.server, c->socket);
     int r = c->command->run(c, e);
     int flushed = cli_flush(c, &unwritten);
     if (r < 0 || flushed < 0) {

@@ -1,6 +1,6 @@
 /* cli.h -- the command line: a table of commands, and what each is given.
  *
- * Receives argv, the environment (HOB_SERVER, HOB_INGRESS, HOB_NAMESPACE) and answers of the API.
+ * Receives argv, the environment (HOB_SERVER, HOB_TOKEN, HOB_INGRESS, HOB_NAMESPACE) and answers of the API.
  * Owns the output of one run: data on stdout, all else on stderr.
  * Emits one exit status (cli/exits.h). Refuses what the tables do not know, before anything is done.
  * One file per command (cmd_*.c); help, completion and docs/reference/cli.md are made from the same
@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "cli/exits.h"
 #include "cli/opt.h"
+#include "cli/reach.h"
 #include "cli/term.h"
 
 /* `hob serve`, and the roles it starts itself in: gets argv[0] = "hob", then what followed `serve`. */
@@ -21,12 +22,14 @@ int serve_main(int argc, char **argv);
 
 struct cli_global { /* what every command understands */
     const char *server, *ns, *colour;
+    const char *token; /* HOB_TOKEN, for a server that is reached over TCP; NULL: none */
     bool help, quiet, json;
 };
 
 struct cli {
     const struct cli_command *command;
     struct cli_global global;
+    char socket[REACH_SERVER_MAX]; /* what global.server became, when it has a socket here */
     struct term out_term, err_term;
     struct limits limits; /* of what this client reads */
     void *args;           /* the command's own struct */

@@ -144,6 +144,7 @@ static void adopt_globals(struct cli *c)
         else if (strcmp(word, "-s") == 0 || strcmp(word, "--server") == 0)
             c->global.server = value;
     }
+    c->global.server = reach_server(c->global.server, c->socket);
 }
 
 static int run_complete(struct cli *c, struct err *e)

@@ -26,6 +26,7 @@ static void server_checks(struct cli *c, json_t *checks)
     AUTO_JSON json_t *version = NULL;
     struct http_client_answer ready = { 0 };
     const struct http_client_call call = { .address = c->global.server,
+                                           .token = c->global.token,
                                            .method = "GET",
                                            .target = "/readyz",
                                            .timeout_ms = REMOTE_TIMEOUT_MS,

@@ -102,6 +102,7 @@ static int stream(struct cli *c, const char *target, struct reader *reader, stru
     struct http_client_answer answer = { 0 };
     const struct http_client_call call = {
         .address = c->global.server,
+        .token = c->global.token,
         .method = "GET",
         .target = target,
         .headers = "Accept: text/plain\r\n",

@@ -6,5 +6,5 @@
 extern const struct cli_command cmd_serve;
 extern const struct cli_command cmd_apply, cmd_deploy, cmd_get, cmd_describe, cmd_delete;
 extern const struct cli_command cmd_invoke, cmd_logs, cmd_ps, cmd_explain;
-extern const struct cli_command cmd_models, cmd_limits, cmd_doctor, cmd_version;
+extern const struct cli_command cmd_models, cmd_limits, cmd_kubeconfig, cmd_doctor, cmd_version;
 extern const struct cli_command cmd_completion, cmd_complete, cmd_docs;

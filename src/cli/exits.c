@@ -22,6 +22,7 @@ enum exits exits_of_code(enum code code)
     switch (code) {
     case CODE_OK: return EXITS_OK;
     case CODE_NOT_FOUND: return EXITS_NOT_FOUND;
+    case CODE_UNAUTHENTICATED:
     case CODE_DENIED: return EXITS_DENIED;
     case CODE_EXISTS:
     case CODE_ABORTED: return EXITS_CONFLICT;
@@ -49,7 +50,7 @@ enum code exits_code_of_http(int status, const char *reason)
     case 413:
     case 415:
     case 422: return CODE_INVALID;
-    case 401:
+    case 401: return CODE_UNAUTHENTICATED;
     case 403: return CODE_DENIED;
     case 404:
     case 410: return CODE_NOT_FOUND;

@@ -92,6 +92,8 @@ void help_command(const struct cli_command *command, const struct term *t, struc
     }
     if (command->notes)
         buf_printf(b, "\n%s\n", command->notes);
+    if (command->run_raw) /* it has only its own */
+        return;
     heading(t, b, "options of every command");
     options(b, cli_global_opts, cli_global_opt_count);
 }
@@ -125,7 +127,8 @@ void help_markdown(struct buf *b)
         buf_printf(b, "| %d | %s |\n", exits_rows[i].status, exits_rows[i].meaning);
     buf_text(b,
              "\n## Environment\n\n| variable | what |\n|---|---|\n"
-             "| `HOB_SERVER` | as `--server` |\n| `HOB_NAMESPACE` | as `--namespace` |\n"
+             "| `HOB_SERVER` | as `--server` |\n| `HOB_TOKEN` | the API's token, where it is reached over TCP |\n"
+             "| `HOB_RUNTIME_DIR` | the folder of the API's unix sockets (root: /run/hob) |\n| `HOB_NAMESPACE` | as `--namespace` |\n"
              "| `HOB_INGRESS` | where functions are called, host:port; else the server says it |\n"
              "| `NO_COLOR` | no colour |\n| `COLUMNS` | width of the picture when the output is "
              "not a terminal |\n\n## Options of every command\n\n");

@@ -79,6 +79,7 @@ static int call(struct cli *c, const char *method, const char *target, struct st
 {
     const struct http_client_call spec = {
         .address = c->global.server,
+        .token = c->global.token,
         .method = method,
         .target = target,
         .headers = body.at ? "Accept: application/json\r\nContent-Type: application/json\r\n"

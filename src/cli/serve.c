@@ -1,20 +1,22 @@
 /* serve.c -- `hob serve`: settings, sockets and folders; then this process is the launcher, and runs
  * itself again as node and as fetcher (HOB_ROLE; descriptors at fixed numbers). */
 #include "artifact/fetcher.h"
+#include "artifact/origin.h"
 #include "base/log.h"
-#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/help.h"
+#include "cli/serve_listen.h"
+#include "cli/serve_opts.h"
 #include "node/jail.h"
 #include "node/node.h"
 #include "os/fault.h"
 #include "os/ns.h"
 #include "sandbox/launcher.h"
 
-#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,196 +27,10 @@
 #include <unistd.h>
 
 /* Where a role finds its descriptors. */
-enum { FD_LINK = 3, FD_INGRESS, FD_API, FD_READY, FD_ROLE_END };
-enum { FILE_ROOTS_MAX = 16, BACKLOG = 4096, ADDRESS_MAX = 64 };
+enum { FD_LINK = 3, FD_INGRESS, FD_API, FD_LOCAL, FD_READY, FD_ROLE_END };
+enum { FILE_ROOTS_MAX = 16 };
 
-struct settings {
-    struct limits limits;
-    const char *listen_ingress, *listen_api, *data;
-    const char *roots[FILE_ROOTS_MAX];
-    size_t root_count;
-    struct origin_policy origins;
-    int ready_fd;
-    bool insecure, verbose;
-};
-
-/* ---- settings ------------------------------------------------------------------------------- */
-
-static int add_limit(struct settings *s, const char *text, struct err *e)
-{
-    struct str value = str_of(text), name = str_cut(&value, '=');
-    return limits_set(&s->limits, name, value, e);
-}
-
-static int set_fd(struct settings *s, const char *text, struct err *e)
-{
-    uint64_t n;
-    if (!str_u64(str_of(text), &n) || n > 1000000)
-        return err_set(e, CODE_INVALID, "--ready-fd: '%s' is no descriptor", text);
-    s->ready_fd = (int)n;
-    return 0;
-}
-
-static int add_root(struct settings *s, const char *text, struct err *e)
-{
-    if (s->root_count == FILE_ROOTS_MAX)
-        return err_set(e, CODE_EXHAUSTED, "--file-root: more than %d", FILE_ROOTS_MAX);
-    s->roots[s->root_count++] = text;
-    return 0;
-}
-
-static int set_origins(struct settings *s, const char *text, struct err *e)
-{
-    int r = origin_policy_parse(text, &s->origins, e);
-    return r < 0 ? err_wrap(e, "--model-origins") : 0;
-}
-
-static const struct serve_flag {
-    const char *name, *value, *help;
-    size_t offset; /* of a text in struct settings, when there is no `set` */
-    int (*set)(struct settings *s, const char *text, struct err *e);
-} flags[] = {
-    { "--listen-ingress", "ADDRESS", "functions, by Host header (127.0.0.1:8080; port 0: any)",
-      offsetof(struct settings, listen_ingress), NULL },
-    { "--listen-api", "ADDRESS", "API, metrics, health (127.0.0.1:8081; port 0: any)",
-      offsetof(struct settings, listen_api), NULL },
-    { "--data", "FOLDER", "everything hob keeps on this machine (./hob-data)",
-      offsetof(struct settings, data), NULL },
-    { "--file-root", "FOLDER",
-      "file:// images and models may come from here; may be repeated (the current folder)", 0,
-      add_root },
-    { "--model-origins", "LIST",
-      "where http(s) models may come from: public, private, loopback, link-local, networks "
-      "(" ORIGIN_POLICY_DEFAULT ")", 0, set_origins },
-    { "--limit", "NAME=N", "change a limit; see hob limits; may be repeated", 0, add_limit },
-    { "--ready-fd", "N", "write one line of JSON with the addresses here when serving", 0, set_fd },
-};
-
-static void usage(FILE *out)
-{
-    fprintf(out, "Examples:\n"
-                 "  hob serve                         on 127.0.0.1, data in ./hob-data\n"
-                 "  hob serve --data /var/lib/hob     somewhere else\n"
-                 "  hob serve --limit sandbox_pool=8  with another limit\n\n"
-                 "Usage: hob serve [options]\n\nOptions:\n");
-    for (size_t i = 0; i < COUNT_OF(flags); i++)
-        fprintf(out, "  %-16s %-8s  %s\n", flags[i].name, flags[i].value, flags[i].help);
-    fprintf(out, "  %-16s %-8s  %s\n", "--insecure", "",
-            "allow addresses beyond this machine though there is no TLS and no token yet");
-    fprintf(out, "  %-16s %-8s  %s\n", "--verbose", "", "log what only a developer wants to see");
-}
-
-static int flag_apply(struct settings *s, const struct serve_flag *f, const char *text,
-                      struct err *e)
-{
-    if (f->set)
-        return f->set(s, text, e);
-    memcpy((char *)s + f->offset, &text, sizeof text);
-    return 0;
-}
-
-/* `--name value` and `--name=value`. */
-static int settings_read(struct settings *s, int argc, char **argv, struct err *e)
-{
-    *s = (struct settings){ .listen_ingress = CLI_INGRESS_DEFAULT, .listen_api = CLI_SERVER_DEFAULT,
-                            .data = "hob-data", .ready_fd = -1 };
-    limits_default(&s->limits);
-    int parsed = origin_policy_parse(ORIGIN_POLICY_DEFAULT, &s->origins, e);
-    ASSERT(parsed == 0);
-    for (int i = 1; i < argc; i++) {
-        struct str value = str_of(argv[i]), name = str_cut(&value, '=');
-        bool joined = name.size < strlen(argv[i]);
-        if (str_is(name, "--insecure") || str_is(name, "--verbose")) {
-            *(name.at[2] == 'i' ? &s->insecure : &s->verbose) = true;
-            continue;
-        }
-        size_t k = 0;
-        while (k < COUNT_OF(flags) && !str_is(name, flags[k].name))
-            k++;
-        if (k == COUNT_OF(flags))
-            return err_set(e, CODE_INVALID, "unknown option '%s'; hob serve --help lists them", argv[i]);
-        if (!joined && i + 1 == argc)
-            return err_set(e, CODE_INVALID, "%s: wants a value: %s", argv[i], flags[k].value);
-        int r = flag_apply(s, &flags[k], joined ? value.at : argv[++i], e);
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
-/* ---- sockets and folders ---------------------------------------------------------------------- */
-
-static int address_read(const char *flag, const char *text, struct sockaddr_storage *ret,
-                        socklen_t *ret_size, bool *ret_local, struct err *e)
-{
-    char host[ADDRESS_MAX];
-    const char *colon = strrchr(text, ':');
-    uint64_t port;
-    size_t size = colon ? (size_t)(colon - text) : 0;
-    struct sockaddr_in *v4 = (struct sockaddr_in *)(void *)ret;
-    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)ret;
-    memset(ret, 0, sizeof *ret);
-    if (!colon || size == 0 || size >= sizeof host || !str_u64(str_of(colon + 1), &port) ||
-        port > 65535)
-        return err_set(e, CODE_INVALID, "%s: '%s' is not ADDRESS:PORT", flag, text);
-    bool bracketed = text[0] == '[' && colon[-1] == ']';
-    snprintf(host, sizeof host, "%.*s", (int)(size - (bracketed ? 2 : 0)), text + bracketed);
-    if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
-        v4->sin_family = AF_INET;
-        v4->sin_port = htons((uint16_t)port);
-        *ret_size = sizeof *v4;
-        *ret_local = ntohl(v4->sin_addr.s_addr) >> 24 == 127;
-    } else if (inet_pton(AF_INET6, host, &v6->sin6_addr) == 1) {
-        v6->sin6_family = AF_INET6;
-        v6->sin6_port = htons((uint16_t)port);
-        *ret_size = sizeof *v6;
-        *ret_local = IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
-    } else {
-        return err_set(e, CODE_INVALID, "%s: '%s' is not a numeric address", flag, host);
-    }
-    return 0;
-}
-
-static void address_shown(int fd, char into[ADDRESS_MAX])
-{
-    struct sockaddr_storage a;
-    socklen_t size = sizeof a;
-    char host[INET6_ADDRSTRLEN] = "";
-    if (getsockname(fd, (struct sockaddr *)&a, &size) == 0 && a.ss_family == AF_INET) {
-        const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)&a;
-        inet_ntop(AF_INET, &v4->sin_addr, host, sizeof host);
-        snprintf(into, ADDRESS_MAX, "%s:%u", host, ntohs(v4->sin_port));
-    } else {
-        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)&a;
-        inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host);
-        snprintf(into, ADDRESS_MAX, "[%.46s]:%u", host, ntohs(v6->sin6_port));
-    }
-}
-
-static int listen_at(const char *flag, const char *text, bool insecure, int *ret_fd, struct err *e)
-{
-    struct sockaddr_storage a;
-    socklen_t size = 0;
-    bool local = false;
-    const int one = 1;
-    int r = address_read(flag, text, &a, &size, &local, e);
-    if (r < 0)
-        return r;
-    if (!local && !insecure)
-        return err_set(e, CODE_DENIED,
-                       "%s %s: anybody on the network could deploy and call functions, as there is no "
-                       "TLS and no token yet; listen on 127.0.0.1, or say --insecure",
-                       flag, text);
-    AUTO_CLOSE int fd =
-        fault_hit("socket") ? -1 : socket(a.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return err_sys(e, "%s: socket", flag);
-    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (fault_hit("listen") || bind(fd, (struct sockaddr *)&a, size) < 0 || listen(fd, BACKLOG) < 0)
-        return err_sys(e, "%s: listen on %s", flag, text);
-    *ret_fd = TAKE_FD(fd);
-    return 0;
-}
+/* ---- folders ---------------------------------------------------------------------------------- */
 
 static bool is_empty(int dir_fd)
 {
@@ -274,9 +90,12 @@ static int folder_make(int dir_fd, const char *name, const char *shown, mode_t m
 /* ---- roles --------------------------------------------------------------------------------------- */
 
 struct serve {
-    struct settings settings;
-    char data[4096], store[4200];
-    int ingress_fd, api_fd, program_fd;
+    struct serve_settings settings;
+    struct origin_policy origins;
+    char data[4096], store[4200], local[REACH_PATH_MAX];
+    const char *roots[FILE_ROOTS_MAX];
+    size_t root_count;
+    int ingress_fd, api_fd, local_fd, ready_fd, program_fd;
     char **argv;
 };
 
@@ -337,7 +156,7 @@ static _Noreturn void role_exec(const struct serve *s, const char *role, int lin
     struct err e;
     bool node = strcmp(role, "node") == 0;
     /* Out of the way of the fixed numbers first. */
-    int high[] = { link_fd, s->program_fd, s->ingress_fd, s->api_fd, s->settings.ready_fd };
+    int high[] = { link_fd, s->program_fd, s->ingress_fd, s->api_fd, s->local_fd, s->ready_fd };
     for (size_t i = 0; i < COUNT_OF(high); i++)
         if (high[i] >= 0 && (high[i] = fcntl(high[i], F_DUPFD_CLOEXEC, FD_ROLE_END + 8)) < 0)
             _exit(70);
@@ -348,13 +167,14 @@ static _Noreturn void role_exec(const struct serve *s, const char *role, int lin
     if (close_range(FD_LINK, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
         _exit(70);
     fd_place(high[0], FD_LINK);
-    for (int i = 2; node && i < 5; i++)
+    for (size_t i = 2; node && i < COUNT_OF(high); i++)
         if (high[i] >= 0)
-            fd_place(high[i], FD_INGRESS + i - 2);
+            fd_place(high[i], FD_INGRESS + (int)i - 2);
     environment_reduce();
     setenv("HOB_ROLE", role, 1);
     setenv("HOB_DATA_SHOWN", s->data, 1);
-    setenv("HOB_READY", high[4] >= 0 ? "1" : "0", 1);
+    setenv("HOB_LOCAL", s->local, 1);
+    setenv("HOB_READY", s->ready_fd >= 0 ? "1" : "0", 1);
     (void)ns_die_with_parent(-1); /* changed credentials cleared it */
     execveat(high[1], "", s->argv, environ, AT_EMPTY_PATH);
     err_sys(&e, "run myself as %s", role);
@@ -377,18 +197,19 @@ static void run_fetcher(void *ctx, int link_fd, bool privileged)
     role_exec(s, "fetcher", link_fd, &jail);
 }
 
-static int node_main(const struct settings *s, struct err *e)
+static int node_main(const struct serve_settings *s, struct err *e)
 {
-    char ingress[ADDRESS_MAX], api[ADDRESS_MAX];
-    const char *ready = getenv("HOB_READY"), *shown = getenv("HOB_DATA_SHOWN");
-    address_shown(FD_INGRESS, ingress);
-    address_shown(FD_API, api);
+    char ingress[LISTEN_ADDRESS_MAX], api[LISTEN_ADDRESS_MAX];
+    const char *ready = getenv("HOB_READY"), *shown = getenv("HOB_DATA_SHOWN"), *local = getenv("HOB_LOCAL");
+    listen_shown(FD_INGRESS, ingress);
+    listen_shown(FD_API, api);
     for (int fd = FD_LINK; fd < FD_ROLE_END; fd++)
         (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
     const struct node_config c = {
         .limits = &s->limits, .data_dir = "/data", .shown_dir = shown ? shown : "/data",
-        .ingress_fd = FD_INGRESS, .api_fd = FD_API, .launcher_fd = FD_LINK,
+        .ingress_fd = FD_INGRESS, .api_fd = FD_API, .local_fd = FD_LOCAL, .launcher_fd = FD_LINK,
         .ready_fd = ready && ready[0] == '1' ? FD_READY : -1, .ingress = ingress, .api = api,
+        .local = local ? local : "", .api_open = s->api_insecure,
     };
     return node_run(&c, e);
 }
@@ -406,14 +227,14 @@ static const char *role_given(void)
                : NULL;
 }
 
-static int role_main(const char *role, const struct settings *s)
+static int role_main(const char *role, const struct serve *s)
 {
     struct err e = { 0 };
     bool node = strcmp(role, "node") == 0;
     (void)signal(SIGPIPE, SIG_IGN);
     log_role_set(node ? "node" : "fetcher");
     fault_arm_outside(role);
-    int r = node ? node_main(s, &e) : fetcher_run(FD_LINK, &s->limits, &s->origins, &e);
+    int r = node ? node_main(&s->settings, &e) : fetcher_run(FD_LINK, &s->settings.limits, &s->origins, &e);
     if (r < 0)
         log_event(LOG_ERROR, "ended", "error=\"%s\"", LOG_QUOTED(e.text));
     if (!node)
@@ -423,28 +244,48 @@ static int role_main(const char *role, const struct settings *s)
 
 /* ---- the launcher ---------------------------------------------------------------------------------- */
 
-static int roots_resolve(struct settings *s, struct err *e)
+/* Root's hob opens files that who deploys may not read himself, so only what somebody said he may. */
+static int roots_resolve(struct serve *s, struct err *e)
 {
-    if (s->root_count == 0) {
-        char here[8];
-        if (getcwd(here, sizeof here) && strcmp(here, "/") == 0) { /* as a service manager starts us */
-            log_event(LOG_WARN, "no_file_root", "why=\"started in /, which is not published by default\"");
-            return 0;
-        }
-        s->roots[s->root_count++] = ".";
+    static const char *const here[] = { "." };
+    const struct opt_list *given = &s->settings.roots;
+    char cwd[8];
+    bool none = given->count == 0;
+    if (none && (geteuid() == 0 || (getcwd(cwd, sizeof cwd) && strcmp(cwd, "/") == 0))) {
+        log_event(LOG_WARN, "no_file_root",
+                  "why=\"no --file-root: no file:// image or model can be deployed\"");
+        return 0;
     }
-    for (size_t i = 0; i < s->root_count; i++) {
-        char *full = realpath(s->roots[i], NULL); /* kept for the life of the process */
-        if (!full)
-            return err_sys(e, "--file-root %s", s->roots[i]);
-        s->roots[i] = full;
+    const char *const *from = none ? here : given->at;
+    size_t count = none ? 1 : given->count;
+    if (count > FILE_ROOTS_MAX)
+        return err_set(e, CODE_EXHAUSTED, "--file-root: more than %d", FILE_ROOTS_MAX);
+    for (; s->root_count < count; s->root_count++) {
+        s->roots[s->root_count] = realpath(from[s->root_count], NULL); /* kept for the life of the process */
+        if (!s->roots[s->root_count])
+            return err_sys(e, "--file-root %s", from[s->root_count]);
     }
     return 0;
 }
 
+static int sockets_open(struct serve *s, struct err *e)
+{
+    const struct serve_settings *t = &s->settings;
+    const struct listen_tcp ingress = { "--listen-ingress", t->listen_ingress, t->insecure,
+                                        "reads and changes what functions get and answer" };
+    const struct listen_tcp api = { "--listen-api", t->listen_api, t->insecure,
+                                    t->api_insecure ? "deploys and calls functions" : "reads the token" };
+    int r = listen_tcp(&ingress, &s->ingress_fd, e);
+    if (r == 0)
+        r = listen_tcp(&api, &s->api_fd, e);
+    if (r == 0)
+        r = listen_local(listen_port(s->api_fd), t->api_group, s->local, &s->local_fd, e);
+    return r;
+}
+
 static int prepare(struct serve *s, struct err *e)
 {
-    int r = roots_resolve(&s->settings, e);
+    int r = roots_resolve(s, e);
     if (r < 0)
         return r;
     AUTO_CLOSE int data_fd = -1, store_fd = -1;
@@ -461,11 +302,7 @@ static int prepare(struct serve *s, struct err *e)
     s->program_fd = fault_hit("open") ? -1 : open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     if (s->program_fd < 0)
         return err_sys(e, "find my own program");
-    const struct settings *t = &s->settings;
-    r = listen_at("--listen-ingress", t->listen_ingress, t->insecure, &s->ingress_fd, e);
-    if (r < 0)
-        return r;
-    return listen_at("--listen-api", t->listen_api, t->insecure, &s->api_fd, e);
+    return sockets_open(s, e);
 }
 
 static void descriptors_raise(void)
@@ -489,38 +326,54 @@ static int launcher_main(struct serve *s, struct err *e)
         return r;
     const struct launcher_config c = {
         .data_dir = s->data, .store_dir = s->store, .limits = &s->settings.limits,
-        .file_roots = s->settings.roots, .file_root_count = s->settings.root_count,
+        .file_roots = s->roots, .file_root_count = s->root_count,
         .children = { run_node, run_fetcher, s },
     };
-    return launcher_run(&c, e);
+    r = launcher_run(&c, e);
+    (void)unlink(s->local); /* nobody else's: we hold the port it is named after */
+    return r;
 }
 
-static int ready_fd_check(const struct settings *s, struct err *e)
+static int ready_fd_check(struct serve *s, struct err *e)
 {
-    if (s->ready_fd >= 0 && fcntl(s->ready_fd, F_GETFD) < 0)
+    if (s->settings.ready_fd == SERVE_NO_FD)
+        return 0;
+    s->ready_fd = (int)s->settings.ready_fd;
+    if (fcntl(s->ready_fd, F_GETFD) < 0)
         return err_set(e, CODE_INVALID, "--ready-fd: '%d' is no open descriptor", s->ready_fd);
     return 0;
 }
 
+static int help_show(void)
+{
+    const struct term t = term_of_fd(STDOUT_FILENO, "auto");
+    struct buf b;
+    buf_init(&b, KIB(64));
+    help_command(&cmd_serve, &t, &b);
+    printf(STR_FMT, STR_ARG(buf_str(&b)));
+    buf_done(&b);
+    return EXITS_OK;
+}
+
 int serve_main(int argc, char **argv)
 {
-    static struct serve s = { .ingress_fd = -1, .api_fd = -1, .program_fd = -1 };
+    static struct serve s = { .ingress_fd = -1, .api_fd = -1, .local_fd = -1, .ready_fd = -1, .program_fd = -1 };
     struct err e = { 0 };
     const char *role = role_given();
-    if (argc > 1 && (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0)) {
-        usage(stdout);
-        return EXITS_OK;
-    }
-    int read = settings_read(&s.settings, argc, argv, &e);
-    if (read == 0 && !role) /* in a role the number is the operator's no more */
-        read = ready_fd_check(&s.settings, &e);
+    int read = serve_settings_read(&s.settings, argc - 1, (const char *const *)argv + 1, &e);
+    if (s.settings.help)
+        return help_show();
+    if (read >= 0 && (read = origin_policy_parse(s.settings.model_origins, &s.origins, &e)) < 0)
+        err_wrap(&e, "--model-origins");
+    if (read >= 0 && !role) /* in a role the number is the operator's no more */
+        read = ready_fd_check(&s, &e);
     if (read < 0) {
-        fprintf(stderr, "hob serve: %s\n", e.text);
+        fprintf(stderr, "hob serve: %s\n  see: hob serve -h\n", e.text);
         return EXITS_USAGE;
     }
     log_level_set(s.settings.verbose ? LOG_DEBUG : LOG_INFO);
     if (role)
-        return role_main(role, &s.settings);
+        return role_main(role, &s);
     s.argv = xcalloc((size_t)argc + 2, sizeof *s.argv); /* "hob" "serve" and what followed */
     s.argv[0] = argv[0];
     s.argv[1] = xstrdup("serve");
@@ -529,5 +382,6 @@ int serve_main(int argc, char **argv)
     int r = launcher_main(&s, &e);
     if (r < 0)
         fprintf(stderr, "hob serve: %s\n", e.text);
+    serve_settings_done(&s.settings);
     return r < 0 ? EXITS_FAILED : EXITS_OK;
 }

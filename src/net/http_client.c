@@ -151,6 +151,8 @@ static int request_send(struct exchange *x, struct err *e)
     http1_write_field(&out, STR("Connection"), STR("close"));
     if (c->headers)
         buf_text(&out, c->headers);
+    if (c->token)
+        buf_printf(&out, "Authorization: Bearer %s\r\n", c->token);
     if (c->body.at)
         http1_write_framing(&out, HTTP1_BODY_LENGTH, c->body.size);
     http1_write_end(&out);

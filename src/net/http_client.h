@@ -14,6 +14,7 @@ struct http_client_call {
     const char *method, *target; /* "/path?query" */
     const char *host;            /* Host header; NULL: the address */
     const char *headers;         /* more "Name: value\r\n" lines, or NULL */
+    const char *token;           /* sent as Authorization: Bearer; NULL: none */
     struct str body;             /* at NULL: none */
     uint32_t timeout_ms;         /* for connecting and between bytes; 0: none between bytes */
     size_t body_bytes_max;

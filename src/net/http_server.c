@@ -652,6 +652,18 @@ struct str http_call_method(const struct http_call *c) { return c->head.method; 
 struct str http_call_path(const struct http_call *c) { return c->head.path; }
 struct str http_call_body(const struct http_call *c) { return buf_str(&c->content); }
 
+bool http_call_user(const struct http_call *c, uint32_t *ret_uid)
+{
+    struct ucred who;
+    struct sockaddr_storage own = { 0 };
+    socklen_t size = sizeof own, who_size = sizeof who;
+    if (c->io.fd < 0 || getsockname(c->io.fd, (struct sockaddr *)&own, &size) < 0 || own.ss_family != AF_UNIX ||
+        getsockopt(c->io.fd, SOL_SOCKET, SO_PEERCRED, &who, &who_size) < 0)
+        return false;
+    *ret_uid = who.uid;
+    return true;
+}
+
 struct str http_call_header(const struct http_call *c, const char *name)
 {
     return http1_field_named(&c->head, str_of(name));

@@ -34,6 +34,8 @@ struct str http_call_path(const struct http_call *c); /* as sent, without the qu
 struct str http_call_param(struct http_call *c, const char *name);
 struct str http_call_header(const struct http_call *c, const char *name);
 struct str http_call_body(const struct http_call *c);
+/* Who connected to a unix socket, as the kernel says; false: not one. */
+bool http_call_user(const struct http_call *c, uint32_t *ret_uid);
 /* Percent-decodes path segment `index` (0-based) into `into`; false: no such segment, bad encoding,
  * an encoded slash or NUL, or too long. */
 bool http_call_segment(const struct http_call *c, uint32_t index, char *into, size_t size);

@@ -1,5 +1,6 @@
 #include "node/node.h"
 
+#include "api/access.h"
 #include "api/admin.h"
 #include "api/guard.h"
 #include "api/kube.h"
@@ -7,6 +8,7 @@
 #include "base/log.h"
 #include "gateway/ingress.h"
 #include "instance/fleet.h"
+#include "node/token.h"
 #include "sandbox/native.h"
 #include "serving/catalog.h"
 #include "store/store.h"
@@ -37,10 +39,11 @@ struct node {
     struct catalog *catalog;
     struct kube *kube;
     struct admin *admin;
-    struct http_server *api;
+    struct http_server *api, *api_local;
+    struct access access;
     struct ingress *ingress;
     struct loop_timer drain_timer;
-    uint64_t begin_us, drain_until_us;
+    uint64_t begin_us, drain_until_us, api_refused;
     bool draining, lost;
     struct err lost_why;
     uint64_t limits_seen[INGRESS_LIMIT_COUNT];
@@ -144,13 +147,39 @@ static void on_needed(void *ctx, const char *digest, bool needed)
 
 static const struct catalog_observer catalog_observer = { on_revision, on_service_gone, on_needed };
 
+/* What is asked for is logged before it is done: what it did is in the objects. */
+static void change_log(const struct node *n, const struct http_call *c)
+{
+    struct str method = http_call_method(c), path = http_call_path(c);
+    char user[24], shown[256];
+    uint32_t uid;
+    if (str_is(method, "GET") || str_is(method, "HEAD"))
+        return;
+    snprintf(user, sizeof user, "%s", n->access.open ? "anyone" : "token");
+    if (http_call_user(c, &uid))
+        snprintf(user, sizeof user, "uid:%u", uid);
+    snprintf(shown, sizeof shown, STR_FMT, (int)MIN(path.size, sizeof shown - 1), path.at);
+    log_event(LOG_INFO, "api.change", "user=%s method=" STR_FMT " path=\"%s\"", user, STR_ARG(method),
+              LOG_QUOTED(shown));
+}
+
 static void on_api_request(void *ctx, struct http_call *c)
 {
     struct node *n = ctx;
     struct err e;
-    if (guard_check(http_call_header(c, "Host"), http_call_header(c, "Origin"), n->config->api, &e) < 0)
+    uint32_t uid;
+    bool local = http_call_user(c, &uid);
+    int r = local ? 0
+                  : guard_check(http_call_header(c, "Host"), http_call_header(c, "Origin"), n->config->api, &e);
+    if (r == 0)
+        r = access_check(&n->access, local, http_call_path(c), http_call_header(c, "Authorization"), &e);
+    if (r < 0) {
+        n->api_refused++;
         admin_refuse(c, &e);
-    else if (!kube_handle(n->kube, c))
+        return;
+    }
+    change_log(n, c);
+    if (!kube_handle(n->kube, c))
         admin_handle(n->admin, c);
 }
 
@@ -229,6 +258,7 @@ static size_t node_values(void *ctx, struct metrics_value *into, size_t max)
     VALUE("artifacts_evicted_total", "Artifacts evicted.", true, a.evicted);
     VALUE("records_dropped_total", "Invocation records not kept.", true,
           store_records_dropped(n->store));
+    VALUE("api_refused_total", "API requests without the token, or from a web page.", true, n->api_refused);
     VALUE("node_resident_bytes", "Resident memory of the node.", false, resident_bytes());
     VALUE("node_cpu_seconds_total", "CPU time of the node.", true,
           (double)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) +
@@ -263,6 +293,7 @@ static void on_drain(void *ctx)
     log_event(LOG_INFO, "draining", "in_flight=%u", ingress_counters(n->ingress)->in_flight);
     ingress_stop(n->ingress);
     http_server_stop(n->api);
+    http_server_stop(n->api_local);
     n->drain_until_us = loop_now_us(n->loop) + n->config->limits->drain_ms * 1000;
     n->drain_timer.on_due = on_drain_look;
     loop_after(n->loop, &n->drain_timer, 0);
@@ -304,6 +335,7 @@ static void node_close(struct node *n)
     ingress_free(n->ingress);
     catalog_free(TAKE(n->catalog)); /* answers what waits, with "cancelled" */
     http_server_free(n->api);
+    http_server_free(n->api_local);
     admin_free(n->admin);
     kube_free(n->kube);
     fleet_free(n->fleet);
@@ -357,25 +389,45 @@ static int services_open(struct node *n, uint64_t seed, struct err *e)
     const struct admin_sources sources = {
         .loop = n->loop, .limits = c->limits, .fleet = n->fleet, .artifacts = n->artifacts,
         .store = n->store, .metrics = n->metrics, .values = node_values, .ready = node_ready,
-        .ctx = n,
+        .ctx = n, .token = n->access.token, .token_needed = !c->api_open,
     };
     n->admin = admin_new(&sources);
     r = ingress_open(n->loop, c->limits, c->ingress_fd, fleet_backend(n->fleet), &n->ingress, e);
     if (r < 0)
         return r;
-    return http_server_open(n->loop, c->limits, c->api_fd, &api_ops, n, &n->api, e);
+    r = http_server_open(n->loop, c->limits, c->local_fd, &api_ops, n, &n->api_local, e);
+    return r < 0 ? r : http_server_open(n->loop, c->limits, c->api_fd, &api_ops, n, &n->api, e);
+}
+
+static int access_open(struct node *n, struct err *e)
+{
+    const struct node_config *c = n->config;
+    char token[TOKEN_TEXT];
+    int r = token_load(c->data_dir, token, e);
+    if (r == 0)
+        r = access_init(&n->access, str_of(token), c->api_open, e);
+    return r < 0 ? err_wrap(e, "%s/" TOKEN_FILE, c->shown_dir) : 0;
 }
 
 static void say_ready(const struct node *n)
 {
     const struct node_config *c = n->config;
-    char line[256];
-    log_event(LOG_INFO, "serving", "ingress=%s api=%s data=%s", c->ingress, c->api, c->shown_dir);
+    log_event(LOG_INFO, "serving", "ingress=%s api=%s token=%s socket=%s data=%s", c->ingress, c->api,
+              c->api_open ? "no" : TOKEN_FILE, c->local, c->shown_dir);
+    if (c->api_open)
+        log_event(LOG_WARN, "api.open", "why=\"--api-insecure: whoever can connect to %s may deploy\"", c->api);
     if (c->ready_fd < 0)
         return;
-    int size = snprintf(line, sizeof line, "{\"ingress\":\"%s\",\"api\":\"%s\"}\n", c->ingress, c->api);
-    (void)!write(c->ready_fd, line, (size_t)size);
+    AUTO_FREE char *token = c->api_open ? xstrdup("") : xasprintf("%s/" TOKEN_FILE, c->shown_dir);
+    AUTO_JSON json_t *told = json_pack("{s:s, s:s, s:s, s:s}", "ingress", c->ingress, "api", c->api, "socket",
+                                       c->local, "token_file", token);
+    struct buf line;
+    buf_init(&line, KIB(32));
+    json_write(told, &line);
+    buf_text(&line, "\n");
+    (void)!write(c->ready_fd, buf_at(&line), line.size);
     (void)close(c->ready_fd);
+    buf_done(&line);
 }
 
 int node_run(const struct node_config *c, struct err *e)
@@ -388,6 +440,8 @@ int node_run(const struct node_config *c, struct err *e)
     if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed)
         return err_sys(e, "randomness");
     int r = state_open(&n, seed, e);
+    if (r == 0)
+        r = access_open(&n, e);
     if (r == 0)
         r = services_open(&n, seed, e);
     if (r == 0)

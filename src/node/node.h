@@ -13,8 +13,10 @@ struct node_config {
     const struct limits *limits;
     const char *data_dir; /* as this process sees it */
     const char *shown_dir; /* as the user gave it, for messages */
-    int ingress_fd, api_fd, launcher_fd;
+    int ingress_fd, api_fd, local_fd, launcher_fd; /* local: the API's unix socket */
     int ready_fd; /* -1: nobody waits */
     const char *ingress, *api; /* addresses, for URLs and /version */
+    const char *local;         /* path of the unix socket, for messages */
+    bool api_open;             /* the TCP address asks for no token */
 };
 int node_run(const struct node_config *c, struct err *e) MUST_USE;

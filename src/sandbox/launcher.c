@@ -91,7 +91,7 @@ static void notify(struct launcher *a, const struct notice *n, int *take_fds, si
     }
     /* A link that fails here reports through on_node_gone. */
     if (peer_send(a->node, n, sizeof *n, take_fds, count, &e) < 0)
-        log_event(LOG_DEBUG, "launcher.notice_lost", "type=%u cause=\"%s\"", n->type, LOG_QUOTED(e.text));
+        log_event(LOG_DEBUG, "notice_lost", "type=%u cause=\"%s\"", n->type, LOG_QUOTED(e.text));
 }
 
 static void notice_error(struct notice *n, const struct err *e)
@@ -343,6 +343,10 @@ static int local_open(struct launcher *a, const char *path, struct err *e)
                             .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS };
     const char *rest;
     int root = root_find(a, path, &rest);
+    if (root < 0 && a->config->file_root_count == 0)
+        return err_set(e, CODE_DENIED,
+                       "%.300s: hob was started without --file-root, so it reads no files of this machine; start it with "
+                       "--file-root FOLDER", path);
     if (root < 0)
         return err_set(e, CODE_DENIED, "%.400s: not beneath a --file-root", path);
     /* Looked at before it is opened: opening a device or a pipe can have effects. */
@@ -619,7 +623,7 @@ static void on_child_end(struct loop_io *io, uint32_t events)
 
 static void on_deadline(struct loop_timer *t)
 {
-    log_event(LOG_WARN, "launcher.drain_timeout", "left=killed");
+    log_event(LOG_WARN, "drain_timeout", "left=killed");
     stop(CONTAINER_OF(t, struct launcher, deadline));
 }
 
@@ -635,7 +639,7 @@ static void on_signal(struct loop_io *io, uint32_t events)
         stop(a);
         return;
     }
-    log_event(LOG_INFO, "launcher.drains", "signal=%u", info.ssi_signo);
+    log_event(LOG_INFO, "drains", "signal=%u", info.ssi_signo);
     a->draining = true;
     loop_after(a->loop, &a->deadline, a->config->limits->drain_ms * 1000 + GRACE_US);
     notify(a, &n, NULL, 0);
@@ -697,7 +701,7 @@ static int groups_open(struct launcher *a, struct err *e)
     if (found < 0)
         return found;
     if (found > 0)
-        log_event(LOG_WARN, "launcher.swept", "groups=%d name=%s", found, name);
+        log_event(LOG_WARN, "swept", "groups=%d name=%s", found, name);
     return cgroup_tree_open(name, &a->maker.cgroups, e);
 }
 

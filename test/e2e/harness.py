@@ -4,7 +4,7 @@ HOB names the binary (build/hob without it). Every Hob has ports and a temporary
 processes run side by side. Nothing here sleeps for luck: what has to happen is waited for with a deadline, and
 a deadline that passes fails the test with the end of hob's log.
 
-    with Hob() as hob:
+    with Hob() as hob:  # its API asks for no token; Hob(secure=True) is as an operator's
         hob.apply(service("hello", image=hob.bundle({"run": "#!/bin/sh\\n…"})))
         status, headers, body = hob.ingress("hello", "GET", "/")
         hob.kill_role("node"); hob.wait_for("a new node", hob.is_ready)
@@ -284,7 +284,8 @@ class Hob:
 
     living = set()  # those with a process
 
-    def __init__(self, *flags, limits=None, env=None, binary=None, user=None, **popen):
+    def __init__(self, *flags, limits=None, env=None, binary=None, user=None, secure=False, roots=None,
+                 **popen):
         adopt_orphans()
         self.before = Traces()
         self.folder = tempfile.mkdtemp(prefix="hob-e2e-")
@@ -292,14 +293,18 @@ class Hob:
         self.data = os.path.join(self.folder, "data")
         self.log_path = os.path.join(self.folder, "hob.log")
         os.mkdir(self.files)
+        self.roots = [self.files] if roots is None else roots
         self.popen = popen
         if user is not None:  # root runs hob as somebody else
             self.popen |= {"user": user, "group": user, "extra_groups": []}
             for path in (self.folder, self.files):
                 os.chown(path, user, user)
             binary = self.reachable(binary or BINARY)
-        self.flags = [*flags, *(f"--limit={k}={v}" for k, v in (limits or {}).items())]
-        self.env, self.binary = {**os.environ, **(env or {})}, binary or BINARY
+        self.flags = [*([] if secure else ["--api-insecure"]), *flags,
+                      *(f"--limit={k}={v}" for k, v in (limits or {}).items())]
+        # Its sockets are in its own folder; what this user's hobs have in the usual one is not found by accident.
+        self.env = {**os.environ, "HOB_RUNTIME_DIR": os.path.join(self.folder, "run"), **(env or {})}
+        self.binary = binary or BINARY
         self.process, self.api_address, self.ingress_address = None, "", ""
         self.bundles, self.probe_image = 0, None
 
@@ -339,7 +344,8 @@ class Hob:
             with open(self.log_path, "ab") as log:
                 self.process = subprocess.Popen(
                     [self.binary, "serve", "--listen-ingress", "127.0.0.1:0", "--listen-api", "127.0.0.1:0",
-                     "--data", self.data, "--file-root", self.files, "--ready-fd", str(ready), *self.flags],
+                     "--data", self.data, *(f"--file-root={root}" for root in self.roots), "--ready-fd", str(ready),
+                     *self.flags],
                     pass_fds=[ready], env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self.popen)
             os.close(ready)
             ready = -1
@@ -349,6 +355,7 @@ class Hob:
             if ready >= 0:
                 os.close(ready)
         self.api_address, self.ingress_address = told["api"], told["ingress"]
+        self.socket, self.token_file = told["socket"], told["token_file"]
         Hob.living.add(self)
 
     def read_ready(self, fd):

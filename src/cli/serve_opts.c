@@ -1,0 +1,60 @@
+#include "cli/serve_opts.h"
+#include "artifact/origin.h"
+#include "cli/cli.h"
+
+const struct opt serve_opts[SERVE_OPTS] = {
+#define AT(field) offsetof(struct serve_settings, field)
+    { "listen-ingress", 0, OPT_TEXT, AT(listen_ingress), "ADDRESS",
+      "functions, by Host header (" CLI_INGRESS_DEFAULT "; port 0: any)" },
+    { "listen-api", 0, OPT_TEXT, AT(listen_api), "ADDRESS",
+      "the API over TCP, with a token (" CLI_SERVER_DEFAULT "; port 0: any)" },
+    { "data", 0, OPT_TEXT, AT(data), "FOLDER", "everything hob keeps on this machine (./hob-data)", NULL, 0, 0,
+      OPT_COMPLETE_FILES },
+    { "file-root", 0, OPT_LIST, AT(roots), "FOLDER",
+      "file:// images and models may come from here; may be repeated (root: none, others: the current folder)", NULL,
+      0, 0, OPT_COMPLETE_FILES },
+    { "model-origins", 0, OPT_TEXT, AT(model_origins), "LIST",
+      "where http(s) models may come from: public, private, loopback, link-local, networks (" ORIGIN_POLICY_DEFAULT ")" },
+    { "limit", 0, OPT_LIST, AT(limit_texts), "NAME=N", "change a limit; see hob limits; may be repeated" },
+    { "api-group", 0, OPT_TEXT, AT(api_group), "GROUP",
+      "a group (name or number) whose members may use the API's socket too" },
+    { "api-insecure", 0, OPT_FLAG, AT(api_insecure), NULL,
+      "the API's TCP address asks for no token: whoever can connect may deploy" },
+    { "insecure", 0, OPT_FLAG, AT(insecure), NULL, "allow addresses beyond this machine though there is no TLS" },
+    { "ready-fd", 0, OPT_U32, AT(ready_fd), "N", "write one line of JSON with the addresses here when serving", NULL,
+      0, 1000000 },
+    { "verbose", 0, OPT_FLAG, AT(verbose), NULL, "log what only a developer wants to see" },
+#undef AT
+};
+
+static const struct opt help_row = { "help", 'h', OPT_FLAG, offsetof(struct serve_settings, help), NULL, "" };
+
+static int limits_read(struct serve_settings *s, struct err *e)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < s->limit_texts.count; i++) {
+        struct str value = str_of(s->limit_texts.at[i]), name = str_cut(&value, '=');
+        r = limits_set(&s->limits, name, value, e);
+    }
+    return r;
+}
+
+int serve_settings_read(struct serve_settings *s, int argc, const char *const *argv, struct err *e)
+{
+    *s = (struct serve_settings){ .listen_ingress = CLI_INGRESS_DEFAULT, .listen_api = CLI_SERVER_DEFAULT,
+                                  .data = "hob-data", .model_origins = ORIGIN_POLICY_DEFAULT,
+                                  .ready_fd = SERVE_NO_FD };
+    const struct opt_set sets[] = { { serve_opts, SERVE_OPTS, s }, { &help_row, 1, s } };
+    struct opt_words words = { .count = 0 };
+    limits_default(&s->limits);
+    int r = opt_parse(sets, COUNT_OF(sets), argc, argv, false, &words, e);
+    if (r >= 0 && words.count > 0)
+        r = err_set(e, CODE_INVALID, "'%s' is one word too many: hob serve takes options only", words.at[0]);
+    return r < 0 ? r : limits_read(s, e);
+}
+
+void serve_settings_done(struct serve_settings *s)
+{
+    const struct opt_set set = { serve_opts, SERVE_OPTS, s };
+    opt_lists_done(&set, 1);
+}
