@@ -419,6 +419,12 @@ static void arguments(const struct revision *r, struct strings *argv)
         strings_add(argv, xstrdup(r->args[k]));
 }
 
+static bool runs_commands(const struct revision *r)
+{
+    return r->readiness.kind == PROBE_EXEC || (r->liveness && r->liveness->kind == PROBE_EXEC) ||
+           (r->startup && r->startup->kind == PROBE_EXEC);
+}
+
 static uint64_t or_default(uint64_t value, uint64_t otherwise) { return value ? value : otherwise; }
 
 static void sandbox_begin(struct instance *i)
@@ -459,6 +465,7 @@ static void sandbox_begin(struct instance *i)
         .mount_count = mount_count,
         .scratches = scratches,
         .scratch_count = scratch_count,
+        .commands = runs_commands(r),
     };
     struct sandbox_pipes pipes = { -1, -1 };
     struct err e;

@@ -10,6 +10,7 @@ enum {
     REDIRECTS_MAX = 10, /* the kubelet's */
     REQUEST_BYTES_MAX = 64 * 1024,
     RECEIVE_BYTES = 4096,
+    COMMAND_GRACE_US = 2000000, /* for the sandbox to end a late command, before it is not waited for any more */
 };
 
 static void connect_now(struct prober *p);
@@ -27,6 +28,8 @@ void prober_stop(struct prober *p)
     if (!p->active)
         return;
     p->active = false;
+    if (p->q.probe->kind == PROBE_EXEC)
+        p->q.tier->ops->run_forget(p->q.sandbox, &p->run);
     connection_end(p);
     loop_cancel(p->q.loop, &p->timer);
     buf_done(&p->answer);
@@ -158,6 +161,57 @@ static void send_request(struct prober *p)
         result(p, false, -1, "the probe's request could not be sent");
 }
 
+/* ---- exec ------------------------------------------------------------------------------------ */
+
+/* On one line, in characters that every reader of a message takes. */
+static void text_clean(struct str text, char *into, size_t size)
+{
+    size_t used = 0;
+    text = str_trim(text);
+    for (size_t i = 0; i < text.size && used + 1 < size; i++) {
+        unsigned char c = (unsigned char)text.at[i];
+        into[used++] = c < ' ' ? ' ' : c >= 0x7f ? '?' : (char)c;
+    }
+    while (used > 0 && into[used - 1] == ' ')
+        used--;
+    into[used] = '\0';
+}
+
+static void on_command_done(struct sandbox_run *r, bool ran, bool late, int status, struct str text)
+{
+    struct prober *p = CONTAINER_OF(r, struct prober, run);
+    char said[PROBER_WHY - 64], why[PROBER_WHY];
+    text_clean(text, said, sizeof said);
+    const char *between = said[0] ? ": " : "";
+    if (!ran)
+        snprintf(why, sizeof why, "%s", said);
+    else if (late)
+        snprintf(why, sizeof why, "command timed out after %llu ms%s%s",
+                 (unsigned long long)(p->q.timeout_us / 1000), between, said);
+    else if (status > 128)
+        snprintf(why, sizeof why, "command was killed by signal %d%s%s", status - 128, between, said);
+    else
+        snprintf(why, sizeof why, "command exited with status %d%s%s", status, between, said);
+    result(p, ran && !late && status == 0, -1, why);
+}
+
+static void on_command_lost(struct loop_timer *t)
+{
+    result(CONTAINER_OF(t, struct prober, timer), false, -1, "no word of the command came back");
+}
+
+static void command_begin(struct prober *p)
+{
+    struct err e;
+    p->run = (struct sandbox_run){ .on_done = on_command_done };
+    p->timer.on_due = on_command_lost;
+    if (p->q.tier->ops->run(p->q.sandbox, p->q.probe->command, p->q.timeout_us, &p->run, &e) < 0) {
+        result(p, false, -1, e.text);
+        return;
+    }
+    loop_after(p->q.loop, &p->timer, p->q.timeout_us + COMMAND_GRACE_US);
+}
+
 /* ---- all kinds ------------------------------------------------------------------------------- */
 
 static void on_connected(void *ctx, int take_fd, const struct err *e)
@@ -199,7 +253,7 @@ static void connect_now(struct prober *p)
 void prober_try(struct prober *p, const struct prober_request *q)
 {
     ASSERT(!p->active && p->on_result);
-    ASSERT(q->probe->kind == PROBE_TCP || q->probe->kind == PROBE_HTTP);
+    ASSERT(q->probe->kind != PROBE_GRPC);
     p->q = *q;
     p->fd = -1;
     p->active = true;
@@ -209,5 +263,8 @@ void prober_try(struct prober *p, const struct prober_request *q)
     snprintf(p->at.target, sizeof p->at.target, "%s", q->probe->path ? q->probe->path : "/");
     buf_init(&p->answer, q->limits->http_head_bytes_max);
     http1_head_init(&p->head, HTTP1_RESPONSE, q->limits);
-    connect_now(p);
+    if (q->probe->kind == PROBE_EXEC)
+        command_begin(p);
+    else
+        connect_now(p);
 }

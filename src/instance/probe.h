@@ -1,10 +1,10 @@
-/* probe.h -- one try of a probe: tcpSocket and httpGet, over fresh connections.
+/* probe.h -- one try of a probe: tcpSocket and httpGet over fresh connections, exec beside the function.
  *
- * Receives the probe's parameters and the sandbox. Owns the connection during the try.
+ * Receives the probe's parameters and the sandbox. Owns the connection, or the wait for the command.
  * Emits passed (for tcpSocket with the connection itself, to be used for the first request) or failed with why,
  * in Kubernetes' words. HTTP passes on 200..399; redirects are followed within the instance, ten at most, as the
  * kubelet does; one that leads elsewhere passes. Nothing but loopback inside the sandbox is ever reached:
- * httpGet.host is the Host header.
+ * httpGet.host is the Host header. exec passes with exit code 0; else its output, cut and without controls, is why.
  * Refuses an answer's head over http_head_bytes_max. Loop thread only.
  */
 #pragma once
@@ -41,6 +41,7 @@ struct prober { /* embedded; zero it first, and set on_result */
     uint32_t redirects;
     struct buf answer;
     struct http1_head head;
+    struct sandbox_run run; /* exec */
     bool active;
 };
 

@@ -5,6 +5,7 @@
 #include "os/fd.h"
 #include "sandbox/peer.h"
 #include "sandbox/order.h"
+#include "sandbox/runner.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +22,7 @@ enum {
     SOCKETS_KEPT_MAX = 64,   /* per sandbox */
     SOCKETS_LOW = 2,         /* then more are asked for */
     SOCKETS_ASKED = 16,      /* at once */
+    WORDS_PER_TURN = 16,     /* of one runner: it is as untrusted as its function */
 };
 
 struct native {
@@ -68,6 +70,10 @@ struct sandbox {
     struct shell_end *shell; /* NULL: waits for one, or ended */
     struct buf order;
     int out_fd, phases_fd; /* the writing ends, until the order is sent */
+    int runner_fd, runner_end_fd; /* ours; and the runner's, until the order is sent. -1: no commands */
+    struct loop_io runner_io;
+    struct list runs; /* struct sandbox_run */
+    uint32_t next_run;
     bool pool_hit, started, over;
     struct err why;
     struct list waiters;
@@ -215,7 +221,9 @@ static int order_send(struct sandbox *sb, int control_fd, struct err *e)
     struct fd_packet p = { .at = buf_at(&sb->order),
                            .size = sb->order.size,
                            .fds = { sb->out_fd, sb->phases_fd },
-                           .fd_count = ORDER_FD_ELSEWHERE };
+                           .fd_count = ORDER_FD_RUNNER };
+    if (sb->runner_end_fd >= 0)
+        p.fds[p.fd_count++] = sb->runner_end_fd;
     if (sb->order.size > ORDER_INLINE_MAX) {
         file = fault_hit("memfd") ? -1 : memfd_create("order", MFD_CLOEXEC);
         if (file < 0 || write(file, buf_at(&sb->order), sb->order.size) != (ssize_t)sb->order.size)
@@ -245,7 +253,8 @@ static bool shell_use(struct shell_end *s, struct sandbox *sb)
         loop_defer(t->loop, &sb->socket_task);
     fd_auto(&sb->out_fd);
     fd_auto(&sb->phases_fd);
-    sb->out_fd = sb->phases_fd = -1;
+    fd_auto(&sb->runner_end_fd);
+    sb->out_fd = sb->phases_fd = sb->runner_end_fd = -1;
     buf_done(&sb->order);
     if (r == 0)
         r = loop_watch(t->loop, &s->control_io, s->control_fd, EPOLLIN, &e);
@@ -407,6 +416,99 @@ static void on_launcher_gone(void *ctx, const struct err *why)
 
 static const struct peer_events link_to_launcher = { on_notice, on_launcher_gone };
 
+/* ---- commands beside the function -------------------------------------------------------- */
+
+static struct sandbox_run *run_find(const struct sandbox *sb, uint32_t id)
+{
+    LIST_EACH (&sb->runs, n, tmp) {
+        struct sandbox_run *r = CONTAINER_OF(n, struct sandbox_run, node);
+        if (r->id == id)
+            return r;
+    }
+    return NULL;
+}
+
+/* True: sb may be gone. */
+static bool run_done(struct sandbox *sb, const struct runner_word *w)
+{
+    struct sandbox_run *r = run_find(sb, w->id);
+    if (!r)
+        return false;
+    list_remove(&sb->runs, &r->node);
+    const struct str text = { w->output, MIN(w->output_size, sizeof w->output) };
+    r->on_done(r, true, w->late != 0, w->status, text);
+    return true;
+}
+
+/* What comes has the trust of the function. Callbacks may free the sandbox, so one is the last thing done; the
+ * loop comes back for what is left. */
+static void on_runner(struct loop_io *io, uint32_t events)
+{
+    struct sandbox *sb = CONTAINER_OF(io, struct sandbox, runner_io);
+    struct runner_word word;
+    struct err e = { 0 };
+    (void)events;
+    for (int i = 0; i < WORDS_PER_TURN; i++) {
+        struct fd_packet p = { .at = &word, .size = sizeof word };
+        int r = fd_packet_recv(sb->runner_fd, &p, &e);
+        if (r == 2)
+            return;
+        if (r == 1)
+            fd_packet_close(&p);
+        if (r == 1 && p.size == sizeof word) {
+            if (run_done(sb, &word))
+                return;
+            continue;
+        }
+        /* It is gone, or speaks in tongues: there are no commands any more. */
+        struct list_node *first = list_first(&sb->runs);
+        if (sb->runs.count <= 1)
+            loop_unwatch(sb->owner->loop, &sb->runner_io);
+        if (!first)
+            return;
+        struct sandbox_run *run = CONTAINER_OF(first, struct sandbox_run, node);
+        list_remove(&sb->runs, first);
+        run->on_done(run, false, false, 0, STR("what runs commands in the instance has gone"));
+        return;
+    }
+}
+
+static int native_run(struct sandbox *sb, const char *const *argv, uint64_t timeout_us,
+                      struct sandbox_run *r, struct err *e)
+{
+    struct buf order;
+    if (sb->runner_fd < 0 || !sb->started || sb->over || !loop_watched(&sb->runner_io))
+        return err_set(e, CODE_UNAVAILABLE, "nothing runs commands in the instance");
+    buf_init(&order, RUNNER_ORDER_MAX);
+    r->id = ++sb->next_run;
+    int result = runner_order_write(r->id, argv, timeout_us, &order, e);
+    if (result == 0) {
+        const struct fd_packet p = { .at = buf_at(&order), .size = order.size };
+        result = fd_packet_send(sb->runner_fd, &p, e);
+    }
+    buf_done(&order);
+    if (result == 1)
+        return err_set(e, CODE_EXHAUSTED, "what runs commands in the instance takes none");
+    if (result < 0)
+        return result;
+    list_push(&sb->runs, &r->node);
+    return 0;
+}
+
+static void native_run_forget(struct sandbox *sb, struct sandbox_run *r)
+{
+    if (list_node_linked(&r->node))
+        list_remove(&sb->runs, &r->node);
+}
+
+static int runner_open(struct sandbox *sb, struct err *e)
+{
+    int r = fd_pair(&sb->runner_fd, &sb->runner_end_fd, e);
+    if (r == 0)
+        r = fd_nonblock(sb->runner_fd, e);
+    return r < 0 ? r : loop_watch(sb->owner->loop, &sb->runner_io, sb->runner_fd, EPOLLIN, e);
+}
+
 /* ---- the tier --------------------------------------------------------------------------- */
 
 static struct sandbox *sandbox_new(struct native *t, const struct sandbox_events *events, void *ctx)
@@ -415,9 +517,11 @@ static struct sandbox *sandbox_new(struct native *t, const struct sandbox_events
     sb->owner = t;
     sb->events = events;
     sb->ctx = ctx;
-    sb->out_fd = sb->phases_fd = -1;
+    sb->out_fd = sb->phases_fd = sb->runner_fd = sb->runner_end_fd = -1;
+    sb->runner_io.on_ready = on_runner;
     buf_init(&sb->order, ORDER_BYTES_MAX);
     list_init(&sb->waiters);
+    list_init(&sb->runs);
     sb->socket_task.run = on_socket_task;
     sb->end_task.run = on_end_task;
     return sb;
@@ -438,8 +542,13 @@ static void native_sandbox_free(struct sandbox *sb)
     loop_undefer(t->loop, &sb->end_task);
     LIST_EACH (&sb->waiters, n, tmp)
         free(CONTAINER_OF(n, struct socket_waiter, node));
+    LIST_EACH (&sb->runs, n, tmp)
+        list_remove(&sb->runs, n);
+    loop_unwatch(t->loop, &sb->runner_io);
     fd_auto(&sb->out_fd);
     fd_auto(&sb->phases_fd);
+    fd_auto(&sb->runner_fd);
+    fd_auto(&sb->runner_end_fd);
     buf_done(&sb->order);
     free(sb);
 }
@@ -474,7 +583,10 @@ static int native_start(struct sandbox_tier *tier, const struct sandbox_spec *sp
     struct native *t = native_of(tier);
     AUTO(sandbox) struct sandbox *sb = sandbox_new(t, events, ctx);
     struct sandbox_pipes pipes;
-    int r = order_write(spec, t->limits, t->on_stamps ? ORDER_STAMPS : 0, &sb->order, e);
+    uint32_t flags = (t->on_stamps ? ORDER_STAMPS : 0) | (spec->commands ? ORDER_RUNNER : 0);
+    int r = order_write(spec, t->limits, flags, &sb->order, e);
+    if (r == 0 && spec->commands)
+        r = runner_open(sb, e);
     if (r == 0)
         r = pipes_open(sb, &pipes, e);
     if (r < 0)
@@ -581,6 +693,8 @@ static const struct sandbox_tier_ops native_ops = {
     .socket = native_socket,
     .want_socket = native_want_socket,
     .usage = native_usage,
+    .run = native_run,
+    .run_forget = native_run_forget,
     .free = native_sandbox_free,
     .pool_ready = native_pool_ready,
     .tier_free = native_tier_free,

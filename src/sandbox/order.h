@@ -17,6 +17,7 @@ enum {
     ORDER_BYTES_MAX = 4 * 1024 * 1024,
     ORDER_SCRATCH_MIN = 65536, /* what /tmp and the unsized scratches keep at least */
     ORDER_STAMPS = 1,          /* flag: send a STEM_STAMPS word before exec */
+    ORDER_RUNNER = 2,          /* flag: leave a runner behind (runner.h); its socket comes with the order */
 };
 
 struct order_head {
@@ -27,9 +28,9 @@ struct order_head {
     uint64_t scratch_bytes[ORDER_MOUNTS_MAX];
 };
 
-/* Descriptors that come with it: the writing ends of stdout/stderr and of the phases, and, if the
- * message itself is only `struct order_elsewhere`, a memory file with the order. */
-enum { ORDER_FD_OUT, ORDER_FD_PHASES, ORDER_FD_ELSEWHERE, ORDER_FDS };
+/* Descriptors that come with it: the writing ends of stdout/stderr and of the phases; with ORDER_RUNNER its
+ * socket; and last, if the message itself is only `struct order_elsewhere`, a memory file with the order. */
+enum { ORDER_FD_OUT, ORDER_FD_PHASES, ORDER_FD_RUNNER };
 struct order_elsewhere {
     uint32_t magic, size;
 };

@@ -41,6 +41,15 @@ struct sandbox_spec { /* borrowed for the call */
     size_t scratch_count;
     const struct sandbox_file *files;
     size_t file_count;
+    bool commands; /* run() may be called: a process waits inside for it */
+};
+
+/* A command that runs beside the function; embedded by who waits for it. */
+struct sandbox_run {
+    struct list_node node;
+    uint32_t id;
+    /* ran false: it could not be; text says why. Else the text is what it said, cut, any bytes. */
+    void (*on_done)(struct sandbox_run *r, bool ran, bool late, int status, struct str text);
 };
 
 struct sandbox_exit {
@@ -77,6 +86,12 @@ struct sandbox_tier_ops {
     int (*socket)(struct sandbox *sb, struct err *e);
     void (*want_socket)(struct sandbox *sb, void (*on_socket)(void *ctx, int take_fd), void *ctx);
     int (*usage)(struct sandbox *sb, uint64_t *ret_cpu_us, uint64_t *ret_memory_bytes);
+    /* With the function's own rights, environment and directory; needs spec.commands. When its time is over, all
+     * that it started is killed, and it was late. on_done comes once, and never before this returned; unless
+     * run_forget() came first, or the sandbox was freed. NULL: this tier cannot. */
+    int (*run)(struct sandbox *sb, const char *const *argv, uint64_t timeout_us, struct sandbox_run *r,
+               struct err *e);
+    void (*run_forget)(struct sandbox *sb, struct sandbox_run *r); /* fine if it is done */
     /* After on_ended, or before: then it is killed and no callback comes any more. */
     void (*free)(struct sandbox *sb);
     uint32_t (*pool_ready)(struct sandbox_tier *t);

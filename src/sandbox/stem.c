@@ -2,9 +2,11 @@
 #include "os/fd.h"
 #include "os/landlock.h"
 #include "os/ns.h"
+#include "sandbox/command.h"
 #include "sandbox/order.h"
 #include "sandbox/protocol.h"
 #include "sandbox/rootfs.h"
+#include "sandbox/runner.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -184,13 +186,13 @@ static char *order_fetch(const struct fd_packet *p, size_t *ret_size, struct err
     }
     memcpy(&where, p->at, sizeof where);
     if (where.magic != ORDER_ELSEWHERE_MAGIC || where.size > ORDER_BYTES_MAX ||
-        p->fd_count <= ORDER_FD_ELSEWHERE) {
+        p->fd_count <= ORDER_FD_RUNNER) {
         err_set(e, CODE_INVALID, "order: not one");
         return NULL;
     }
     char *bytes = mmap(NULL, where.size + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (bytes == MAP_FAILED ||
-        pread(p->fds[ORDER_FD_ELSEWHERE], bytes, where.size, 0) != (ssize_t)where.size) {
+        pread(p->fds[p->fd_count - 1], bytes, where.size, 0) != (ssize_t)where.size) {
         err_set(e, CODE_INVALID, "order: cannot be read");
         return NULL;
     }
@@ -198,17 +200,23 @@ static char *order_fetch(const struct fd_packet *p, size_t *ret_size, struct err
     return bytes;
 }
 
+/* The function's own, and ours: init, and what runs its exec probes. */
+static uint32_t processes_max(const struct order_head *h)
+{
+    return h->pids_max + 1 + (h->flags & ORDER_RUNNER ? RUNNER_PIDS : 0);
+}
+
 static int limits_apply(struct stem *s, const struct order_head *h, struct err *e)
 {
     const struct cgroup_limits limits = { .memory_bytes = h->memory_bytes,
                                           .cpu_milli = h->cpu_milli,
-                                          .pids_max = h->pids_max + 1 /* init */ };
+                                          .pids_max = processes_max(h) };
     int r = cgroup_limits_write(&s->files, &limits, e);
     if (r < 0)
         return r;
     /* Counted per user namespace: the poor man's pids.max */
     if (s->files.pids < 0)
-        r = ns_limit_set(RLIMIT_NPROC, h->pids_max + 1, e);
+        r = ns_limit_set(RLIMIT_NPROC, processes_max(h), e);
     if (r == 0)
         r = ns_limit_set(RLIMIT_NOFILE, h->fds_max, e);
     return r < 0 ? r : ns_limit_set(RLIMIT_CORE, 0, e);
@@ -262,32 +270,6 @@ static int user_become(const struct stem_config *c, const struct order_head *h, 
     return ns_capabilities_drop(e);
 }
 
-/* As execvp, but in the order's own environment, and without handing unknown formats to a shell. */
-static int command_exec(const struct order *p, struct err *e)
-{
-    const char *path = "/usr/local/bin:/usr/bin:/bin", *name = p->argv[0];
-    char full[4096];
-    int worst = ENOENT;
-    if (strchr(name, '/')) {
-        execve(name, p->argv, p->env);
-        return err_sys(e, "command %s", name);
-    }
-    for (char **v = p->env; *v; v++)
-        if (strncmp(*v, "PATH=", 5) == 0)
-            path = *v + 5;
-    for (struct str rest = str_of(path); rest.size > 0;) {
-        struct str dir = str_cut(&rest, ':');
-        int n = snprintf(full, sizeof full, STR_FMT "/%s", STR_ARG(dir), name);
-        if (dir.size == 0 || n < 0 || (size_t)n >= sizeof full)
-            continue;
-        execve(full, p->argv, p->env);
-        if (errno != ENOENT && errno != ENOTDIR)
-            worst = errno;
-    }
-    errno = worst;
-    return err_sys(e, "command %s (looked for in %.200s)", name, path);
-}
-
 static int stamps_send(struct stem *s, struct err *e)
 {
     struct stem_word w = { .type = STEM_STAMPS };
@@ -318,7 +300,9 @@ static int order_run(struct stem *s, const struct fd_packet *packet, const struc
     s->at_ns[STEM_CONFINED] = clock_ns();
     if (r >= 0 && (p->head->flags & ORDER_STAMPS))
         r = stamps_send(s, e);
-    return r < 0 ? r : command_exec(p, e);
+    if (r >= 0 && (p->head->flags & ORDER_RUNNER))
+        r = runner_start(packet->fds[ORDER_FD_RUNNER], p->env, e);
+    return r < 0 ? r : command_exec(p->argv, p->env, e);
 }
 
 /* ---- what waits, warm ---- */
@@ -378,11 +362,16 @@ static _Noreturn void stem_main(struct stem *s)
     s->at_ns[STEM_RECEIVED] = clock_ns();
     if (r == 0)
         _exit(0); /* never needed */
-    if (r > 0 && packet.fd_count < ORDER_FD_ELSEWHERE)
+    if (r > 0 && packet.fd_count < ORDER_FD_RUNNER)
         r = err_set(&e, CODE_INVALID, "order: came without its descriptors");
     char *bytes = r > 0 ? order_fetch(&packet, &size, &e) : NULL;
     if (!bytes || order_parse(bytes, size, &order, &e) < 0)
         fail(s->control_fd, &e);
+    size_t told = ORDER_FD_RUNNER + (bytes != room);
+    if ((order.head->flags & ORDER_RUNNER) && packet.fd_count != told + 1) {
+        err_set(&e, CODE_INVALID, "order: came without its runner's socket");
+        fail(s->control_fd, &e);
+    }
     (void)order_run(s, &packet, &order, &e);
     fail(s->control_fd, &e);
 }
@@ -393,7 +382,6 @@ static _Noreturn void stem_main(struct stem *s)
  * start is over and the CPUs are free; unless the function is over first, then all goes with it. */
 static void behind_the_start(int runs_fd, pid_t stem, uint64_t key)
 {
-    const struct timespec pause = { .tv_nsec = CLEAR_AFTER_MS * 1000000L };
     siginfo_t info = { 0 };
     sigset_t child;
     char byte;
@@ -402,10 +390,14 @@ static void behind_the_start(int runs_fd, pid_t stem, uint64_t key)
     (void)sigprocmask(SIG_BLOCK, &child, NULL);
     while (read(runs_fd, &byte, 1) < 0 && errno == EINTR)
         ;
-    if (waitid(P_PID, (id_t)stem, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0)
-        return;
-    if (sigtimedwait(&child, NULL, &pause) != SIGCHLD)
-        rootfs_clear(key);
+    const uint64_t until_ns = clock_ns() + CLEAR_AFTER_MS * UINT64_C(1000000);
+    for (uint64_t now_ns; (now_ns = clock_ns()) < until_ns;) {
+        const struct timespec left = { .tv_nsec = (long)(until_ns - now_ns) };
+        if (waitid(P_PID, (id_t)stem, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0)
+            return;
+        (void)sigtimedwait(&child, NULL, &left); /* it, or an orphan of its */
+    }
+    rootfs_clear(key);
 }
 
 static _Noreturn void reap_for_ever(pid_t stem)

@@ -116,7 +116,7 @@ const struct manifest_row manifest_rows[] = {
     { "spec.template.spec.containers[].readinessProbe", MANIFEST_OBJECT, MANIFEST_MAY,
       .initial = "{}", .meaning = "when an instance gets requests; default: its port accepts" },
     { "spec.template.spec.containers[].readinessProbe.exec", MANIFEST_OBJECT, MANIFEST_MAY,
-      .meaning = "exit code 0 passes; not yet" },
+      .meaning = "exit code 0 passes; it runs beside the function, with its rights and limits" },
     { "spec.template.spec.containers[].readinessProbe.exec.command", MANIFEST_TEXTS, MANIFEST_MAY },
     { "spec.template.spec.containers[].readinessProbe.failureThreshold", MANIFEST_INT, MANIFEST_MAY,
       .meaning = "default 3 when periodSeconds is not 0" },

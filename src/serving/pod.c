@@ -379,6 +379,22 @@ static void probe_http_check(const struct check *c, const json_t *http, const ch
     }
 }
 
+static void probe_exec_check(const struct check *c, const json_t *command, const char *base)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < json_array_size(command); i++)
+        bytes += json_string_length(json_array_get(command, i)) + 1;
+    if (json_array_size(command) == 0)
+        refusals_add(c->refused, REFUSAL_AT("%s.exec.command", base), NULL, "missing field(s)");
+    else if (bytes > c->limits->probe_command_bytes_max)
+        refusals_add(c->refused, REFUSAL_AT("%s.exec.command", base),
+                     "its bytes, with one for each word (limit probe_command_bytes_max)",
+                     "expected 1 <= %zu <= %llu", bytes,
+                     (unsigned long long)c->limits->probe_command_bytes_max);
+    else if (json_string_length(json_array_get(command, 0)) == 0)
+        refusals_add(c->refused, REFUSAL_AT("%s.exec.command[0]", base), NULL, "missing field(s)");
+}
+
 static void probe_handler_check(const struct check *c, const json_t *probe, const char *base)
 {
     static const char *const local[] = { "", "localhost", "127.0.0.1" };
@@ -391,10 +407,8 @@ static void probe_handler_check(const struct check *c, const json_t *probe, cons
     if (!among(local, COUNT_OF(local), host))
         refusals_add(c->refused, REFUSAL_AT("%s.tcpSocket.host", base),
                      "a probe reaches only the instance itself", "invalid value: %.64s", host);
-    if (exec && json_array_size(json_object_get(exec, "command")) == 0)
-        refusals_add(c->refused, REFUSAL_AT("%s.exec.command", base), NULL, "missing field(s)");
-    else if (exec)
-        refusals_add(c->refused, REFUSAL_AT("%s.exec", base), NULL, "exec probe support is disabled");
+    if (exec)
+        probe_exec_check(c, json_object_get(exec, "command"), base);
     if (json_object_get(probe, "grpc"))
         refusals_add(c->refused, REFUSAL_AT("%s.grpc", base), NULL, "grpc probe support is disabled");
 }

@@ -126,6 +126,40 @@ class Probes(HobCase):
         healthy = self.revision_condition("never", "ContainerHealthy")
         self.assertEqual((healthy["status"], healthy["reason"]), ("False", "NotReady"))
 
+    # commands
+
+    @staticmethod
+    def script(text, **more):
+        return {"exec": {"command": ["sh", "-c", text]}, **FAST, **more}
+
+    def test_a_command_decides_that_an_instance_has_started(self):
+        hob = self.hob
+        tries = self.script("echo x >> /tmp/tries; [ $(wc -l < /tmp/tries) -ge 3 ]", failureThreshold=9)
+        hob.deploy("third", startup=tries, annotations=ONE)
+        self.assertEqual(hob.ingress("third", path="/file/tmp/tries")[::2], (200, b"x\nx\nx\n"))
+        hob.deploy("soon", probe={"exec": {"command": ["sh", "-c", "echo x >> /tmp/tries; [ $(wc -l < /tmp/tries) -ge 5 ]"]}},
+                   annotations=ONE)  # period 0: until it passes, and then no more
+        self.assertEqual(hob.ingress("soon", path="/file/tmp/tries")[::2], (200, b"x\n" * 5))
+
+    def test_a_command_ends_an_instance_and_its_words_are_kept(self):
+        hob = self.hob
+        hob.deploy("judged", liveness=self.script("[ ! -e /tmp/bad ] || { echo it is; echo bad; exit 7; }"), annotations=ONE)
+        old = self.only("judged")["id"]
+        self.assertEqual(hob.ingress("judged", path="/touch/tmp/bad")[0], 200)
+        hob.wait_for("another", lambda: self.only("judged")["id"] != old)
+        self.assertIn("hob: Liveness probe failed: command exited with status 7: it is bad; the instance is replaced",
+                      self.log_of("judged"))
+
+    def test_a_command_that_does_not_end_in_time_fails(self):
+        hob = self.hob
+        late = {"serving.knative.dev/progress-deadline": "4s"}
+        hob.deploy("hangs", wait=False, startup=self.script("echo so far; setsid sleep 100 & sleep 100"), annotations=late)
+        hob.deploy("missing", wait=False, startup={"exec": {"command": ["/no/such/thing"]}, **FAST}, annotations=late)
+        self.assertIn("Startup probe failed: command timed out after 1000 ms: so far",
+                      hob.wait_condition("hangs", "False")["message"])
+        self.assertIn("command exited with status 127: command /no/such/thing: No such file or directory",
+                      hob.wait_condition("missing", "False")["message"])
+
     # refusals
 
     def test_what_cannot_be_done_is_refused_by_name(self):
@@ -134,6 +168,7 @@ class Probes(HobCase):
         for probe, text in (
                 ({"httpGet": {"scheme": "HTTPS"}}, f"HTTPS support is disabled: {where}.httpGet.scheme"),
                 ({"tcpSocket": {"host": "example.com"}}, f"invalid value: example.com: {where}.tcpSocket.host"),
+                ({"exec": {"command": ["x" * 9000]}}, f"expected 1 <= 9001 <= 8192: {where}.exec.command"),
                 ({"tcpSocket": {}, "successThreshold": 2}, f"invalid value: 2: {where}.successThreshold")):
             with self.subTest(probe):
                 tree = hob.spec("refused", liveness=probe)

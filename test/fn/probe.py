@@ -318,6 +318,9 @@ def handle(wire, method, path, fields):
     elif what == "redirect":
         wire.answer(b"elsewhere", 302, fields="Location: %s\r\n" % (
             path if words[1] == "circle" else path.removeprefix("/redirect")))
+    elif what == "touch":
+        open("/" + "/".join(words[1:]), "ab").close()
+        wire.answer(b"touched")
     elif what == "hush":
         wire.answer(b"hushed")
         hushed.set()
