@@ -1,7 +1,12 @@
 #include "api/kube_impl.h"
 
+#include "codec/json_patch.h"
+#include "serving/managed.h"
+
 #include <stdio.h>
 #include <stdlib.h>
+
+enum kube_patch { KUBE_PUT, KUBE_MERGE, KUBE_JSON_PATCH, KUBE_APPLY };
 
 /* A request that the catalog answers. */
 struct pending {
@@ -10,6 +15,13 @@ struct pending {
     struct kube *kube;    /* NULL: kube is gone, and so is the call */
     struct http_call *call;
     const struct kube_resource *resource;
+    enum kube_patch kind;
+    json_t *patch;     /* PATCH: as it came; APPLY: the configuration. Also what a PUT brought */
+    json_t *base;      /* managedFields that the client set; NULL: none */
+    char manager[MANAGED_NAME_MAX + 1];
+    bool force;
+    struct kube_refusal why; /* code 0: the catalog's error says enough */
+    struct err why_text;
     struct sweep *sweep; /* the deletecollection it is a part of; NULL: it is a request of its own */
     char uid[80];
 };
@@ -81,6 +93,40 @@ static bool body_fits(struct http_call *c, const struct kube_place *p, const jso
     return true;
 }
 
+/* fieldManager, or what the client calls itself; false: refused. */
+static bool manager_read(struct http_call *c, struct pending *p)
+{
+    struct str manager = http_call_param(c, "fieldManager");
+    bool given = manager.size > 0;
+    if (!given) {
+        struct str agent = http_call_header(c, "User-Agent");
+        manager = str_cut(&agent, '/');
+    }
+    if (!given && p->kind == KUBE_APPLY)
+        return kube_bad_request(c, "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is "
+                                   "required for apply patch");
+    if (manager.size > MANAGED_NAME_MAX && given)
+        return kube_bad_request(c, "fieldManager: Too long: may not be more than %d bytes", (int)MANAGED_NAME_MAX);
+    manager.size = MIN(manager.size, (size_t)MANAGED_NAME_MAX);
+    for (size_t i = 0; i < manager.size; i++)
+        if (manager.at[i] < 0x20 || manager.at[i] > 0x7e)
+            return kube_bad_request(c, "fieldManager: Invalid value: should only contain printable characters");
+    (void)snprintf(p->manager, sizeof p->manager, STR_FMT, STR_ARG(manager));
+    if (manager.size == 0)
+        (void)snprintf(p->manager, sizeof p->manager, "unknown");
+    return true;
+}
+
+static bool force_read(struct http_call *c, struct pending *p)
+{
+    struct str force = http_call_param(c, "force");
+    p->force = str_is(force, "true") || str_is(force, "1");
+    if (force.size > 0 && p->kind != KUBE_APPLY)
+        return kube_bad_request(c, "PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be "
+                                   "specified for non-apply patch");
+    return true;
+}
+
 /* dryRun and fieldValidation; false: refused. */
 static bool parameters_read(struct http_call *c, struct pending *p)
 {
@@ -108,6 +154,9 @@ static void pending_free(struct pending *p)
 {
     if (p->kube)
         list_remove(&p->kube->calls, &p->node);
+    json_decref(p->patch);
+    json_decref(p->base);
+    json_decref(p->why.take_causes);
     free(p);
 }
 
@@ -120,6 +169,16 @@ static void answer_deleted(struct pending *p, const struct catalog_item *item)
     kube_answer_tree(p->call, 200, j);
 }
 
+static void refuse_why(struct pending *p)
+{
+    struct kube_refusal why = p->why;
+    p->why.take_causes = NULL;
+    why.message = p->why_text.text;
+    why.resource = p->resource;
+    why.name = p->q.name;
+    kube_refuse(p->call, &why);
+}
+
 static void sweep_on_done(struct pending *p, int r, const struct catalog_item *item, const struct err *e);
 
 static void on_done(struct catalog_request *q, int r, const struct catalog_item *item,
@@ -130,6 +189,8 @@ static void on_done(struct catalog_request *q, int r, const struct catalog_item 
         sweep_on_done(p, r, item, e);
     else if (!p->kube)
         ; /* nobody is there any more to be answered */
+    else if (r < 0 && p->why.code)
+        refuse_why(p);
     else if (r < 0)
         kube_refuse_err(p->call, p->resource, q, r, e);
     else if (q->verb == CATALOG_DELETE || q->verb == CATALOG_DELETE_REVISION)
@@ -156,67 +217,187 @@ static struct pending *pending_new(struct kube *k, struct http_call *c, const st
     return p;
 }
 
-/* Takes the body. */
-static void submit(struct kube *k, struct http_call *c, const struct kube_place *place,
-                   enum catalog_verb verb, json_t *take_body)
+/* ---- what becomes of an object, and whose its fields are ---- */
+
+static struct managed_change change_of(const struct pending *p)
 {
-    struct pending *p = pending_new(k, c, place, verb);
-    if (!parameters_read(c, p)) {
-        json_decref(take_body);
-        pending_free(p);
-        return;
-    }
-    const char *name = json_text_at(take_body, "metadata.name");
-    if (verb == CATALOG_CREATE && name) /* for the messages; the catalog takes it from the body */
-        (void)snprintf(p->q.name, sizeof p->q.name, "%s", name);
-    p->q.take_body = take_body;
-    kube_submit(k, p->resource, &p->q);
+    return (struct managed_change){ .manager = p->manager, .api_version = p->resource->api_version,
+                                    .apply = p->kind == KUBE_APPLY, .force = p->force,
+                                    .now_ms = loop_wall_ms(), .base = p->base,
+                                    .config = p->kind == KUBE_APPLY ? p->patch : NULL };
 }
 
-static void write_handle(struct kube *k, struct http_call *c, const struct kube_place *place,
-                         enum catalog_verb verb)
+static int json_patched(struct pending *p, const json_t *before, json_t **ret, struct err *e)
 {
-    json_t *body = body_read(k, c);
-    if (!body)
-        return;
-    if (!body_fits(c, place, body, verb == CATALOG_MERGE)) {
-        json_decref(body);
-        return;
+    int r = json_patch_apply(before, p->patch, p->kube->s.limits, ret, e);
+    if (r == -CODE_PRECONDITION || r == -CODE_EXHAUSTED) {
+        p->why = (struct kube_refusal){ .code = 422, .reason = "Invalid" };
+        (void)err_set(&p->why_text, CODE_INVALID,
+                      "the server rejected our request due to an error in our request: %.180s", e->text);
     }
-    submit(k, c, place, verb, body);
+    return r;
+}
+
+/* managedFields that the client changed are gone on from, as far as they are such. */
+static void base_take(struct pending *p, const json_t *before, const json_t *becomes)
+{
+    json_t *fields = json_at(becomes, "metadata.managedFields");
+    if (p->kind != KUBE_APPLY && fields && !json_equal(fields, json_at(before, "metadata.managedFields")) &&
+        managed_valid(fields))
+        p->base = json_incref(fields);
+}
+
+/* The address says it where the configuration does not. */
+static void named(json_t *object, const char *name)
+{
+    if (!json_is_object(json_object_get(object, "metadata")))
+        (void)json_object_set_new(object, "metadata", json_object());
+    if (!json_text_at(object, "metadata.name"))
+        (void)json_object_set_new(json_object_get(object, "metadata"), "name", json_string(name));
+}
+
+static int on_patch(struct catalog_request *q, const json_t *before, json_t **ret, struct err *e)
+{
+    struct pending *p = CONTAINER_OF(q, struct pending, q);
+    const struct managed_change change = change_of(p);
+    int r = 0;
+    if (!p->kube)
+        return err_set(e, CODE_CANCELLED, "the API is gone");
+    if (!before && p->kind != KUBE_APPLY)
+        return err_set(e, CODE_NOT_FOUND, "there is none");
+    switch (p->kind) {
+    case KUBE_PUT: *ret = json_incref(p->patch); break;
+    case KUBE_MERGE: *ret = json_merge_patch(before, p->patch); break;
+    case KUBE_APPLY:
+        *ret = managed_apply(before, &change);
+        named(*ret, q->name);
+        break;
+    case KUBE_JSON_PATCH: r = json_patched(p, before, ret, e); break;
+    }
+    if (r < 0)
+        return r;
+    if (!json_is_object(*ret)) {
+        json_decref(*ret);
+        return err_set(e, CODE_INVALID, "what the patch leaves is not an object");
+    }
+    base_take(p, before, *ret);
+    return 0;
+}
+
+static int on_finish(struct catalog_request *q, const json_t *before, json_t *object, struct err *e)
+{
+    struct pending *p = CONTAINER_OF(q, struct pending, q);
+    const struct managed_change change = change_of(p);
+    int r = managed_update(before, object, &change, &p->why.take_causes, e);
+    if (r == -CODE_ABORTED) {
+        p->why.code = 409;
+        p->why.reason = "Conflict";
+        p->why_text = *e;
+    }
+    return r;
+}
+
+/* ---- create, replace, patch ---- */
+
+/* False: refused, and answered. */
+static bool change_read(struct http_call *c, struct pending *p, const json_t *body)
+{
+    const char *name = json_text_at(body, "metadata.name");
+    if (!*p->q.name && name) /* for the messages; the catalog takes it from the body */
+        (void)snprintf(p->q.name, sizeof p->q.name, "%s", name);
+    p->q.patch = on_patch;
+    p->q.finish = on_finish;
+    return parameters_read(c, p) && manager_read(c, p) && force_read(c, p);
 }
 
 void kube_create_handle(struct kube *k, struct http_call *c, const struct kube_place *place)
 {
-    write_handle(k, c, place, CATALOG_CREATE);
+    json_t *body = body_read(k, c);
+    if (!body)
+        return;
+    struct pending *p = pending_new(k, c, place, CATALOG_CREATE);
+    p->q.take_body = body;
+    if (body_fits(c, place, body, false) && change_read(c, p, body)) {
+        kube_submit(k, p->resource, &p->q);
+        return;
+    }
+    json_decref(body);
+    pending_free(p);
+}
+
+/* Takes the body. */
+static void patch_submit(struct kube *k, struct http_call *c, const struct kube_place *place,
+                         enum kube_patch kind, json_t *take_body)
+{
+    struct pending *p = pending_new(k, c, place, CATALOG_PATCH);
+    bool partial = kind == KUBE_MERGE || kind == KUBE_JSON_PATCH;
+    p->kind = kind;
+    p->patch = take_body;
+    if (body_fits(c, place, take_body, partial) && change_read(c, p, take_body))
+        kube_submit(k, p->resource, &p->q);
+    else
+        pending_free(p);
 }
 
 void kube_replace_handle(struct kube *k, struct http_call *c, const struct kube_place *place)
 {
-    write_handle(k, c, place, CATALOG_REPLACE);
+    json_t *body = body_read(k, c);
+    if (body)
+        patch_submit(k, c, place, KUBE_PUT, body);
+}
+
+static const struct {
+    const char *type;
+    enum kube_patch kind;
+    bool yaml;
+} patch_types[] = {
+    { "application/merge-patch+json", KUBE_MERGE, false },
+    { "application/json-patch+json", KUBE_JSON_PATCH, false },
+    { "application/apply-patch+yaml", KUBE_APPLY, true }, /* JSON is YAML, too */
+};
+
+static json_t *patch_read(struct kube *k, struct http_call *c, size_t row)
+{
+    struct err e;
+    json_t *body = NULL;
+    size_t count = 1;
+    bool json = !patch_types[row].yaml || str_starts(str_trim(http_call_body(c)), STR("{"));
+    int r = json ? json_read(http_call_body(c), k->s.limits, &body, &e)
+                 : yaml_read(http_call_body(c), k->s.limits, &body, 1, &count, &e);
+    bool list = patch_types[row].kind == KUBE_JSON_PATCH;
+    if (r == 0 && count == 1 && (list ? json_is_array(body) : json_is_object(body)))
+        return body;
+    json_decref(r == 0 && count == 1 ? body : NULL);
+    (void)kube_bad_request(c, "error decoding patch: %s",
+                           r < 0  ? e.text
+                           : list ? "the patch is not an array of operations"
+                                  : "the patch is not an object");
+    return NULL;
 }
 
 void kube_patch_handle(struct kube *k, struct http_call *c, const struct kube_place *place)
 {
-    struct str type = http_call_header(c, "Content-Type");
-    struct err e;
-    json_t *body = NULL;
-    if (!str_is(str_trim(str_cut(&type, ';')), "application/merge-patch+json")) {
-        kube_refuse_media(c, "application/merge-patch+json");
+    struct str header = http_call_header(c, "Content-Type");
+    struct str type = str_trim(str_cut(&header, ';'));
+    for (size_t i = 0; i < COUNT_OF(patch_types); i++) {
+        if (!str_is(type, patch_types[i].type))
+            continue;
+        json_t *body = patch_read(k, c, i);
+        if (!body)
+            return;
+        if (patch_types[i].kind == KUBE_APPLY && json_array_size(json_at(body, "metadata.managedFields")) > 0) {
+            (void)kube_bad_request(c, "metadata.managedFields must be nil");
+            json_decref(body);
+            return;
+        }
+        patch_submit(k, c, place, patch_types[i].kind, body);
         return;
     }
-    int r = json_read(http_call_body(c), k->s.limits, &body, &e);
-    if (r < 0 || !json_is_object(body)) {
-        json_decref(body);
-        kube_refuse_with(c, 400, "BadRequest", r < 0 ? e.text : "the patch is not an object");
-        return;
-    }
-    if (!body_fits(c, place, body, true)) {
-        json_decref(body);
-        return;
-    }
-    submit(k, c, place, CATALOG_MERGE, body);
+    kube_refuse_media(c, "application/json-patch+json, application/merge-patch+json, "
+                         "application/apply-patch+yaml");
 }
+
+/* ---- delete ---- */
 
 static enum catalog_verb delete_verb(const struct kube_resource *r)
 {

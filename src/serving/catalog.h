@@ -82,8 +82,8 @@ struct catalog_request { /* embedded by the caller; zero it first; lives until o
      * success creates it. < 0: refused, and answered with that and e. */
     int (*patch)(struct catalog_request *q, const json_t *before, json_t **ret_body, struct err *e);
     /* NULL, or called once with what is about to be stored, but for its status: the last changes to its
-     * metadata. before NULL: it is new. */
-    void (*finish)(struct catalog_request *q, const json_t *before, json_t *object);
+     * metadata. before NULL: it is new. < 0: refused, and answered with that and e. */
+    int (*finish)(struct catalog_request *q, const json_t *before, json_t *object, struct err *e);
     bool dry_run;
     enum service_unknown unknown;
     const char *user;       /* outlives the request */

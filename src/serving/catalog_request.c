@@ -172,6 +172,16 @@ static void service_write(struct catalog *c, struct catalog_request *q, struct s
     catalog_answer(c, q, r, NULL, &e);
 }
 
+/* False: refused, and answered. */
+static bool finish(struct catalog *c, struct catalog_request *q, const json_t *before)
+{
+    struct err e;
+    int r = q->finish ? q->finish(q, before, q->draft.object, &e) : 0;
+    if (r < 0)
+        catalog_answer(c, q, r, NULL, &e);
+    return r == 0;
+}
+
 static void create(struct catalog *c, struct catalog_request *q)
 {
     struct object_stamp stamp;
@@ -199,8 +209,8 @@ static void create(struct catalog *c, struct catalog_request *q)
     catalog_stamp(&stamp, q->user);
     object_stamp_new(q->draft.object, &stamp);
     q->created = true;
-    if (q->finish)
-        q->finish(q, NULL, q->draft.object);
+    if (!finish(c, q, NULL))
+        return;
     copy_name(blank.ns, sizeof blank.ns, q->ns);
     copy_name(blank.name, sizeof blank.name, name);
     service_write(c, q, &blank, NULL);
@@ -252,8 +262,8 @@ static void change(struct catalog *c, struct catalog_request *q, struct service 
     }
     catalog_stamp(&stamp, q->user);
     object_stamp_changed(q->draft.object, before, &stamp);
-    if (q->finish)
-        q->finish(q, before, q->draft.object);
+    if (!finish(c, q, before))
+        return;
     service_write(c, q, s, before);
 }
 

@@ -76,14 +76,14 @@ const struct manifest_row manifest_rows[] = {
     { "spec.template.spec.containerConcurrency", MANIFEST_INT, MANIFEST_MAY,
       .min = 0, .max = 1000, .limit = offsetof(struct limits, container_concurrency_max),
       .initial = "0", .meaning = "requests that an instance may have at once; 0: no limit" },
-    { "spec.template.spec.containers", MANIFEST_LIST, MANIFEST_MAY,
+    { "spec.template.spec.containers", MANIFEST_LIST, MANIFEST_MAY, .keys = "name=user-container",
       .meaning = "exactly one for now" },
     { "spec.template.spec.containers[]", MANIFEST_OBJECT, MANIFEST_MAY, .meaning = "the function" },
     { "spec.template.spec.containers[].args", MANIFEST_TEXTS, MANIFEST_MAY,
       .meaning = "behind the command" },
     { "spec.template.spec.containers[].command", MANIFEST_TEXTS, MANIFEST_MAY,
       .meaning = "instead of the bundle's own" },
-    { "spec.template.spec.containers[].env", MANIFEST_LIST, MANIFEST_MAY,
+    { "spec.template.spec.containers[].env", MANIFEST_LIST, MANIFEST_MAY, .keys = "name",
       .meaning = "environment; PORT, K_SERVICE, K_CONFIGURATION and K_REVISION are reserved" },
     { "spec.template.spec.containers[].envFrom", MANIFEST_ANY, MANIFEST_OFF,
       .meaning = "from a ConfigMap or Secret" },
@@ -103,6 +103,7 @@ const struct manifest_row manifest_rows[] = {
     { "spec.template.spec.containers[].name", MANIFEST_TEXT, MANIFEST_MAY,
       .initial = "\"user-container\"", .meaning = "queue-proxy is reserved" },
     { "spec.template.spec.containers[].ports", MANIFEST_LIST, MANIFEST_MAY,
+      .keys = "containerPort,protocol=TCP",
       .meaning = "at most one" },
     { "spec.template.spec.containers[].ports[]", MANIFEST_OBJECT, MANIFEST_MAY },
     { "spec.template.spec.containers[].ports[].containerPort", MANIFEST_INT, MANIFEST_MAY,
@@ -200,7 +201,7 @@ const struct manifest_row manifest_rows[] = {
       .meaning = "File or FallbackToLogsOnError" },
     { "spec.template.spec.containers[].tty", MANIFEST_ANY, MANIFEST_NOT },
     { "spec.template.spec.containers[].volumeDevices", MANIFEST_ANY, MANIFEST_NOT },
-    { "spec.template.spec.containers[].volumeMounts", MANIFEST_LIST, MANIFEST_MAY,
+    { "spec.template.spec.containers[].volumeMounts", MANIFEST_LIST, MANIFEST_MAY, .keys = "mountPath",
       .meaning = "where the volumes appear" },
     { "spec.template.spec.containers[].volumeMounts[]", MANIFEST_OBJECT, MANIFEST_MAY },
     { "spec.template.spec.containers[].volumeMounts[].mountPath", MANIFEST_TEXT, MANIFEST_MAY,
@@ -269,7 +270,7 @@ const struct manifest_row manifest_rows[] = {
       .meaning = "longest time a request may take; 0: the default" },
     { "spec.template.spec.tolerations", MANIFEST_ANY, MANIFEST_NOT },
     { "spec.template.spec.topologySpreadConstraints", MANIFEST_ANY, MANIFEST_NOT },
-    { "spec.template.spec.volumes", MANIFEST_LIST, MANIFEST_MAY,
+    { "spec.template.spec.volumes", MANIFEST_LIST, MANIFEST_MAY, .keys = "name",
       .meaning = "each must be mounted" },
     { "spec.template.spec.volumes[]", MANIFEST_OBJECT, MANIFEST_MAY },
     { "spec.template.spec.volumes[].awsElasticBlockStore", MANIFEST_ANY, MANIFEST_NOT },
@@ -628,6 +629,12 @@ void manifest_apply(json_t *object, const struct limits *l, struct manifest_find
         object_apply(&w, &root, NULL, object);
     else
         type_wrong(&w, "object", "object", object);
+}
+
+const char *manifest_list_keys(const char *path)
+{
+    const struct manifest_row *row = row_find(path);
+    return row ? row->keys : NULL;
 }
 
 void manifest_findings_done(struct manifest_findings *f)

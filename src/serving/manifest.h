@@ -41,6 +41,7 @@ struct manifest_row {
     size_t limit;         /* INT: offset in struct limits of the real maximum; 0: none */
     const char *initial;  /* JSON; applied where the parent is there and this is not */
     const char *like;     /* its children are those of this path */
+    const char *keys;     /* LIST: what tells its elements apart, "a,b=default"; NULL: it is one value */
     const char *meaning;
 };
 extern const struct manifest_row manifest_rows[]; /* sorted by path (strcmp) */
@@ -56,4 +57,6 @@ void manifest_findings_done(struct manifest_findings *f);
 
 /* Changes the tree in place. Unknown fields are removed and reported, always. */
 void manifest_apply(json_t *object, const struct limits *l, struct manifest_findings *f);
+/* The `keys` of the list at a path as the table has it ("spec.template.spec.containers[].env"), or NULL. */
+const char *manifest_list_keys(const char *path);
 void manifest_document(FILE *out); /* docs/reference/manifest.md */

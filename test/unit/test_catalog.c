@@ -1202,12 +1202,13 @@ static int on_patch(struct catalog_request *q, const json_t *before, json_t **re
         (void)json_object_set_new(json_at(*ret_body, "metadata"), "labels", json_pack("{s:s}", "x", "y"));
     return 0;
 }
-static void on_finish(struct catalog_request *q, const json_t *before, json_t *object)
+static int on_finish(struct catalog_request *q, const json_t *before, json_t *object, struct err *e)
 {
     struct finishing *f = CONTAINER_OF(q->ctx, struct finishing, call);
-    (void)before;
+    (void)before, (void)e;
     f->finished++;
     (void)json_object_set_new(json_at(object, "metadata"), "managedFields", json_array());
+    return 0;
 }
 static void patch(struct world *w, struct finishing *f)
 {

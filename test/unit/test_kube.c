@@ -152,6 +152,8 @@ static json_t *body_of(struct world *w, const char *answer)
 #define HEAD_OF(name) "{\"apiVersion\":\"serving.knative.dev/v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"" name "\"}"
 #define SERVICE(name) HEAD_OF(name) ",\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"image\":\"file:///a\"}]}}}}"
 #define JSON "Content-Type: application/json\r\n"
+#define JSON_PATCH "Content-Type: application/json-patch+json\r\n"
+#define APPLY "Content-Type: application/apply-patch+yaml\r\n"
 #define MERGE "Content-Type: application/merge-patch+json\r\n"
 #define YAML_SERVICE                                                                               \
     "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata:\n  name: yy\nspec:\n  template:\n    spec:\n" \
@@ -205,7 +207,32 @@ static const struct {
       "\"message\":\"admission webhook \\\"validation.webhook.serving.knative.dev\\\" denied the request: validation failed: missing field(s): spec.template.spec.containers\"\n\"reason\":\"BadRequest\"" },
     /* changing */
     { "PATCH", SERVICES "/f", MERGE, "{\"metadata\":{\"labels\":{\"team\":\"a\"}}}", 200, "\"team\":\"a\"\n\"generation\":1" },
-    { "PATCH", SERVICES "/f", "Content-Type: application/json-patch+json\r\n", "[]", 415, "application/merge-patch+json" },
+    { "PATCH", SERVICES "/f", "Content-Type: application/strategic-merge-patch+json\r\n", "{}", 415,
+      "accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml" },
+    { "PATCH", SERVICES "/f", JSON_PATCH, "[{\"op\":\"test\",\"path\":\"/metadata/labels/team\",\"value\":\"a\"},"
+      "{\"op\":\"add\",\"path\":\"/metadata/labels/x~1y\",\"value\":\"z\"}]", 200, "\"x/y\":\"z\"" },
+    { "PATCH", SERVICES "/f", JSON_PATCH, "[{\"op\":\"remove\",\"path\":\"/metadata/labels/x~1y\"}]", 200, "\"team\":\"a\"" },
+    { "PATCH", SERVICES "/f", JSON_PATCH, "[{\"op\":\"test\",\"path\":\"/metadata/labels/team\",\"value\":\"b\"}]", 422,
+      "\"reason\":\"Invalid\"\nthe server rejected our request due to an error in our request: testing value /metadata/labels/team failed" },
+    { "PATCH", SERVICES "/f", JSON_PATCH, "[{\"op\":\"jump\",\"path\":\"/a\"}]", 400, "there is no \\\"jump\\\"" },
+    { "PATCH", SERVICES "/f", JSON_PATCH, "{}", 400, "the patch is not an array" },
+    { "PATCH", SERVICES "/g", JSON_PATCH, "[]", 404, "not found" },
+    { "PATCH", SERVICES "/f?force=true", MERGE, "{}", 400, "force: Forbidden" },
+    /* server-side apply */
+    { "PATCH", SERVICES "/s", APPLY, "{}", 400, "Object 'Kind' is missing" },
+    { "PATCH", SERVICES "/s", APPLY, SERVICE("s"), 400, "fieldManager: Required value" },
+    { "PATCH", SERVICES "/s?fieldManager=ann&dryRun=All", APPLY, SERVICE("s"), 201, "\"manager\":\"ann\"\n\"operation\":\"Apply\"" },
+    { "GET", SERVICES "/s", NULL, NULL, 404, "not found" },
+    { "PATCH", SERVICES "/s?fieldManager=ann", APPLY, "apiVersion: serving.knative.dev/v1\nkind: Service\nspec: {template: {spec: {containers: [{image: \"file:///a\"}]}}}\n",
+      201, "\"manager\":\"ann\"\n\"fieldsType\":\"FieldsV1\"\n\"k:{\\\"name\\\":\\\"user-container\\\"}\":{" },
+    { "PATCH", SERVICES "/s?fieldManager=ann", APPLY, SERVICE("s"), 200, "\"generation\":1" },
+    { "PATCH", SERVICES "/s?fieldManager=bob", APPLY, HEAD_OF("s") ",\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"image\":\"file:///b\"}]}}}}", 409,
+      "\"reason\":\"Conflict\"\nApply failed with 1 conflict: conflict with \\\"ann\\\" using serving.knative.dev/v1: .spec.template.spec.containers[name=\\\"user-container\\\"].image\n"
+      "\"causes\":[{\"reason\":\"FieldManagerConflict\"" },
+    { "PATCH", SERVICES "/s?fieldManager=bob&force=true", APPLY, HEAD_OF("s") ",\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"image\":\"file:///b\"}]}}}}", 200,
+      "\"generation\":2\n\"image\":\"file:///b\"" },
+    { "PATCH", SERVICES "/s?fieldManager=bob", APPLY, HEAD_OF("t") "}", 400, "does not match the name on the URL" },
+    { "DELETE", SERVICES "/s", NULL, NULL, 200, "Success" },
     { "PATCH", SERVICES "/f", MERGE, "[]", 400, "the patch is not an object" },
     { "PATCH", SERVICES "/f", MERGE, "{\"metadata\":{\"resourceVersion\":\"1\",\"labels\":{\"x\":\"y\"}}}", 409,
       "\"reason\":\"Conflict\"\nOperation cannot be fulfilled on services.serving.knative.dev \\\"f\\\": the object has been modified; please apply your changes to the latest version and try again" },
