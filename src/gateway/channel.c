@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 enum {
     CHUNK_FIRST = 4096,   /* a request or answer of usual size comes in one read */
@@ -39,32 +40,39 @@ void channel_clear(struct channel *ch)
     ch->chunk = CHUNK_FIRST;
 }
 
-static void attach(struct channel *ch, int fd)
+void channel_attach_ops(struct channel *ch, const struct channel_ops *ops)
 {
-    ch->fd = fd;
+    ASSERT(!channel_attached(ch));
+    ch->ops = ops;
     ch->readable = ch->hangup = ch->ended = ch->broken = false;
     ch->writable = true;
 }
 
-void channel_attach(struct channel *ch, int fd)
-{
-    channel_clear(ch);
-    ch->keep = false;
-    attach(ch, fd);
-}
-
-void channel_resend(struct channel *ch, int fd)
+void channel_rewind(struct channel *ch)
 {
     ASSERT(ch->keep || ch->sent == 0);
     ch->sent = 0;
     ch->keep = false;
     buf_clear(&ch->in);
-    attach(ch, fd);
+}
+
+void channel_close(struct channel *ch, bool cut)
+{
+    ch->ops->close(ch, cut);
+    ch->ops = NULL;
+}
+
+int channel_give(struct channel *ch)
+{
+    ch->ops = NULL;
+    return TAKE_FD(ch->fd);
 }
 
 void channel_acknowledge(struct channel *ch)
 {
     const int on = 1;
+    if (ch->fd < 0)
+        return;
     (void)setsockopt(ch->fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on); /* a hint; not for AF_UNIX */
 }
 
@@ -95,7 +103,9 @@ static enum channel_result broken(struct channel *ch)
     return CHANNEL_BROKEN;
 }
 
-enum channel_result channel_fill(struct channel *ch, size_t hold)
+/* ---- a socket ----------------------------------------------------------------------------- */
+
+static enum channel_result socket_fill(struct channel *ch, size_t hold)
 {
     size_t room;
     if (ch->broken || ch->ended)
@@ -133,7 +143,15 @@ enum channel_result channel_fill(struct channel *ch, size_t hold)
     return CHANNEL_MOVED;
 }
 
-enum channel_result channel_flush(struct channel *ch)
+void channel_sent(struct channel *ch, size_t size)
+{
+    if (ch->keep)
+        ch->sent += size;
+    else
+        buf_consume(&ch->out, size);
+}
+
+static enum channel_result socket_flush(struct channel *ch)
 {
     if (ch->broken)
         return CHANNEL_BROKEN;
@@ -151,10 +169,23 @@ enum channel_result channel_flush(struct channel *ch)
             continue;
         if (n < 0)
             return CHANNEL_BROKEN; /* what it sent before may still be read */
-        if (ch->keep)
-            ch->sent += (size_t)n;
-        else
-            buf_consume(&ch->out, (size_t)n);
+        channel_sent(ch, (size_t)n);
     }
     return CHANNEL_MOVED;
+}
+
+static void socket_close(struct channel *ch, bool cut)
+{
+    /* With a mere close, an answer that ends with its connection would look complete. */
+    const struct linger now = { .l_onoff = 1, .l_linger = 0 };
+    if (cut)
+        (void)setsockopt(ch->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    (void)close(TAKE_FD(ch->fd));
+}
+
+void channel_attach(struct channel *ch, int fd)
+{
+    static const struct channel_ops socket_ops = { socket_fill, socket_flush, socket_close };
+    channel_attach_ops(ch, &socket_ops);
+    ch->fd = fd;
 }

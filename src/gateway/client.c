@@ -1,4 +1,6 @@
 #include "gateway/client.h"
+#include "gateway/mux.h"
+#include "gateway/pipe.h"
 
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -14,37 +16,37 @@ enum {
 
 /* ---- the end of a connection -------------------------------------------------------------- */
 
-static void forget_descriptor(struct client *c)
+/* The connection, or stream, is not the client's any more. */
+static enum step leave(struct client *c)
 {
     struct ingress *in = c->ingress;
-    loop_unwatch(in->loop, &c->io);
+    ASSERT(c->state != CLIENT_DEAD && !c->x.leased && !c->x.routed);
     loop_cancel(in->loop, &c->timer);
     loop_undefer(in->loop, &c->again);
-    (void)close(TAKE_FD(c->net.fd));
     c->armed_us = UINT64_MAX;
     list_remove(&in->clients, &c->node);
-    if (c->surplus)
-        in->surplus_open--;
-    else
-        in->counters.connections_open--;
-}
-
-enum step client_dead(struct client *c)
-{
-    ASSERT(c->state != CLIENT_DEAD && !c->x.leased && !c->x.routed);
-    forget_descriptor(c);
     c->state = CLIENT_DEAD;
     return STEP_WAIT;
 }
 
-enum step client_reset(struct client *c)
+static enum step end(struct client *c, bool cut)
 {
-    /* An answer cut short must not look complete: with a close, one that ends with its connection
-     * would. */
-    const struct linger now = { .l_onoff = 1, .l_linger = 0 };
-    (void)setsockopt(c->net.fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-    return client_dead(c);
+    struct ingress *in = c->ingress;
+    if (channel_is_stream(&c->net)) {
+        channel_close(&c->net, cut);
+        return leave(c);
+    }
+    loop_unwatch(in->loop, &c->io);
+    channel_close(&c->net, cut);
+    if (c->surplus)
+        in->surplus_open--;
+    else
+        in->counters.connections_open--;
+    return leave(c);
 }
+
+enum step client_dead(struct client *c) { return end(c, false); }
+enum step client_reset(struct client *c) { return end(c, true); }
 
 void client_free(struct client *c)
 {
@@ -71,6 +73,8 @@ enum step client_lets_go(struct client *c)
 {
     struct ingress *in = c->ingress;
     bool more = c->net.in.size > 0 || c->net.readable;
+    if (channel_is_stream(&c->net))
+        return client_dead(c); /* one request each */
     if (c->x.client_keep && !in->stopping && !c->net.hangup)
         return head_wait(c);
     if (c->x.request_done && !more)
@@ -101,6 +105,25 @@ static enum step linger_step(struct client *c)
     }
 }
 
+/* HTTP/2 with prior knowledge: the connection goes on in a mux. */
+static enum step hand_over(struct client *c)
+{
+    struct ingress *in = c->ingress;
+    loop_unwatch(in->loop, &c->io);
+    in->counters.connections_open--;
+    mux_open_client(in, channel_give(&c->net), c->address, buf_str(&c->net.in));
+    return leave(c);
+}
+
+/* Whether the first bytes may be the greeting, or are it. */
+static bool greets(struct client *c, bool *ret_whole)
+{
+    size_t size = MIN(c->net.in.size, (size_t)HTTP2_PREFACE_BYTES);
+    c->fresh = size == 0 || memcmp(buf_at(&c->net.in), HTTP2_PREFACE, size) == 0;
+    *ret_whole = c->fresh && size == HTTP2_PREFACE_BYTES;
+    return c->fresh;
+}
+
 static enum step head_fill(struct client *c)
 {
     struct ingress *in = c->ingress;
@@ -124,9 +147,12 @@ static enum step head_step(struct client *c)
 {
     for (;;) {
         enum http1_result r = HTTP1_MORE;
+        bool greeted = false, greeting = c->fresh && greets(c, &greeted);
+        if (greeted)
+            return hand_over(c);
         if (c->head_fed == 0 && c->net.in.size > 0 && !client_may_read(c))
             return STEP_WAIT; /* a thousand pipelined requests fit into one buffer */
-        if (c->net.in.size > c->head_fed) {
+        if (!greeting && c->net.in.size > c->head_fed) {
             c->head_fed = c->net.in.size;
             r = http1_head_feed(&c->head, buf_at(&c->net.in), c->net.in.size);
         }
@@ -205,8 +231,8 @@ static enum step client_expire(struct client *c)
 void client_check(const struct client *c)
 {
     ASSERT(!c->x.leased || c->state == CLIENT_EXCHANGE || c->state == CLIENT_TUNNEL);
-    ASSERT((c->net.fd >= 0) == (c->state != CLIENT_DEAD));
-    ASSERT((c->up.fd >= 0) == c->x.leased);
+    ASSERT(channel_attached(&c->net) == (c->state != CLIENT_DEAD));
+    ASSERT(channel_attached(&c->up) == c->x.leased);
 }
 
 static enum step state_step(struct client *c)
@@ -271,15 +297,20 @@ static void on_again(struct loop_task *t) { client_step(CONTAINER_OF(t, struct c
 
 /* ---- the beginning ------------------------------------------------------------------------ */
 
+/* A head as it came, once more for the lists that are written anew, our own fields, and a
+ * stream's share with one piece's framing. */
+size_t client_out_bytes_max(const struct ingress *in)
+{
+    const struct limits *l = in->limits;
+    return 2 * l->http_head_bytes_max + 8192 + in->room + 64 + 2 * l->http_trailer_bytes_max;
+}
+
 static struct client *client_new(struct ingress *in)
 {
     const struct limits *l = in->limits;
     struct client *c = xcalloc(1, sizeof *c);
     size_t in_max = MAX(l->http_head_bytes_max + HEAD_EXTRA, in->room);
-    /* A head as it came, once more for the lists that are written anew, our own fields, and a
-     * stream's share with one piece's framing. */
-    size_t out_max =
-        2 * l->http_head_bytes_max + 8192 + in->room + 64 + 2 * l->http_trailer_bytes_max;
+    size_t out_max = client_out_bytes_max(in);
     c->ingress = in;
     c->state = CLIENT_DEAD;
     channel_init(&c->net, in_max, out_max);
@@ -302,6 +333,26 @@ static struct client *client_take(struct ingress *in)
     return CONTAINER_OF(n, struct client, node);
 }
 
+static void begin(struct client *c, const char *address)
+{
+    channel_clear(&c->net);
+    channel_clear(&c->up);
+    memcpy(c->address, address, MIN(strlen(address) + 1, sizeof c->address));
+    c->address[sizeof c->address - 1] = '\0';
+    c->surplus = c->fresh = false;
+    list_push(&c->ingress->clients, &c->node);
+}
+
+void client_open_stream(struct ingress *in, struct mux *m, struct http2_stream *s,
+                        const char *address, void (*on_news)(struct channel *ch))
+{
+    struct client *c = client_take(in);
+    pipe_attach_server(&c->net, m, s, on_news);
+    begin(c, address);
+    (void)head_wait(c);
+    client_step(c);
+}
+
 void client_open(struct ingress *in, int take_fd, const char *address, bool surplus)
 {
     struct client *c = client_take(in);
@@ -312,11 +363,9 @@ void client_open(struct ingress *in, int take_fd, const char *address, bool surp
         return;
     }
     channel_attach(&c->net, take_fd);
-    channel_clear(&c->up);
-    memcpy(c->address, address, MIN(strlen(address) + 1, sizeof c->address));
-    c->address[sizeof c->address - 1] = '\0';
+    begin(c, address);
     c->surplus = surplus;
-    list_push(&in->clients, &c->node);
+    c->fresh = !surplus;
     if (surplus)
         in->surplus_open++;
     else

@@ -1,6 +1,8 @@
 /* client.h -- one client connection and the request that is being answered on it. Private to the
  * gateway room: client.c owns the connection's life, exchange.c a request's, stream.c
- * moves its bytes, tunnel.c those of an upgrade.
+ * moves its bytes, tunnel.c those of an upgrade, link.c the way to the function. One stream of an HTTP/2
+ * connection is such a client too, for one request: the seam is the channel (channel.h), and behind it
+ * pipe.h and mux.h. Towards the function it is the same.
  *
  *   HEAD -> QUEUED -> EXCHANGE -> FINISH -> HEAD ...        keep-alive, pipelining
  *     |       |  ^       |  |        |
@@ -13,13 +15,14 @@
  * turn in the queue) and runs the state's step until it waits. So there is one place that decides what is
  * next, and the steps need not care what woke them.
  *
- * Invariants (client_check): leased only in EXCHANGE and TUNNEL; DEAD clients have no descriptor
+ * Invariants (client_check): leased only in EXCHANGE and TUNNEL; DEAD clients have nothing attached
  * and are in the pool, or freed: after client_step() and client_go_on() a client is not touched.
  */
 #pragma once
 
 #include "gateway/channel.h"
 #include "gateway/forward.h"
+#include "gateway/grpc.h"
 #include "gateway/ingress.h"
 #include "gateway/meter.h"
 #include "gateway/problem.h"
@@ -40,18 +43,14 @@ enum step {
     STEP_ON,   /* the state changed: run its step */
 };
 
-/* A connection to an instance, by descriptor. Stays registered with the loop while the backend has it. */
-struct link {
-    struct loop_io io;
-    struct client *user; /* NULL: the backend has it */
-    struct ingress *ingress;
-    bool spoiled; /* it ended, or spoke, while nobody used it */
-};
+struct http2_stream;
+struct link;
+struct mux;
 
 struct exchange {
     struct ticket ticket;
     struct lease lease;
-    struct link *link;
+    struct link *link; /* NULL while leased: a stream */
     struct target_policy policy;
     struct http1_head answer;
     struct http1_body request_body, answer_body;
@@ -59,7 +58,8 @@ struct exchange {
     struct invocation_record record;
     uint64_t arrival_us, deadline_us, dispatch_us, first_byte_us;
     uint64_t active_us; /* last byte from the function, or dispatch */
-    uint32_t interims;
+    uint64_t heard_us;  /* last byte from the client; gRPC only */
+    uint32_t interims, links; /* links: how often a connection to the function was taken */
     uint8_t method_id, minor;
     bool leased, routed, bodies; /* bodies: request_body is initialised */
     bool client_keep;            /* the client wants to, and so far may, keep the connection */
@@ -70,6 +70,8 @@ struct exchange {
     bool answer_chunked; /* towards the client */
     bool answer_begun;   /* a byte of the function's came */
     bool answer_done;
+    bool grpc;   /* a call: refusals are in its words, and it may be silent */
+    bool resent; /* to the function, once more */
     enum invocation_outcome outcome; /* FINISH */
 };
 
@@ -91,6 +93,7 @@ struct client {
     uint32_t lingered_bytes;
     bool half_closed[2]; /* TUNNEL: [0] towards the client, [1] towards the function */
     bool surplus;        /* over connections_max: only there to be told so */
+    bool fresh;          /* its first bytes may yet be HTTP/2's */
     bool stepping;
     char address[48];
 };
@@ -103,8 +106,10 @@ struct ingress {
     struct loop_io io;
     struct loop_timer retry; /* accepting again after descriptors ran out */
     struct list clients, pool;
+    struct list client_muxes, function_muxes;
     struct link **links; /* by descriptor */
     uint32_t link_count;
+    struct limits head_limits; /* of heads that we wrote ourselves, which are larger than what came */
     uint32_t surplus_open;
     bool stopping;
     struct ingress_counters counters;
@@ -122,12 +127,25 @@ uint64_t ingress_random(struct ingress *in);
 struct str ingress_date(struct ingress *in, int64_t wall_ms); /* "Sun, 06 Nov 1994 08:49:37 GMT" */
 void ingress_count_limit(struct ingress *in,
                          const char *text); /* text: names it, or nothing happens */
-/* NULL: cannot be watched, e has why. */
-struct link *ingress_link(struct ingress *in, const struct lease *lease, struct client *user,
-                          struct err *e);
+/* ---- link.c: the way to the function ---- */
+enum link_taken {
+    LINK_READY,  /* c->up is attached; `out` may have been sent before, and is sent from its start */
+    LINK_STALE,  /* none that could be used: ask for another */
+    LINK_FAILED, /* cannot be watched, e has why */
+};
+enum link_taken link_take(struct client *c, const struct lease *lease, struct err *e);
+/* Whether what was sent may be sent again elsewhere, now that the connection failed (ingress.h). */
+bool link_may_resend(const struct client *c);
+/* Ends c's use of it. Returns the descriptor if it is to be kept by the backend, else -1. */
+int link_drop(struct client *c, bool keep);
+void links_free(struct ingress *in);
 
 /* ---- client.c ---- */
 void client_open(struct ingress *in, int take_fd, const char *address, bool surplus);
+/* One stream of a client's connection, which has a request's head. */
+void client_open_stream(struct ingress *in, struct mux *m, struct http2_stream *s,
+                        const char *address, void (*on_news)(struct channel *ch));
+size_t client_out_bytes_max(const struct ingress *in); /* head and stream's share, of either side */
 void client_step(struct client *c);
 void client_go_on(struct client *c, enum step s); /* after s was decided outside of a step */
 void client_check(const struct client *c);

@@ -4,11 +4,11 @@
 #include "net/http1_write.h"
 
 #include <stdio.h>
-#include <unistd.h>
 
 enum {
     HOST_BYTES_MAX = 255,       /* of a DNS name: nothing longer is served */
     DEADLINE_MS_MAX = 86400000, /* what a caller may ask for; more means none */
+    LINKS_MAX = 8,              /* connections tried for one request, all but one gone by then */
 };
 
 static const struct backend_ops *ops_of(const struct client *c) { return c->ingress->backend->ops; }
@@ -34,16 +34,8 @@ void exchange_release(struct client *c, bool keep, bool healthy)
     struct exchange *x = &c->x;
     if (!x->leased)
         return;
-    int fd = c->up.fd;
-    x->link->user = NULL;
-    if (!keep) {
-        loop_unwatch(c->ingress->loop, &x->link->io);
-        (void)close(fd);
-        fd = -1;
-    }
-    x->link = NULL;
+    int fd = link_drop(c, keep);
     x->leased = false;
-    c->up.fd = -1;
     ops_of(c)->release(c->ingress->backend, &x->lease, fd, healthy);
 }
 
@@ -157,6 +149,11 @@ static void problem_answer(struct client *c, const struct problem *p)
     struct buf body, *out = &c->net.out;
     char id[UUID_TEXT];
     struct problem full = *p;
+    if (x->grpc) {
+        grpc_refusal_write(out, p);
+        exchange_answer_end(c, exchange_connection(c), false);
+        return;
+    }
 
     uuid_format(&x->record.id, id);
     full.invocation_id = id;
@@ -256,22 +253,29 @@ static bool refuse(struct refusal *r, enum problem_kind kind, enum code code, co
     return false;
 }
 
+static bool deadline_passed(struct refusal *r, const char *field)
+{
+    err_set(&r->why, CODE_DEADLINE, "%s had passed when the request came", field);
+    return refuse(r, PROBLEM_DEADLINE, CODE_DEADLINE, "queue");
+}
+
+/* The earliest of what the service and the caller say. */
 static bool deadline_find(struct exchange *x, const struct http1_head *h, struct refusal *r)
 {
-    uint64_t left_ms = UINT64_MAX;
+    uint64_t own_ms = UINT64_MAX, call_ms = UINT64_MAX;
+    bool timed = x->grpc && http1_has(h, HTTP_FIELD_GRPC_TIMEOUT);
     x->deadline_us =
         x->policy.timeout_ms ? x->arrival_us + x->policy.timeout_ms * UINT64_C(1000) : UINT64_MAX;
-    if (!http1_has(h, HTTP_FIELD_HOB_DEADLINE))
-        return true;
-    if (deadline_parse(http1_field(h, HTTP_FIELD_HOB_DEADLINE), x->record.wall_ms, &left_ms,
-                       &r->why) < 0)
+    if ((http1_has(h, HTTP_FIELD_HOB_DEADLINE) &&
+         deadline_parse(http1_field(h, HTTP_FIELD_HOB_DEADLINE), x->record.wall_ms, &own_ms,
+                        &r->why) < 0) ||
+        (timed &&
+         grpc_timeout_parse(http1_field(h, HTTP_FIELD_GRPC_TIMEOUT), &call_ms, &r->why) < 0))
         return refuse(r, PROBLEM_BAD_HEADER, CODE_INVALID, NULL);
+    uint64_t left_ms = MIN(own_ms, call_ms);
     if (left_ms <= DEADLINE_MS_MAX)
         x->deadline_us = MIN(x->deadline_us, x->arrival_us + left_ms * 1000);
-    if (left_ms > 0)
-        return true;
-    err_set(&r->why, CODE_DEADLINE, "Hob-Deadline had passed when the request came");
-    return refuse(r, PROBLEM_DEADLINE, CODE_DEADLINE, "queue");
+    return left_ms > 0 || deadline_passed(r, own_ms == 0 ? "Hob-Deadline" : "grpc-timeout");
 }
 
 static bool hops_find(struct client *c, uint64_t *ret_hops, struct refusal *r)
@@ -335,6 +339,9 @@ static bool request_take(struct client *c, struct refusal *r)
     x->request_chunked = h->framing == HTTP1_BODY_CHUNKED;
     /* h2c would carry requests past this gateway's eyes. */
     x->upgrade = h->upgrade && !http1_field_lists(h, HTTP_FIELD_UPGRADE, STR("h2c"));
+    x->grpc = channel_is_stream(&c->net) && grpc_is_call(h);
+    if (x->grpc) /* between its messages it may be silent */
+        meter_init(&x->read_meter, 0, 0);
     text_keep(x->record.method, sizeof x->record.method, h->method);
     text_keep(x->record.path, sizeof x->record.path, h->path);
     http1_body_init(&x->request_body, h);
@@ -342,12 +349,14 @@ static bool request_take(struct client *c, struct refusal *r)
     x->request_done = h->framing == HTTP1_BODY_NONE;
     if (!target_find(c, r) || !hops_find(c, &hops, r) || !deadline_find(x, h, r))
         return false;
+    x->upgrade = x->upgrade && !x->policy.h2c; /* there is no such thing in HTTP/2 */
     forward_request(&c->up.out, &(struct forward_request){ .head = h,
                                                            .client = str_of(c->address),
                                                            .id = &x->record.id,
                                                            .span = ingress_random(c->ingress),
                                                            .hops = (uint32_t)MIN(hops, UINT32_MAX),
-                                                           .upgrade = x->upgrade });
+                                                           .upgrade = x->upgrade,
+                                                           .grpc = x->grpc });
     ASSERT(!c->up.out.overflow); /* the host is short, and the rest has the head's own limit */
     return true;
 }
@@ -373,18 +382,20 @@ enum step exchange_begin(struct client *c)
 
 /* ---- its turn ----------------------------------------------------------------------------- */
 
+static enum step ask_again(struct client *c)
+{
+    c->state = CLIENT_QUEUED;
+    ops_of(c)->reconnect(c->ingress->backend, &c->x.ticket, &c->x.lease);
+    return STEP_ON;
+}
+
 enum step exchange_reconnect(struct client *c)
 {
-    struct exchange *x = &c->x;
-    x->link->user = NULL;
-    loop_unwatch(c->ingress->loop, &x->link->io);
-    (void)close(TAKE_FD(c->up.fd));
-    x->link = NULL;
-    x->leased = false;
-    c->state = CLIENT_QUEUED;
+    (void)link_drop(c, false);
+    c->x.leased = false;
+    c->x.resent = true;
     c->ingress->counters.resent++;
-    ops_of(c)->reconnect(c->ingress->backend, &x->ticket, &x->lease);
-    return STEP_ON;
+    return ask_again(c);
 }
 
 /* What the lease says is valid only as long as the lease. */
@@ -409,7 +420,7 @@ static void dispatch(struct client *c)
         left_ms = x->deadline_us > now_us ? (x->deadline_us - now_us) / 1000 : 0;
     x->dispatch_us = x->active_us = now_us;
     lease_note(x);
-    forward_request_end(&c->up.out, left_ms);
+    forward_request_end(&c->up.out, left_ms, x->grpc);
     ASSERT(!c->up.out.overflow);
     if (x->expect_continue && c->net.in.size == 0)
         buf_str_append(&c->net.out, STR("HTTP/1.1 100 Continue\r\n\r\n"));
@@ -422,19 +433,19 @@ static enum step granted(struct client *c, const struct lease *lease)
     struct exchange *x = &c->x;
     struct err e;
     x->lease = *lease;
-    x->link = ingress_link(c->ingress, lease, c, &e);
-    if (!x->link) {
-        (void)close(lease->fd);
+    enum link_taken taken = link_take(c, lease, &e);
+    if (taken == LINK_STALE && x->links < LINKS_MAX)
+        return ask_again(c);
+    if (taken == LINK_STALE)
+        err_set(&e, CODE_UNAVAILABLE, "%s ends every connection at once", lease->instance_id);
+    if (taken != LINK_READY) {
         ops_of(c)->release(c->ingress->backend, &x->lease, -1, true);
-        return exchange_refuse(c, &(struct problem){ .kind = PROBLEM_INTERNAL, .detail = e.text },
+        enum problem_kind kind = taken == LINK_STALE ? PROBLEM_INSTANCE_DIED : PROBLEM_INTERNAL;
+        return exchange_refuse(c, &(struct problem){ .kind = kind, .detail = e.text },
                                INVOCATION_FAILED);
     }
     x->leased = true;
     c->state = CLIENT_EXCHANGE;
-    channel_resend(&c->up, lease->fd);
-    if (x->link->spoiled)
-        return exchange_reconnect(c);
-    c->up.keep = lease->fd_reused;
     x->function_deaf = false;
     if (x->dispatch_us == 0)
         dispatch(c);
@@ -525,6 +536,14 @@ static uint64_t idle_due_us(const struct client *c)
                : c->x.active_us + c->x.policy.idle_ms * UINT64_C(1000);
 }
 
+/* A call in silence, either way: its deadline may be days away, or none. */
+static uint64_t silent_due_us(const struct client *c)
+{
+    const struct exchange *x = &c->x;
+    return x->grpc ? MAX(x->active_us, x->heard_us) + c->ingress->limits->h2_stream_idle_ms * 1000
+                   : UINT64_MAX;
+}
+
 uint64_t exchange_due_us(const struct client *c)
 {
     const struct exchange *x = &c->x;
@@ -536,6 +555,7 @@ uint64_t exchange_due_us(const struct client *c)
     due_us = MIN(due_us, meter_due_us(&x->read_meter));
     due_us = MIN(due_us, x->deadline_us);
     due_us = MIN(due_us, response_start_due_us(x));
+    due_us = MIN(due_us, silent_due_us(c));
     return MIN(due_us, idle_due_us(c));
 }
 
@@ -573,6 +593,11 @@ enum step exchange_expire(struct client *c)
         return timeout(c, PROBLEM_RESPONSE_START,
                        "the function did not begin to answer within responseStartTimeoutSeconds",
                        x->policy.response_start_ms);
+    if (silent_due_us(c) <= now_us) {
+        c->ingress->counters.limits[INGRESS_LIMIT_h2_stream_idle_ms]++;
+        return timeout(c, PROBLEM_IDLE, "neither side of the call said anything for h2_stream_idle_ms",
+                       c->ingress->limits->h2_stream_idle_ms);
+    }
     return timeout(c, PROBLEM_IDLE, "the function sent nothing for idleTimeoutSeconds",
                    x->policy.idle_ms);
 }

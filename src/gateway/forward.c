@@ -1,4 +1,5 @@
 #include "gateway/forward.h"
+#include "gateway/grpc.h"
 #include "net/http1_write.h"
 
 static void number_write(struct buf *b, uint64_t value)
@@ -94,7 +95,7 @@ void forward_upgrade(struct buf *b, const struct http1_head *h)
 void forward_request(struct buf *b, const struct forward_request *f)
 {
     const struct http1_head *h = f->head;
-    const uint64_t ours = BIT(HTTP_FIELD_FORWARDED) | BIT(HTTP_FIELD_X_FORWARDED_FOR) |
+    const uint64_t ours = (f->grpc ? BIT(HTTP_FIELD_GRPC_TIMEOUT) : 0) | BIT(HTTP_FIELD_FORWARDED) | BIT(HTTP_FIELD_X_FORWARDED_FOR) |
                           BIT(HTTP_FIELD_HOB_DEADLINE) | BIT(HTTP_FIELD_HOB_INVOCATION_ID) |
                           BIT(HTTP_FIELD_HOB_HOPS) | BIT(HTTP_FIELD_EXPECT);
     http1_write_request(b, h->method, h->target);
@@ -116,9 +117,11 @@ void forward_request(struct buf *b, const struct forward_request *f)
     buf_str_append(b, STR("\r\n"));
 }
 
-void forward_request_end(struct buf *b, uint64_t deadline_left_ms)
+void forward_request_end(struct buf *b, uint64_t deadline_left_ms, bool grpc)
 {
     if (deadline_left_ms != UINT64_MAX) {
+        if (grpc)
+            grpc_timeout_write(b, deadline_left_ms);
         buf_str_append(b, STR("Hob-Deadline: "));
         number_write(b, deadline_left_ms);
         buf_str_append(b, STR("\r\n"));

@@ -20,10 +20,11 @@ struct forward_request {
     uint64_t span; /* random, for traceparent */
     uint32_t hops; /* this one included */
     bool upgrade;  /* ask the function for what the client asks for */
+    bool grpc;     /* grpc-timeout is ours to write, as Hob-Deadline is */
 };
 /* All but the deadline and the empty line: those are known when the request leaves. */
 void forward_request(struct buf *b, const struct forward_request *f);
-void forward_request_end(struct buf *b, uint64_t deadline_left_ms); /* UINT64_MAX: none */
+void forward_request_end(struct buf *b, uint64_t deadline_left_ms, bool grpc); /* UINT64_MAX: none */
 
 enum forward_connection { FORWARD_KEEP, FORWARD_KEEP_1_0, FORWARD_CLOSE, FORWARD_UPGRADE };
 struct forward_answer {

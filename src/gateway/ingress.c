@@ -1,4 +1,5 @@
 #include "gateway/client.h"
+#include "gateway/mux.h"
 #include "os/fault.h"
 
 #include <arpa/inet.h>
@@ -15,6 +16,7 @@ enum {
     ACCEPTS_PER_TURN = 64,
     SURPLUS_MAX = 64,         /* told that there are too many; more are just closed */
     ACCEPT_RETRY_US = 100000, /* after descriptors or memory ran out */
+    OWN_FIELDS_MAX = 32,      /* that a head has more than it came with */
 };
 
 _Static_assert((int)PROBLEM_KINDS < (int)INGRESS_REFUSALS_MAX,
@@ -91,55 +93,6 @@ struct str ingress_date(struct ingress *in, int64_t wall_ms)
         in->date_s = s;
     }
     return str_of(in->date);
-}
-
-/* ---- connections to instances ------------------------------------------------------------- */
-
-static void link_on_ready(struct loop_io *io, uint32_t events)
-{
-    struct link *k = CONTAINER_OF(io, struct link, io);
-    if (k->user) {
-        channel_note(&k->user->up, events);
-        client_step(k->user);
-    } else if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
-        k->spoiled = true;
-    }
-}
-
-static struct link *link_at(struct ingress *in, int fd)
-{
-    uint32_t index = (uint32_t)fd;
-    if (index >= in->link_count) {
-        uint32_t count = MAX(index + 1, in->link_count ? in->link_count * 2 : 64);
-        in->links = xrealloc(in->links, count, sizeof(struct link *));
-        memset(in->links + in->link_count, 0, (count - in->link_count) * sizeof(struct link *));
-        in->link_count = count;
-    }
-    if (!in->links[index]) {
-        struct link *k = xcalloc(1, sizeof *k);
-        k->io.on_ready = link_on_ready;
-        k->ingress = in;
-        in->links[index] = k;
-    }
-    return in->links[index];
-}
-
-struct link *ingress_link(struct ingress *in, const struct lease *lease, struct client *user,
-                          struct err *e)
-{
-    struct link *k = link_at(in, lease->fd);
-    ASSERT(!k->user);
-    /* A new connection with an old one's number: the old one was closed by the backend. */
-    if (!lease->fd_reused)
-        loop_forget(in->loop, &k->io);
-    if (!loop_watched(&k->io)) {
-        k->spoiled = false;
-        if (loop_watch(in->loop, &k->io, lease->fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, e) <
-            0)
-            return NULL;
-    }
-    k->user = user;
-    return k;
 }
 
 /* ---- accepting ---------------------------------------------------------------------------- */
@@ -226,6 +179,12 @@ int ingress_open(struct loop *l, const struct limits *limits, int listen_fd, str
     in->date_s = -1;
     list_init(&in->clients);
     list_init(&in->pool);
+    list_init(&in->client_muxes);
+    list_init(&in->function_muxes);
+    in->head_limits = *limits;
+    in->head_limits.http_head_bytes_max = client_out_bytes_max(in);
+    in->head_limits.http_line_bytes_max = client_out_bytes_max(in);
+    in->head_limits.http_fields_max = limits->http_fields_max + OWN_FIELDS_MAX;
     in->io.on_ready = on_acceptable;
     in->retry.on_due = on_retry;
     int r = loop_watch(l, &in->io, listen_fd, EPOLLIN, e);
@@ -245,6 +204,10 @@ void ingress_stop(struct ingress *in)
         if (c->state == CLIENT_HEAD)
             client_step(c); /* ends it, unless a head has begun to arrive */
     }
+    LIST_EACH(&in->client_muxes, n, tmp)
+        mux_stop(mux_of(n));
+    LIST_EACH(&in->function_muxes, n, tmp)
+        mux_stop(mux_of(n));
 }
 
 bool ingress_idle(const struct ingress *in)
@@ -254,7 +217,16 @@ bool ingress_idle(const struct ingress *in)
         if (c->state != CLIENT_LINGER && (c->state != CLIENT_HEAD || c->net.in.size > 0))
             return false;
     }
+    LIST_EACH(&in->client_muxes, n, tmp)
+        if (!mux_idle(mux_of(n)))
+            return false;
     return true;
+}
+
+static void muxes_free(struct list *muxes)
+{
+    for (struct list_node *n; (n = list_first(muxes)) != NULL;)
+        mux_free(mux_of(n));
 }
 
 static void client_drop(struct client *c)
@@ -278,11 +250,8 @@ void ingress_free(struct ingress *in)
         list_remove(&in->pool, n);
         client_free(CONTAINER_OF(n, struct client, node));
     }
-    for (uint32_t i = 0; i < in->link_count; i++) {
-        if (in->links[i])
-            loop_forget(in->loop, &in->links[i]->io); /* the backend's to close, or closed */
-        free(in->links[i]);
-    }
-    free(in->links);
+    muxes_free(&in->client_muxes);
+    muxes_free(&in->function_muxes);
+    links_free(in);
     free(in);
 }

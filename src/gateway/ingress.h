@@ -1,4 +1,5 @@
-/* ingress.h -- the data plane: HTTP/1.1 from clients on one listening socket, forwarded to functions.
+/* ingress.h -- the data plane: HTTP/1.1, and HTTP/2 with prior knowledge, from clients on one listening
+ * socket, forwarded to functions in whichever of the two they speak.
  *
  * Receives a listening socket (its owner keeps it) and a backend, which says who serves what.
  * Owns the client connections, their buffers, the requests in flight, and, while a lease is held, the
@@ -6,6 +7,9 @@
  * end; counters for everything.
  * Refuses what net/http1 refuses (answered and closed), unknown hosts (404), deadlines that passed
  * (504), over hops_max (508), and connections over connections_max (the newest, 503).
+ *
+ * A stream of HTTP/2 is a request like any other: one ticket, one record, the same refusals. A call of
+ * gRPC gets them as grpc-status, and its grpc-timeout is a deadline.
  *
  * Bodies are streamed both ways at once; per direction at most http_stream_buffer_bytes are held
  * before the source is left alone. Requests of one connection are answered one after the other.
@@ -16,7 +20,8 @@
  * Nothing is sent to a function twice, with one exception: a connection kept alive from an earlier
  * request that ends before the first byte of the answer (the function closed it while idle). Then the
  * request is sent once more, on a new connection, if either no byte of it was accepted by the
- * socket, or its method is idempotent (RFC 9110, 9.2.2) and all of it so far is still here.
+ * socket, or its method is idempotent (RFC 9110, 9.2.2) and all of it so far is still here. On a
+ * connection of HTTP/2 the function itself says (GOAWAY, REFUSED_STREAM) what it has not begun.
  * Anything else is answered 502 and left to the caller, who alone knows whether it may be repeated.
  *
  * Loop thread only.
@@ -33,7 +38,9 @@ struct ingress;
 #define INGRESS_LIMITS(X)                                                                        \
     X(connections_max) X(http_head_bytes_max) X(http_line_bytes_max) X(http_fields_max)           \
     X(http_head_ms) X(http_idle_ms) X(http_body_rate_bytes_s) X(http_chunk_line_bytes_max)        \
-    X(http_trailer_bytes_max) X(upgrade_idle_ms) X(hops_max)
+    X(http_trailer_bytes_max) X(upgrade_idle_ms) X(hops_max) X(h2_head_list_bytes_max)           \
+    X(h2_continuations_max) X(h2_resets_max) X(h2_controls_max) X(h2_light_frames_max)            \
+    X(h2_stream_idle_ms)
 // clang-format on
 enum ingress_limit {
 #define X(name) INGRESS_LIMIT_##name,

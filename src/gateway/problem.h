@@ -12,7 +12,7 @@
  * cause is likely to pass; whether a repetition is harmless is still the caller's to know. */
 // clang-format off
 #define PROBLEMS(X)                                                                              \
-    X(BAD_REQUEST,        400, "bad-request",         false, "The request is not valid HTTP/1.1") \
+    X(BAD_REQUEST,        400, "bad-request",         false, "The request is not valid HTTP") \
     X(BAD_HEADER,         400, "bad-header",          false, "A Hob header could not be read")    \
     X(UNKNOWN_HOST,       404, "unknown-host",        false, "No function is served under this host") \
     X(SLOW_REQUEST,       408, "slow-request",        true,  "The request did not arrive in time") \
@@ -24,7 +24,7 @@
     X(INTERNAL,           500, "internal",            true,  "The gateway could not do its part") \
     X(NOT_IMPLEMENTED,    501, "not-implemented",     false, "The request asks for what hob does not do") \
     X(INSTANCE_DIED,      502, "instance-died",       true,  "The function ended the connection without a whole answer") \
-    X(BAD_ANSWER,         502, "bad-answer",          false, "The function's answer is not valid HTTP/1.1") \
+    X(BAD_ANSWER,         502, "bad-answer",          false, "The function's answer is not valid HTTP") \
     X(CONNECTIONS,        503, "too-many-connections", true, "The gateway has all the connections it may have") \
     X(QUEUE_FULL,         503, "queue-full",          true,  "The function's queue is full")      \
     X(START_FAILED,       503, "start-failed",        true,  "The function could not be started") \

@@ -50,12 +50,6 @@ static enum step request_bad(struct client *c)
         INVOCATION_REFUSED);
 }
 
-static bool method_is_idempotent(uint8_t method)
-{
-    return method == HTTP_GET || method == HTTP_HEAD || method == HTTP_PUT ||
-           method == HTTP_DELETE || method == HTTP_OPTIONS || method == HTTP_TRACE;
-}
-
 /* Writes, and settles whether there may be a second try: up.keep holds exactly as long as the rule in
  * ingress.h allows one. */
 static void request_flush(struct client *c)
@@ -65,7 +59,9 @@ static void request_flush(struct client *c)
         x->function_deaf = true; /* it may have answered first */
         c->up.readable = true;
     }
-    if (c->up.keep && c->up.sent > 0 && !method_is_idempotent(x->method_id))
+    /* A stream says by itself whether the function has begun with it. */
+    if (c->up.keep && c->up.sent > 0 && !channel_is_stream(&c->up) &&
+        !http_method_is_idempotent((enum http_method)x->method_id))
         channel_forget_sent(&c->up);
 }
 
@@ -89,6 +85,7 @@ enum step stream_request(struct client *c)
         enum channel_result filled = channel_fill(&c->net, hold);
         if (filled == CHANNEL_MOVED) {
             meter_moved(&x->read_meter, c->net.in.size, now_of(c));
+            x->heard_us = now_of(c);
             continue;
         }
         if (filled != CHANNEL_AGAIN)
@@ -222,7 +219,7 @@ static enum step answer_complete(struct client *c)
 {
     struct exchange *x = &c->x;
     struct channel *up = &c->up;
-    bool keep = x->request_done && channel_pending(up) == 0 && !x->function_deaf &&
+    bool keep = !channel_is_stream(up) && x->request_done && channel_pending(up) == 0 && !x->function_deaf &&
                 x->answer.keep_alive && up->in.size == 0 && !up->hangup;
     if (keep && up->readable) /* or else an edge will tell: ingress.c link_on_ready() */
         keep = channel_fill(up, c->ingress->room) == CHANNEL_AGAIN;
@@ -244,7 +241,7 @@ static enum step function_gone(struct client *c, enum channel_result how)
         x->answer_done = true;
         return answer_complete(c);
     }
-    if (!x->answer_begun && c->up.keep)
+    if (link_may_resend(c))
         return exchange_reconnect(c);
     const char *why = x->answer_begun ? "the function ended the connection in mid-answer"
                                       : "the function ended the connection without an answer";

@@ -20,6 +20,7 @@ struct target_policy {
     const char *ns, *service, *revision;
     uint32_t timeout_ms, response_start_ms /* 0: none */, idle_ms /* 0: none */;
     uint16_t port;
+    bool h2c; /* it speaks HTTP/2 with prior knowledge; see lease.fd */
 };
 
 enum ticket_result {
@@ -32,8 +33,10 @@ enum ticket_result {
 
 struct lease {              /* one in-flight request on one instance */
     void *instance;         /* backend's own */
-    int fd;                 /* connected to the function's port, non-blocking; or -1: still connecting
-                             * is not possible here, a granted lease always has a connection */
+    /* Connected to the function's port, non-blocking. -1, for a target that is h2c only: a connection
+     * to the instance was handed out before, and carries this request too. Where the gateway has it no
+     * more, or it takes no more, it asks for another by reconnect(). */
+    int fd;
     /* Kept alive from an earlier request: may turn out to be closed. True only if this gateway had
      * it under a lease and released it with take_fd: it leaves such a connection registered with
      * the loop, so that nothing is registered per request and what happens on an idle one is seen
@@ -69,7 +72,7 @@ struct backend_ops {
     void (*ask)(struct backend *b, struct ticket *t);     /* on_turn follows */
     void (*cancel)(struct backend *b, struct ticket *t);  /* no on_turn any more */
     /* A fresh connection to the same instance, after fd_reused turned out to be closed before the
-     * first response byte (the gateway has closed it). The lease goes back into the ticket: on_turn
+     * first response byte (the gateway has closed it), or an h2c one did not take the request. The lease goes back into the ticket: on_turn
      * grants it again, or it is over with TICKET_FAILED or with cancel(). */
     void (*reconnect)(struct backend *b, struct ticket *t, struct lease *lease);
     /* The request is over. take_fd: the connection, if it can carry another request, else -1

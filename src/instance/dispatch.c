@@ -21,6 +21,14 @@ static void note_load(struct rev *v)
     kpa_level(v->kpa, v->running + v->queue.count, fleet_now(v->target->fleet));
 }
 
+/* h2c: all requests on an instance go over one connection. The first ticket gets it, the others, behind
+ * it, a lease without. */
+static bool is_shared(const struct ticket *t)
+{
+    const struct rev *v = t->revision;
+    return v->spec->protocol == PORT_H2C;
+}
+
 /* ---- tickets --------------------------------------------------------------------------------- */
 
 static void ticket_due(struct fleet *f, struct ticket *t)
@@ -60,6 +68,8 @@ static void due_run(struct loop_task *task)
         lease_fill(t, &lease);
         t->state = TICKET_LEASED;
         t->waiting = false;
+        if (is_shared(t) && t->fd >= 0)
+            ((struct instance *)t->instance)->shared = SHARED_OPEN;
         t->on_turn(t, TICKET_GRANTED, &lease, 0, NULL);
     }
 }
@@ -160,11 +170,48 @@ static bool ticket_may_move(const struct ticket *t)
            v->queue.count < v->spec->queue_depth;
 }
 
+static void connect_failed(struct ticket *t, bool late)
+{
+    struct rev *v = t->revision;
+    struct instance *i = t->instance;
+    if (!late && ticket_may_move(t)) {
+        t->moved = true;
+        ticket_queue(t, true);
+    } else {
+        refuse_soon(t, late ? on_connect_late : on_connect_refused);
+    }
+    instance_let_go(v, i); /* may free i */
+    dispatch_queue(v);
+    fleet_evaluate_soon(v);
+}
+
+/* The connection that they were waiting for, in one hand or another, is there (or not). */
+static void shared_settle(struct instance *i, bool connected, bool late)
+{
+    struct list waiting;
+    list_init(&waiting);
+    i->shared = connected ? SHARED_DUE : SHARED_NONE;
+    LIST_EACH(&i->connecting, n, tmp) {
+        list_remove(&i->connecting, n);
+        list_push(&waiting, n);
+    }
+    for (struct list_node *n; (n = list_first(&waiting)) != NULL;) {
+        struct ticket *t = CONTAINER_OF(n, struct ticket, node);
+        struct rev *v = t->revision;
+        list_remove(&waiting, n);
+        if (connected)
+            ticket_due(v->target->fleet, t);
+        else
+            connect_failed(t, late);
+    }
+}
+
 static void on_connected(void *ctx, int take_fd, const struct err *e)
 {
     struct ticket *t = ctx;
     struct rev *v = t->revision;
     struct instance *i = t->instance;
+    bool shared = is_shared(t);
     if (t->connecting)
         list_remove(&i->connecting, &t->node);
     t->connecting = NULL;
@@ -174,20 +221,16 @@ static void on_connected(void *ctx, int take_fd, const struct err *e)
         /* It has ended and its end is not told yet, or it is not going to serve anybody. */
         if (!late && i->state == INSTANCE_READY)
             fleet_give_up(i);
-        if (!late && ticket_may_move(t)) {
-            t->moved = true;
-            ticket_queue(t, true);
-        } else {
-            refuse_soon(t, late ? on_connect_late : on_connect_refused);
-        }
-        instance_let_go(v, i);
-        dispatch_queue(v);
-        fleet_evaluate_soon(v);
+        if (shared)
+            shared_settle(i, false, late);
+        connect_failed(t, late);
         return;
     }
     t->fd = take_fd;
     t->fd_reused = false;
-    ticket_due(v->target->fleet, t);
+    ticket_due(v->target->fleet, t); /* before those who get a lease without */
+    if (shared)
+        shared_settle(i, true, false);
 }
 
 static void ticket_connect(struct ticket *t)
@@ -199,6 +242,35 @@ static void ticket_connect(struct ticket *t)
         t->connecting = c;
         list_push(&i->connecting, &t->node);
     }
+}
+
+/* fresh: the one that was handed out is of no use any more. */
+static void ticket_share(struct ticket *t, bool fresh)
+{
+    struct instance *i = t->instance;
+    struct rev *v = t->revision;
+    t->fd = -1;
+    t->fd_reused = false;
+    if (i->shared == SHARED_CONNECTING) {
+        t->state = TICKET_CONNECTING;
+        list_push(&i->connecting, &t->node);
+    } else if (i->shared == SHARED_NONE || (fresh && i->shared == SHARED_OPEN)) {
+        i->shared = SHARED_CONNECTING;
+        ticket_connect(t);
+    } else {
+        ticket_due(v->target->fleet, t);
+    }
+}
+
+/* Who was to bring the connection is gone: somebody else does. */
+static void shared_abandoned(struct instance *i)
+{
+    struct list_node *n = list_first(&i->connecting);
+    i->shared = SHARED_NONE;
+    if (!n)
+        return;
+    list_remove(&i->connecting, n);
+    ticket_share(CONTAINER_OF(n, struct ticket, node), true);
 }
 
 /* To the first request that still waits for one. False: none does. */
@@ -232,6 +304,10 @@ static void ticket_grant(struct ticket *t, struct instance *i, bool cold)
     t->instance = i;
     t->cold = cold;
     t->fd_fresh = false;
+    if (is_shared(t)) {
+        ticket_share(t, false);
+        return;
+    }
     t->fd = instance_idle_take(i, &t->fd_reused);
     if (t->fd >= 0)
         ticket_due(f, t);
@@ -309,6 +385,7 @@ static void op_policy(struct target *t, struct target_policy *ret)
         .service = r->service,
         .revision = r->name,
         .port = r->port,
+        .h2c = r->protocol == PORT_H2C,
         .timeout_ms = r->timeout_s * 1000,
         .response_start_ms = r->response_start_timeout_s * 1000,
         .idle_ms = r->idle_timeout_s * 1000,
@@ -383,10 +460,19 @@ static void op_cancel(struct backend *b, struct ticket *t)
         return;
     case TICKET_CONNECTING:
         list_remove(&((struct instance *)t->instance)->connecting, &t->node);
+        if (is_shared(t) && t->connecting) {
+            connect_cancel(TAKE(t->connecting));
+            shared_abandoned(t->instance);
+            break;
+        }
         connect_cancel(TAKE(t->connecting));
         break;
     case TICKET_DUE:
         list_remove(&f->due, &t->node);
+        if (is_shared(t) && t->fd >= 0)
+            ((struct instance *)t->instance)->shared = SHARED_NONE;
+        if (t->fd < 0)
+            break;
         if (t->fd_reused) /* only what the gateway had before may come to it as reused */
             instance_idle_give(t->instance, TAKE_FD(t->fd));
         else
@@ -412,7 +498,10 @@ static void op_reconnect(struct backend *b, struct ticket *t, struct lease *leas
     t->waiting = true;
     t->fd = -1;
     t->fd_fresh = true;
-    ticket_connect(t);
+    if (is_shared(t))
+        ticket_share(t, true);
+    else
+        ticket_connect(t);
 }
 
 static void op_release(struct backend *b, struct lease *lease, int take_fd, bool healthy)

@@ -85,6 +85,8 @@ struct instance {
     uint64_t ready_us, idle_since_us;
     uint32_t in_flight;    /* (fleet) */
     struct list connecting; /* (fleet) tickets that wait for a connection */
+    enum instance_shared { SHARED_NONE, SHARED_CONNECTING, SHARED_DUE, SHARED_OPEN } shared;
+                           /* (fleet) h2c: the one connection for all */
     uint64_t requests;     /* (fleet) */
     enum instance_counted {
         COUNTED_NOT, COUNTED_WAITING, COUNTED_LAUNCHING, COUNTED_READY,

@@ -20,6 +20,12 @@ enum http_method {
     HTTP_CONNECT,
 };
 enum http_method http_method_find(struct str method); /* case-sensitive, as methods are */
+/* Twice is as good as once (RFC 9110, 9.2.2). */
+static inline bool http_method_is_idempotent(enum http_method m)
+{
+    return m == HTTP_GET || m == HTTP_HEAD || m == HTTP_PUT || m == HTTP_DELETE ||
+           m == HTTP_OPTIONS || m == HTTP_TRACE;
+}
 
 /* Per field: how it may appear. */
 enum {
@@ -79,7 +85,8 @@ enum {
     X(SEC_WEBSOCKET_KEY,    "Sec-WebSocket-Key",     FIXED | NO_TRAIL)                          \
     X(USER_AGENT,           "User-Agent",            FIXED | NO_TRAIL)                          \
     X(ACCEPT,               "Accept",                FIXED | NO_TRAIL)                          \
-    X(ACCEPT_ENCODING,      "Accept-Encoding",       FIXED | NO_TRAIL)
+    X(ACCEPT_ENCODING,      "Accept-Encoding",       FIXED | NO_TRAIL)                          \
+    X(GRPC_TIMEOUT,         "grpc-timeout",          FIXED | NO_TRAIL)
 // clang-format on
 
 enum http_field_id {

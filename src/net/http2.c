@@ -36,6 +36,7 @@ struct http2_stream {
     uint8_t method;              /* client: enum http_method */
     bool shown;                  /* given out: it is somebody's */
     bool dropped, orphan;
+    bool cut; /* to be reset once `out` has gone */
     bool has_head, chunked;
     bool on_wire;            /* client: the request's head was sent */
     bool finished;           /* nothing more will be put */
@@ -98,6 +99,12 @@ static void fail(struct http2 *h, uint32_t code, const char *why)
     h->failed = true;
 }
 
+/* For what is cut short on our side. */
+static uint32_t reset_code(const struct http2 *h)
+{
+    return h->side == HTTP2_SERVER ? NGHTTP2_INTERNAL_ERROR : NGHTTP2_CANCEL;
+}
+
 static void check_budget(struct http2 *h)
 {
     if (h->guard.reached != HTTP2_LIMIT_NONE)
@@ -131,6 +138,10 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *f, const uint8_t 
     (void)ng, (void)f, (void)flags;
     http2_block_add(&h->block, (struct str){ (const char *)name, name_size },
                     (struct str){ (const char *)value, value_size });
+    if (h->block.fault == HTTP2_BLOCK_LARGE && !h->failed) {
+        h->guard.reached = HTTP2_LIMIT_h2_head_list_bytes_max;
+        check_budget(h); /* the table that both sides keep may be what it is about */
+    }
     return 0;
 }
 
@@ -145,22 +156,11 @@ static int on_invalid_header(nghttp2_session *ng, const nghttp2_frame *f, const 
     return 0;
 }
 
-static void block_refuse(struct http2_stream *s)
-{
-    struct http2 *h = s->h;
-    if (h->block.fault == HTTP2_BLOCK_LARGE) {
-        h->guard.reached = HTTP2_LIMIT_h2_head_list_bytes_max;
-        check_budget(h); /* the table that both sides keep may be what it is about */
-        return;
-    }
-    reset(s, NGHTTP2_PROTOCOL_ERROR);
-}
-
 static void head_came(struct http2_stream *s, bool end)
 {
     struct http2 *h = s->h;
     if (h->block.fault != HTTP2_BLOCK_FINE) {
-        block_refuse(s);
+        ASSERT(h->block.fault == HTTP2_BLOCK_BAD); /* a large one has ended the connection */
     } else if (s->has_head) {
         http2_block_trailers(&h->block, &s->trailers);
     } else if (h->side == HTTP2_SERVER) {
@@ -176,7 +176,7 @@ static void head_came(struct http2_stream *s, bool end)
         h->block.fault = HTTP2_BLOCK_BAD;
     }
     if (h->block.fault == HTTP2_BLOCK_BAD)
-        block_refuse(s);
+        reset(s, NGHTTP2_PROTOCOL_ERROR);
 }
 
 static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *f, void *user)
@@ -285,6 +285,8 @@ static ssize_t on_read(nghttp2_session *ng, int32_t id, uint8_t *into, size_t ro
         memcpy(into, buf_at(&s->out), size);
     buf_consume(&s->out, size);
     news(s);
+    if (s->cut && s->out.size == 0)
+        reset(s, reset_code(h));
     if (!s->finished || s->out.size > 0)
         return (ssize_t)size;
     *flags |= NGHTTP2_DATA_FLAG_EOF;
@@ -634,7 +636,10 @@ void http2_stream_drop(struct http2_stream *s, enum http2_drop how)
     }
     if (how == HTTP2_DROP_DONE && s->finished && s->end_came)
         return;
-    reset(s, h->side == HTTP2_SERVER ? NGHTTP2_INTERNAL_ERROR : NGHTTP2_CANCEL);
+    /* What came of an answer goes out before the reset, as far as the peer takes it at once. */
+    s->cut = h->side == HTTP2_SERVER && !s->finished && s->out.size > 0 && http2_stream_flows(s);
+    if (!s->cut)
+        reset(s, reset_code(h));
 }
 
 void http2_check(const struct http2 *h)

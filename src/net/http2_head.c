@@ -176,7 +176,9 @@ int http2_block_answer(struct http2_block *b, bool end, enum http_method method,
     *ret_chunked = !end && !bare && unsized_;
     buf_str_append(into, STR("HTTP/1.1 "));
     buf_str_append(into, buf_str(&b->status));
-    buf_str_append(into, STR(" \r\n"));
+    buf_str_append(into, STR(" "));
+    buf_text(into, http_status_text((int)status));
+    buf_str_append(into, STR("\r\n"));
     if (end && !bare && unsized_)
         line_add(into, STR("content-length"), STR("0"));
     block_end(b, *ret_chunked, into);
@@ -219,11 +221,19 @@ static void add(struct http2_fields *f, struct str name, struct str value)
                                       NGHTTP2_NV_FLAG_NONE };
 }
 
+/* A call that ends in its head has no length to speak of. */
+static bool is_bare_call(const struct http1_head *h)
+{
+    return h->framing == HTTP1_BODY_NONE &&
+           str_starts(http1_field(h, HTTP_FIELD_CONTENT_TYPE), STR("application/grpc"));
+}
+
 static void fields_add(struct http2_fields *f, const struct http1_head *h)
 {
+    bool bare = is_bare_call(h);
     for (uint32_t i = 0; i < h->field_count; i++) {
         const struct http_field *x = &h->fields[i];
-        if (!x->hop && x->id != HTTP_FIELD_HOST)
+        if (!x->hop && x->id != HTTP_FIELD_HOST && !(bare && x->id == HTTP_FIELD_CONTENT_LENGTH))
             add(f, x->name, x->value);
     }
 }

@@ -146,7 +146,7 @@ TEST(a_traceparent_is_made_from_the_invocation_and_an_ipv6_client_is_quoted)
     forward_request(
         &b, &(struct forward_request){
                 .head = &h, .client = STR("2001:db8::7"), .id = &id, .span = 0, .hops = 12 });
-    forward_request_end(&b, UINT64_MAX);
+    forward_request_end(&b, UINT64_MAX, false);
     AUTO_FREE char *text = buf_take_text(&b);
     CHECK_STR(text,
               "GET /x HTTP/1.1\r\nHost: [::1]:8080\r\nX-Forwarded-Proto: https\r\n"

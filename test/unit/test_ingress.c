@@ -411,8 +411,8 @@ static const struct refusal_case refusals[] = {
       "bad-request", false },
     { "CONNECT", "CONNECT echo:80 HTTP/1.1\r\nHost: echo:80\r\n\r\n", "HTTP/1.1 ",
       "\"status\":", false },
-    { "HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/1.1 505 ", "http-version",
-      false },
+    { "HTTP/2 preface, almost", "PRI * HTTP/2.0\r\n\r\nSM\r\n\rX", "HTTP/1.1 505 ",
+      "http-version", false },
 };
 
 static void refusal_run(const struct refusal_case *x)
