@@ -607,8 +607,13 @@ TEST(a_restart_verifies_before_the_first_use_and_not_again)
     CHECK_EQ(fetch_one(&w, &v), 0);
     CHECK(v.verifieds == 1 && v.facts.was_present && v.facts.verified_bytes == SIZE);
     CHECK(v.facts.verify_end_us >= v.facts.verify_begin_us && v.facts.verify_begin_us > 0);
-    artifact_use_free(v.use);
-    CHECK_EQ(fetch_one(&w, &v), 0);
+    for (int tries = 0; tries < 20; tries++) { /* again where others needed the page cache meanwhile */
+        artifact_use_free(v.use);
+        CHECK_EQ(fetch_one(&w, &v), 0);
+        if (v.facts.resident_permille == 1000)
+            break;
+    }
+    CHECK_EQ(v.facts.resident_permille, 1000);
     CHECK_EQ(v.facts.verified_bytes, 0);
     CHECK_EQ(w.tries, 1);
     artifact_use_free(v.use);

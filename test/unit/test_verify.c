@@ -125,14 +125,21 @@ static bool flip(const struct run *t, const char *suffix, off_t at)
     return good;
 }
 
+/* The page cache is everybody's: what others need, or somebody drops, leaves it at any moment. A run says
+ * what it found; so a check that is about cached bytes is repeated while they were not. */
+enum { CACHE_TRIES = 20 };
+
 TEST(a_cold_file_is_read_once_and_then_known)
 {
     struct run t;
     CHECK(run_open(&t, false));
     CHECK_EQ(verify(&t), CODE_OK); /* just written: in the page cache, but not known */
     CHECK_EQ(t.result.hashed_bytes, SIZE);
+    int tries = 0;
+    do
+        CHECK_EQ(verify(&t), CODE_OK);
+    while (t.result.resident_permille < 1000 && ++tries < CACHE_TRIES);
     CHECK_EQ(t.result.resident_permille, 1000);
-    CHECK_EQ(verify(&t), CODE_OK);
     CHECK_EQ(t.result.hashed_bytes, 0);
     CHECK(t.result.begin_us == 0 && t.result.end_us == 0);
     if (!cache_drop(&t, "")) {
@@ -151,21 +158,26 @@ TEST(only_what_left_the_page_cache_is_read_again)
 {
     struct run t;
     char path[256];
+    bool seen = false;
     CHECK(run_open(&t, false));
     CHECK_EQ(verify(&t), CODE_OK);
     if (!cache_drop(&t, "")) {
         run_close(&t);
         SKIP("this file system keeps its pages");
     }
-    CHECK_EQ(verify(&t), CODE_OK);
     path_of(&t, "", path);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    CHECK(fd >= 0 && posix_fadvise(fd, LEAF_BYTES, LEAF_BYTES, POSIX_FADV_DONTNEED) == 0);
-    close(fd);
-    CHECK_EQ(verify(&t), CODE_OK);
-    /* large folios may keep or take a neighbour along */
-    CHECK(t.result.hashed_bytes >= LEAF_BYTES && t.result.hashed_bytes < SIZE);
-    CHECK(t.result.resident_permille > 0 && t.result.resident_permille < 1000);
+    for (int tries = 0; tries < CACHE_TRIES && !seen; tries++) {
+        CHECK_EQ(verify(&t), CODE_OK);
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        CHECK(fd >= 0 && posix_fadvise(fd, LEAF_BYTES, LEAF_BYTES, POSIX_FADV_DONTNEED) == 0);
+        close(fd);
+        CHECK_EQ(verify(&t), CODE_OK);
+        /* large folios may keep or take a neighbour along */
+        seen = t.result.resident_permille > 0 && t.result.resident_permille < 1000;
+        if (seen)
+            CHECK(t.result.hashed_bytes >= LEAF_BYTES && t.result.hashed_bytes < SIZE);
+    }
+    CHECK(seen);
     run_close(&t);
 }
 
