@@ -14,6 +14,7 @@
 #include <link.h>
 #include <linux/close_range.h>
 #include <linux/securebits.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -378,18 +379,30 @@ static _Noreturn void stem_main(struct stem *s)
 
 /* ---- init: once the stem runs ----------------------------------------------------------- */
 
+/* From here on the launcher's end of the gate is watched whenever there is something to wait for: it goes with
+ * the launcher. That the kernel tells of a parent's death (PR_SET_PDEATHSIG) is forgotten with every change of
+ * user, and asking once afterwards whether it lives is not enough: a shell that was being made when the launcher
+ * died has a copy of that end for a moment. */
+static void die_with_gate(const struct pollfd *gate)
+{
+    if (gate->revents & (POLLHUP | POLLERR | POLLNVAL))
+        _exit(FAILED_STATUS); /* and with us all processes of the namespace */
+}
+
 /* The store is out of the function's sight already. That it goes altogether can wait until the
  * start is over and the CPUs are free; unless the function is over first, then all goes with it. */
-static void behind_the_start(int runs_fd, pid_t stem, uint64_t key)
+static void behind_the_start(int runs_fd, int gate_fd, pid_t stem, uint64_t key)
 {
+    struct pollfd wait[] = { { .fd = gate_fd }, { .fd = runs_fd, .events = POLLIN } };
     siginfo_t info = { 0 };
     sigset_t child;
-    char byte;
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
     (void)sigprocmask(SIG_BLOCK, &child, NULL);
-    while (read(runs_fd, &byte, 1) < 0 && errno == EINTR)
-        ;
+    while (wait[1].revents == 0) {
+        (void)poll(wait, COUNT_OF(wait), -1);
+        die_with_gate(&wait[0]);
+    }
     const uint64_t until_ns = clock_ns() + CLEAR_AFTER_MS * UINT64_C(1000000);
     for (uint64_t now_ns; (now_ns = clock_ns()) < until_ns;) {
         const struct timespec left = { .tv_nsec = (long)(until_ns - now_ns) };
@@ -400,31 +413,44 @@ static void behind_the_start(int runs_fd, pid_t stem, uint64_t key)
     rootfs_clear(key);
 }
 
-static _Noreturn void reap_for_ever(pid_t stem)
+static void on_child(int signo) { (void)signo; } /* that there is one ends the wait */
+
+/* SIGCHLD is blocked but while we wait, so that none comes in between. */
+static _Noreturn void reap_for_ever(pid_t stem, int gate_fd)
 {
+    const struct sigaction wake = { .sa_handler = on_child };
+    struct pollfd gate = { .fd = gate_fd };
+    sigset_t none;
+    sigemptyset(&none);
+    (void)sigaction(SIGCHLD, &wake, NULL);
     for (;;) {
         int status;
-        pid_t pid = waitpid(-1, &status, 0);
+        pid_t pid = waitpid(-1, &status, WNOHANG);
         if (pid < 0 && errno == ECHILD)
             _exit(FAILED_STATUS);
         if (pid == stem)
             _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+        if (pid > 0)
+            continue;
+        gate.revents = 0;
+        (void)ppoll(&gate, 1, NULL, &none);
+        die_with_gate(&gate);
     }
 }
 
-static _Noreturn void init_main(const struct stem_config *c, int runs_fd, pid_t stem)
+static _Noreturn void init_main(const struct stem_config *c, int runs_fd, int gate_fd, pid_t stem)
 {
     struct err e = { 0 };
-    int *const kept[] = { &runs_fd };
+    int *const kept[] = { &gate_fd, &runs_fd };
     prctl(PR_SET_DUMPABLE, 0);
     if (descriptors_keep(kept, COUNT_OF(kept), &e) < 0)
         _exit(FAILED_STATUS);
-    behind_the_start(runs_fd, stem, c->key);
+    behind_the_start(runs_fd, gate_fd, stem, c->key);
     if ((c->full_map && setresuid(INIT_UID, INIT_UID, INIT_UID) < 0) || ns_capabilities_drop(&e) < 0)
         _exit(FAILED_STATUS);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    syscall(SYS_close_range, 0, ~0u, 0);
-    reap_for_ever(stem);
+    close(runs_fd);
+    reap_for_ever(stem, gate_fd);
 }
 
 _Noreturn void stem_init_main(const struct stem_config *c)
@@ -448,8 +474,6 @@ _Noreturn void stem_init_main(const struct stem_config *c)
         err_sys(&e, "stem: fork");
         fail(s.gate_fd, &e);
     }
-    /* Credentials changed since; and whoever died before this took the other end with it. */
-    if (!ns_die_with_parent(s.gate_fd))
-        _exit(FAILED_STATUS);
-    init_main(c, runs_fd, stem);
+    (void)ns_die_with_parent(-1); /* credentials changed since */
+    init_main(c, runs_fd, s.gate_fd, stem);
 }

@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 
@@ -565,6 +566,67 @@ TEST(a_launcher_killed_at_any_moment_leaves_nothing)
         w.nodes_fd = -1;
     }
     CHECK(world_launch(&w, false));
+    CHECK_EQ(world_stop(&w), 0);
+    CHECK_EQ(groups_left(&w), 0);
+    world_close(&w);
+}
+
+/* Lets the traced init run until it returns from the call; false: it never made it. */
+static bool traced_until(pid_t init, uint64_t call)
+{
+    struct __ptrace_syscall_info at;
+    int status;
+    bool inside = false;
+    while (waitpid(init, &status, __WALL) == init && WIFSTOPPED(status)) {
+        bool of_call = WSTOPSIG(status) == (SIGTRAP | 0x80) &&
+                       ptrace(PTRACE_GET_SYSCALL_INFO, init, sizeof at, &at) > 0;
+        if (of_call && inside && at.op == PTRACE_SYSCALL_INFO_EXIT)
+            return true;
+        inside = of_call && at.op == PTRACE_SYSCALL_INFO_ENTRY && at.entry.nr == call;
+        bool of_signal = !of_call && status >> 16 == 0 && WSTOPSIG(status) != SIGTRAP;
+        if (ptrace(PTRACE_SYSCALL, init, 0, of_signal ? WSTOPSIG(status) : 0) < 0)
+            return false;
+    }
+    return false;
+}
+
+/* Who changes its user is no longer told of its parent's death by the kernel, and an init does so after every
+ * start: the launcher dies just then. */
+TEST(an_init_that_became_nobody_as_its_launcher_died_goes_too)
+{
+    NEEDS_ROOT;
+    struct world w;
+    struct run x;
+    CHECK(world_ready(&w, 1));
+    pid_t init = process_in_groups(&w, 0);
+    CHECK(init > 0);
+    if (ptrace(PTRACE_SEIZE, init, 0, PTRACE_O_TRACESYSGOOD) < 0 || ptrace(PTRACE_INTERRUPT, init, 0, 0) < 0) {
+        CHECK_EQ(world_stop(&w), 0);
+        world_close(&w);
+        SKIP("tracing is not allowed here");
+    }
+    struct sandbox_spec s = probe_spec(ARGV("wait"));
+    CHECK(run_begin(&w, &x, &s));
+    CHECK(traced_until(init, SYS_setresuid));
+    kill(w.launcher, SIGKILL);
+    waitpid(w.launcher, NULL, 0);
+    w.launcher = 0;
+    CHECK(ptrace(PTRACE_DETACH, init, 0, 0) == 0);
+    WORLD_UNTIL(&w, all_reaped() && process_in_groups(&w, 0) == 0);
+    int left = process_in_groups(&w, 0);
+    if (left != 0) {
+        kill(left, SIGKILL);
+        FAIL("process %d is left", left);
+    }
+    loop_unwatch(w.loop, &x.out_io);
+    w.tier->ops->free(x.sb);
+    close(x.pipes.out_fd);
+    close(x.pipes.phases_fd);
+    buf_done(&x.out);
+    world_tier_free(&w);
+    close(w.nodes_fd);
+    w.nodes_fd = -1;
+    CHECK(world_launch(&w, false)); /* sweeps the group */
     CHECK_EQ(world_stop(&w), 0);
     CHECK_EQ(groups_left(&w), 0);
     world_close(&w);
