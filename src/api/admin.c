@@ -1,6 +1,7 @@
 #include "api/admin.h"
 
 #include "codec/json.h"
+#include "scale/kpa_text.h"
 #include "telemetry/record_json.h"
 
 #include <stdio.h>
@@ -339,6 +340,28 @@ static json_t *phases_json(const struct metrics_report *r)
     return phases;
 }
 
+static double plain(uint64_t micro) { return (double)micro / (double)KPA_MICRO; }
+
+static json_t *autoscaler_json(const struct kpa *k)
+{
+    const struct kpa_config *c = kpa_config(k);
+    const struct kpa_decision *d = kpa_last(k);
+    char text[KPA_TEXT];
+    kpa_explain(c, d, text);
+    json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:b, s:b}", "decision", text, "reason", kpa_reason_name(d->reason),
+                          "activity", kpa_activity_name(d->activity), "metric",
+                          c->metric == KPA_RPS ? "rps" : "concurrency", "panicking", d->panicking, "timedOut",
+                          d->timed_out);
+    json_object_set_new(j, "wanted", json_integer(d->apply));
+    json_object_set_new(j, "desired", json_integer(d->desired));
+    json_object_set_new(j, "ready", json_integer(d->ready));
+    json_object_set_new(j, "stable", json_real(plain(d->stable_micro)));
+    json_object_set_new(j, "panic", json_real(plain(d->panic_micro)));
+    json_object_set_new(j, "target", json_real(plain(c->target_micro)));
+    json_object_set_new(j, "excessBurstCapacity", json_integer(d->excess_burst));
+    return j;
+}
+
 static void stats(struct admin *a, struct http_call *c, const struct revision *v)
 {
     struct metrics_report r;
@@ -361,6 +384,9 @@ static void stats(struct admin *a, struct http_call *c, const struct revision *v
     json_object_set_new(j, "handler", percentiles_json(&r.handler));
     json_object_set_new(j, "total", percentiles_json(&r.total));
     json_object_set_new(j, "budget", budget_json(&r));
+    const struct kpa *k = fleet_autoscaler(a->s.fleet, v->ns, v->service);
+    if (k)
+        json_object_set_new(j, "autoscaler", autoscaler_json(k));
     answer_json(c, 200, TYPE_JSON, j);
 }
 
@@ -488,6 +514,7 @@ static void ready(struct admin *a, struct http_call *c)
 }
 
 struct functions_ctx {
+    const struct fleet *fleet;
     void (*emit)(void *emit_ctx, const struct metrics_function *f);
     void *emit_ctx;
 };
@@ -495,10 +522,14 @@ struct functions_ctx {
 static void function_emit(void *ctx, const struct revision *serving, const struct fleet_totals *t)
 {
     struct functions_ctx *fc = ctx;
+    const struct kpa *k = fleet_autoscaler(fc->fleet, serving->ns, serving->service);
+    const struct kpa_decision *d = kpa_last(k);
     const struct metrics_function f = {
         .ns = serving->ns, .service = serving->service, .in_flight = t->running,
         .queued = t->queued, .instances_ready = t->ready, .instances_starting = t->starting,
-        .instances_wanted = (uint64_t)t->ready + t->starting,
+        .instances_wanted = d->apply, .desired = (uint64_t)MAX(d->desired, 0), .panicking = d->panicking,
+        .stable = plain(d->stable_micro), .panic = plain(d->panic_micro),
+        .target = plain(kpa_config(k)->target_micro), .excess_burst = (double)d->excess_burst,
     };
     fc->emit(fc->emit_ctx, &f);
 }
@@ -507,7 +538,7 @@ static void functions(void *ctx, void (*emit)(void *emit_ctx, const struct metri
                       void *emit_ctx)
 {
     struct admin *a = ctx;
-    struct functions_ctx fc = { emit, emit_ctx };
+    struct functions_ctx fc = { a->s.fleet, emit, emit_ctx };
     fleet_each_service(a->s.fleet, function_emit, &fc);
 }
 

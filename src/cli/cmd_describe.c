@@ -190,6 +190,7 @@ static void figures(struct page *p)
     const struct explain_stats *s = &p->stats;
     heading(p, "since this server began");
     instances(p);
+    line(p, STYLE_PLAIN, "autoscaler", "%s", s->autoscaler);
     if (s->invocations)
         line(p, STYLE_PLAIN, "calls", "%llu, %llu of them cold (%s)",
              (unsigned long long)s->invocations, (unsigned long long)s->cold,

@@ -57,6 +57,7 @@ struct explain_stats { /* of a service; all zero: not known */
     uint32_t budget_ms;
     int64_t budget_measured_us;
     double budget_percentile;
+    char autoscaler[256]; /* its last decision and why, or "" */
 };
 
 struct explain_advice {

@@ -542,6 +542,23 @@ static void draw_advice(const struct picture *p, bool after_lines)
     }
 }
 
+/* Of the service, and of now: not of the invocation. */
+static void draw_autoscaler(const struct picture *p)
+{
+    if (!p->stats->autoscaler[0])
+        return;
+    struct wrap w = { p->out, p->term->width, 4, 4 };
+    struct buf clean;
+    buf_text(p->out, "\n");
+    term_styled(p->term, p->out, STYLE_BOLD, "what the autoscaler says now");
+    buf_text(p->out, "\n    ");
+    buf_init(&clean, KIB(4));
+    term_clean(&clean, str_of(p->stats->autoscaler), false);
+    AUTO_FREE char *text = buf_take_text(&clean);
+    wrap_sentence(&w, text);
+    buf_text(p->out, "\n");
+}
+
 void explain_draw(const struct invocation_record *r, const struct explain_stats *stats,
                   const struct term *term, struct buf *into)
 {
@@ -559,4 +576,5 @@ void explain_draw(const struct invocation_record *r, const struct explain_stats 
     draw_first_request(&p);
     draw_usual(&p);
     draw_advice(&p, into->size > before);
+    draw_autoscaler(&p);
 }

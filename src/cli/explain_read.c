@@ -46,6 +46,8 @@ void explain_stats_read(const json_t *j, struct explain_stats *ret)
     s.ready = percentiles(json_at(j, "ready"));
     const char *verdict = json_text_at(j, "budget.verdict");
     snprintf(s.budget, sizeof s.budget, "%s", verdict ? verdict : "");
+    const char *decision = json_text_at(j, "autoscaler.decision");
+    snprintf(s.autoscaler, sizeof s.autoscaler, "%s", decision ? decision : "");
     s.budget_ms = span(j, "budget.budgetMs");
     s.budget_measured_us = span(j, "budget.measuredUs");
     s.budget_percentile = json_number_value(json_at(j, "budget.percentile"));

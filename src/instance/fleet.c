@@ -291,10 +291,10 @@ const struct revision *fleet_serving(const struct fleet *f, const char *ns, cons
     return t ? t->serving->spec : NULL;
 }
 
-const struct kpa_decision *fleet_decision(const struct fleet *f, const char *ns, const char *service)
+const struct kpa *fleet_autoscaler(const struct fleet *f, const char *ns, const char *service)
 {
     const struct target *t = target_of(f, ns, service);
-    return t ? kpa_last(t->serving->kpa) : NULL;
+    return t ? t->serving->kpa : NULL;
 }
 
 void fleet_each_service(const struct fleet *f,

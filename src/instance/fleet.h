@@ -70,8 +70,8 @@ bool fleet_service_totals(const struct fleet *f, const char *ns, const char *ser
                           struct fleet_totals *ret);
 /* The revision that serves new requests; NULL: no such service. Valid until the loop turns. */
 const struct revision *fleet_serving(const struct fleet *f, const char *ns, const char *service);
-/* Of that revision: what the autoscaler said last, and why. NULL: no such service. */
-const struct kpa_decision *fleet_decision(const struct fleet *f, const char *ns, const char *service);
+/* Of that revision: what it said last, and why. NULL: no such service. */
+const struct kpa *fleet_autoscaler(const struct fleet *f, const char *ns, const char *service);
 void fleet_each_service(const struct fleet *f,
                         void (*on_service)(void *ctx, const struct revision *serving,
                                            const struct fleet_totals *t),

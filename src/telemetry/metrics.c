@@ -459,40 +459,52 @@ static void write_node(const struct metrics *m, struct buf *b)
                               (double)m->limits_reached[i]);
 }
 
+struct gauge_row {
+    const char *name, *help; /* help NULL: the same family as the row before */
+    const char *label, *value;
+    size_t offset;
+    bool real; /* a double, else uint64_t */
+};
 struct gauge_page {
     struct buf *b;
-    const char *name, *state;
-    size_t offset;
+    const struct gauge_row *row;
 };
 static void gauge_emit(void *ctx, const struct metrics_function *f)
 {
     const struct gauge_page *page = ctx;
+    const struct gauge_row *row = page->row;
+    const void *at = (const char *)f + row->offset;
     char name[NAME_MAX_BYTES];
     name_of(f->ns, f->service, name);
     struct exposition_labels labels = LABELS({ "faas_name", name });
-    if (page->state)
-        labels.at[1] = (struct exposition_label){ "state", page->state };
-    exposition_sample(page->b, page->name, "", labels,
-                      (double)*(const uint64_t *)(const void *)((const char *)f + page->offset));
+    if (row->label)
+        labels.at[1] = (struct exposition_label){ row->label, row->value };
+    exposition_sample(page->b, row->name, "", labels,
+                      row->real ? *(const double *)at : (double)*(const uint64_t *)at);
 }
 
 static void write_gauges(const struct metrics_source *source, struct buf *b)
 {
 #define AT(field) offsetof(struct metrics_function, field)
-    static const struct {
-        const char *name, *help, *state; /* help NULL: the same family as the row before */
-        size_t offset;
-    } rows[] = {
-        { "hob_in_flight", "Requests at instances.", NULL, AT(in_flight) },
-        { "hob_queued", "Requests waiting for an instance.", NULL, AT(queued) },
-        { "hob_instances", "Instances by state; wanted is the scaler's decision.", "ready",
-          AT(instances_ready) },
-        { "hob_instances", NULL, "starting", AT(instances_starting) },
-        { "hob_instances", NULL, "wanted", AT(instances_wanted) },
+    static const struct gauge_row rows[] = {
+        { "hob_autoscaler_desired", "Instances by the autoscaler's last tick, before min and max.", NULL, NULL,
+          AT(desired), false },
+        { "hob_autoscaler_excess_burst_capacity", "Requests that what is ready takes beyond the load and the burst.",
+          NULL, NULL, AT(excess_burst), true },
+        { "hob_autoscaler_load", "Its metric, averaged over the window.", "window", "stable", AT(stable), true },
+        { "hob_autoscaler_load", NULL, "window", "panic", AT(panic), true },
+        { "hob_autoscaler_panic", "1 while it is in a panic.", NULL, NULL, AT(panicking), false },
+        { "hob_autoscaler_target", "Of its metric, aimed at per instance.", NULL, NULL, AT(target), true },
+        { "hob_in_flight", "Requests at instances.", NULL, NULL, AT(in_flight), false },
+        { "hob_queued", "Requests waiting for an instance.", NULL, NULL, AT(queued), false },
+        { "hob_instances", "Instances by state; wanted is the autoscaler's decision.", "state", "ready",
+          AT(instances_ready), false },
+        { "hob_instances", NULL, "state", "starting", AT(instances_starting), false },
+        { "hob_instances", NULL, "state", "wanted", AT(instances_wanted), false },
     };
 #undef AT
     for (size_t i = 0; i < COUNT_OF(rows) && source->functions; i++) {
-        struct gauge_page page = { b, rows[i].name, rows[i].state, rows[i].offset };
+        struct gauge_page page = { b, &rows[i] };
         if (rows[i].help)
             exposition_family(b, rows[i].name, "gauge", rows[i].help);
         source->functions(source->ctx, gauge_emit, &page);

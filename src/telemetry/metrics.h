@@ -75,6 +75,10 @@ void metrics_report(const struct metrics *m, const char *ns, const char *service
 struct metrics_function { /* gauges of one function, as its owner knows them now */
     const char *ns, *service;
     uint64_t in_flight, queued, instances_ready, instances_starting, instances_wanted;
+    /* The autoscaler's last tick. */
+    uint64_t desired, panicking;
+    double stable, panic, target; /* of its metric: averages of the windows, aimed at per instance */
+    double excess_burst;
 };
 struct metrics_value {       /* one value of the node: hob_<name> */
     const char *name, *help; /* name without "hob_"; a counter's ends with _total */

@@ -899,12 +899,12 @@ TEST(load_that_nobody_queues_for_is_a_panic_at_the_next_tick)
     CHECK_EQ(fleet_totals(b.fleet).ready, 1);
     load(calls, 35, 9 * SECOND);
     CHECK_EQ(fleet_totals(b.fleet).ready, 5);
-    const struct kpa_decision *d = fleet_decision(b.fleet, "default", "f");
+    const struct kpa_decision *d = kpa_last(fleet_autoscaler(b.fleet, "default", "f"));
     CHECK(d->panicking && d->activity == KPA_ACTIVE);
     CHECK_EQ(b.facts.desired, 5);
     load(calls, 35, 120 * SECOND);
     CHECK_EQ(fleet_totals(b.fleet).ready, 5);
-    CHECK(!fleet_decision(b.fleet, "default", "f")->panicking);
+    CHECK(!kpa_last(fleet_autoscaler(b.fleet, "default", "f"))->panicking);
     load_ends(calls, 40);
     CHECK(teardown());
 }

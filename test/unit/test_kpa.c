@@ -1,7 +1,7 @@
 /* Stories of the autoscaler with the numbers that Knative's documentation gives; what random lives do is compared
  * with a model in test/model. */
 #include "base/rng.h"
-#include "scale/kpa.h"
+#include "scale/kpa_text.h"
 #include "scale/load.h"
 #include "scale/maxima.h"
 #include "tap.h"
@@ -223,6 +223,33 @@ TEST(a_window_that_is_young_is_averaged_over_its_age)
     CHECK(!window_average(&w, 72, &micro));
     window_record(&w, 80, 7);
     CHECK(window_average(&w, 80, &micro) && micro == 7); /* young again */
+}
+
+TEST(a_decision_says_its_numbers)
+{
+    struct kpa_config c = usual();
+    struct kpa_decision d = { .apply = 3, .desired = 3, .reason = KPA_STABLE, .stable_micro = 160500000 };
+    char text[KPA_TEXT];
+    kpa_explain(&c, &d, text);
+    CHECK_STR(text, "3 instances wanted: 160.5 requests at once over 60 s, 70 aimed at per instance");
+    d.panicking = true;
+    d.reason = KPA_PANIC_HELD;
+    d.panic_micro = 7000000;
+    c.metric = KPA_RPS;
+    kpa_explain(&c, &d, text);
+    CHECK_STR(text, "3 instances wanted: 7 requests per second over 6 s, 70 aimed at per instance; in a panic, where "
+                    "none are taken away");
+    d = (struct kpa_decision){ .apply = 1, .reason = KPA_LAST };
+    kpa_explain(&c, &d, text);
+    CHECK_STR(text, "1 instance wanted: no load, but active for less than the window of 60 s");
+    for (int r = 0; r < KPA_REASONS; r++) { /* none is without one, and none is cut */
+        c.total_micro = c.target_micro = UINT64_C(1000000000000000);
+        d = (struct kpa_decision){ .apply = 1000, .desired = 1000000, .reason = (enum kpa_reason)r,
+                                   .stable_micro = UINT64_MAX, .panicking = true, .panic_micro = UINT64_MAX };
+        kpa_explain(&c, &d, text);
+        CHECK(strlen(text) > 30 && strlen(text) < KPA_TEXT - 1);
+        CHECK(strlen(kpa_reason_name(d.reason)) > 0);
+    }
 }
 
 /* Against a list of every change, averaged by brute force. */
