@@ -11,7 +11,7 @@ struct artifact_wait { /* the image, or one model */
     struct instance *instance;
     struct artifact_use *use;
     bool present, verified;
-    uint64_t present_us;
+    uint64_t present_us, verified_us; /* when the instance heard of it */
     char path[160];   /* in the store */
     char target[512]; /* inside the sandbox */
 };
@@ -99,8 +99,10 @@ static void idle_close(struct instance_internals *in, uint32_t count)
 
 /* ---- ready --------------------------------------------------------------------------------- */
 
+/* handed_us: when the instance could go on. What lies between the end of the work and that moment, a hop
+ * from another thread and the turn of the loop, was waited for all the same. */
 static void facts_to_phase(struct instance *i, enum phase p, uint64_t begin_us, uint64_t end_us,
-                           uint64_t bytes, bool needed)
+                           uint64_t handed_us, uint64_t bytes, bool needed)
 {
     struct phase_mark *m = &i->start.phases[p];
     if (!needed || begin_us == 0 || end_us == 0) {
@@ -108,7 +110,7 @@ static void facts_to_phase(struct instance *i, enum phase p, uint64_t begin_us, 
             *m = (struct phase_mark){ .start_us = i->in->launched_us, .outcome = PHASE_WARM };
         return;
     }
-    uint64_t start = begin_us, finish = end_us;
+    uint64_t start = begin_us, finish = MAX(end_us, handed_us);
     if (m->outcome == PHASE_DONE) { /* several models: one interval around them all */
         start = MIN(start, m->start_us);
         finish = MAX(finish, m->start_us + (uint64_t)m->duration_us);
@@ -132,22 +134,23 @@ static void record_artifacts(struct instance *i)
     struct instance_internals *in = i->in;
     struct start_record *s = &i->start;
     const struct artifact_facts *f = artifact_use_facts(in->image.use);
-    facts_to_phase(i, PHASE_IMAGE_PULL, f->fetch_begin_us, f->fetch_end_us, f->fetched_bytes,
-                   !f->was_present);
+    bool unpacked = f->unpack_begin_us > 0;
+    facts_to_phase(i, PHASE_IMAGE_PULL, f->fetch_begin_us, f->fetch_end_us,
+                   unpacked ? 0 : in->image.present_us, f->fetched_bytes, !f->was_present);
     lookup_to_phase(i, PHASE_IMAGE_PULL, &in->image);
-    facts_to_phase(i, PHASE_IMAGE_UNPACK, f->unpack_begin_us, f->unpack_end_us, f->size_bytes,
-                   !f->was_present);
+    facts_to_phase(i, PHASE_IMAGE_UNPACK, f->unpack_begin_us, f->unpack_end_us, in->image.present_us,
+                   f->size_bytes, !f->was_present);
     s->caches[CACHE_IMAGE] = f->was_present ? CACHE_HIT : CACHE_MISS;
     s->caches[CACHE_MODEL] = s->caches[CACHE_PAGE_CACHE] = CACHE_NONE;
     uint64_t size = 0, resident = 0;
     bool hit = true, any_hit = false;
     for (uint32_t k = 0; k < in->model_count; k++) {
         f = artifact_use_facts(in->models[k].use);
-        facts_to_phase(i, PHASE_MODEL_FETCH, f->fetch_begin_us, f->fetch_end_us, f->fetched_bytes,
-                       !f->was_present);
+        facts_to_phase(i, PHASE_MODEL_FETCH, f->fetch_begin_us, f->fetch_end_us,
+                       in->models[k].present_us, f->fetched_bytes, !f->was_present);
         lookup_to_phase(i, PHASE_MODEL_FETCH, &in->models[k]);
         facts_to_phase(i, PHASE_MODEL_VERIFY, f->verify_begin_us, f->verify_end_us,
-                       f->verified_bytes, f->verified_bytes > 0);
+                       in->models[k].verified_us, f->verified_bytes, f->verified_bytes > 0);
         hit = hit && f->was_present;
         any_hit = any_hit || f->was_present;
         size += f->size_bytes;
@@ -160,6 +163,14 @@ static void record_artifacts(struct instance *i)
     s->caches[CACHE_PAGE_CACHE] = s->page_cache_permille >= 995 ? CACHE_HIT
                                   : s->page_cache_permille < 5  ? CACHE_MISS
                                                                 : CACHE_PARTIAL;
+}
+
+static uint64_t last_present_us(const struct instance_internals *in)
+{
+    uint64_t last = in->image.present_us;
+    for (uint32_t k = 0; k < in->model_count; k++)
+        last = MAX(last, in->models[k].present_us);
+    return last;
 }
 
 static bool all_verified(const struct instance_internals *in)
@@ -437,7 +448,7 @@ static void sandbox_begin(struct instance *i)
     struct sandbox_scratch scratches[INSTANCE_MODELS_MAX];
     size_t mount_count = 0, scratch_count = 0;
     uint64_t ephemeral = or_default(r->ephemeral_bytes, l->sandbox_scratch_bytes);
-    phase_begin(&i->start, PHASE_SANDBOX, now_of(i));
+    phase_begin(&i->start, PHASE_SANDBOX, last_present_us(in));
 
     arguments(r, &argv);
     environment(i, &env);
@@ -523,6 +534,7 @@ static void on_verified(struct artifact_use *u)
 {
     struct artifact_wait *w = artifact_use_ctx(u);
     w->verified = true;
+    w->verified_us = now_of(w->instance);
     ready_if_all(w->instance);
 }
 

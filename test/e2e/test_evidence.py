@@ -57,6 +57,9 @@ class Records(HobCase):
         self.assertGreaterEqual(record["totalUs"], record["firstByteUs"])
         self.assertGreaterEqual(record["firstByteUs"], record["dispatchUs"])
         ends = {n: p.get("startUs", 0) + p.get("durationUs", 0) for n, p in phases.items()}
+        # What the sandbox waits for ends where the sandbox begins: the hop between them belongs to somebody.
+        waited = [ends[n] for n in ("image_pull", "image_unpack", "model_fetch") if n in ends]
+        self.assertEqual(max(waited), phases["sandbox"]["startUs"])
         self.assertLessEqual(ends["sandbox"], phases["runtime_init"]["startUs"])
         self.assertLessEqual(ends["runtime_init"], phases["ready"]["startUs"])
         return phases
