@@ -1,4 +1,5 @@
 #include "instance/connect.h"
+#include "os/fault.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -104,6 +105,8 @@ static int connect_now(int fd, uint16_t port)
                               .sin_port = htons(port),
                               .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     for (int look = 0; look < 2; look++) {
+        if (fault_hit("connect"))
+            break;
         if (connect(fd, (struct sockaddr *)&to, sizeof to) == 0 || errno == EISCONN)
             return 0;
         if (errno != EINPROGRESS)

@@ -408,6 +408,8 @@ static int change_check(const struct store *s, const struct store_change *c, siz
                        (unsigned long long)s->limits.object_bytes_max);
     if (s->closing)
         return err_set(e, CODE_CANCELLED, "store: it closes");
+    if (fault_hit("submit"))
+        return err_sys(e, "store");
     if (s->changes_waiting >= s->limits.store_waiting_max)
         return err_set(e, CODE_EXHAUSTED, "store: %llu changes wait already (store_waiting_max)",
                        (unsigned long long)s->changes_waiting);

@@ -2,6 +2,7 @@
  * refuse, or pull the plug. */
 #include "serving/catalog.h"
 #include "base/rng.h"
+#include "os/fault.h"
 #include "tap.h"
 
 /* ---- a loop whose time moves only when it waits ---- */
@@ -75,7 +76,7 @@ int64_t store_version(const struct store *s) { return s->version; }
 
 int store_submit(struct store *s, struct store_change *c, struct err *e)
 {
-    if (s->refuse_submit || s->waiting_count == ROWS)
+    if (s->refuse_submit || s->waiting_count == ROWS || fault_hit("submit"))
         return err_set(e, CODE_UNAVAILABLE, "the disk refuses");
     s->texts[s->waiting_count] = c->json ? xstrdup(c->json) : NULL;
     struct row *copy = xcalloc(1, sizeof *copy); /* the names must outlive the caller's */
@@ -91,7 +92,7 @@ int store_submit(struct store *s, struct store_change *c, struct err *e)
 static int apply(struct store *s, const struct row *to, char *json, int64_t expect, struct err *e)
 {
     struct row *r = row_find(s, to->kind, to->ns, to->name);
-    if (s->refuse_commit)
+    if (s->refuse_commit || fault_hit("commit"))
         return err_set(e, CODE_UNAVAILABLE, "the disk refuses");
     if (expect != STORE_ANY_VERSION && expect != (r ? r->version : STORE_ABSENT))
         return err_set(e, CODE_ABORTED, "version");
@@ -818,6 +819,72 @@ TEST(status_and_revisions_are_written_when_the_store_is_well_again)
     w.store.refuse_commit = false;
     pass_time(&w, 3000000);
     CHECK_STR(ready_of(&w, CATALOG_SERVICES, "f"), "False");
+}
+
+/* What the answers so far promise: the image of each Service, or NULL. */
+struct promise {
+    const char *name, *image;
+};
+
+static bool promise_holds(struct world *w, const struct promise *p)
+{
+    AUTO_JSON json_t *j = read_item(w, CATALOG_SERVICES, p->name);
+    const char *image = j ? json_text_at(j, "spec.template.spec.containers.0.image") : NULL;
+    return p->image ? image && strcmp(image, p->image) == 0 : !j;
+}
+
+/* One request: its answer came once and is the truth. Refused, it is asked again, and then it is done. */
+static bool ask_until_done(struct world *w, enum catalog_verb verb, const char *name, const char *body,
+                           struct promise *p, const char *becomes)
+{
+    __attribute__((cleanup(call_auto))) struct call c = { 0 };
+    for (int again = 0; again < 2; again++) {
+        submit(w, &c, verb, name, body);
+        settle(w);
+        if (c.answers != 1)
+            return false;
+        if (c.r == 0)
+            p->image = becomes;
+        if (!promise_holds(w, p) || (c.r != 0 && (c.r != -CODE_UNAVAILABLE || !strstr(c.e.text, "the disk refuses"))))
+            return false;
+        if (c.r == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Each step at which the store can refuse does so once: what was answered is so, at once and after a crash; what was
+ * refused can be asked again; and in the end the status is that of the facts. */
+TEST(any_one_refusal_of_the_store_loses_nothing_that_was_answered)
+{
+    int nth = 0;
+    for (bool fired = true; fired;) {
+        __attribute__((cleanup(world_auto))) struct world w;
+        struct promise f = { "f", NULL }, g = { "g", NULL };
+        CHECK(++nth < 100);
+        CHECK(world_open(&w));
+        fault_arm(nth);
+        CHECK(ask_until_done(&w, CATALOG_CREATE, "", SERVICE("f", "a"), &f, "file:///a"));
+        tell(&w, "f-00001", &ready_facts);
+        CHECK(ask_until_done(&w, CATALOG_CREATE, "", SERVICE("g", "b"), &g, "file:///b"));
+        CHECK(ask_until_done(&w, CATALOG_MERGE, "f", IMAGE_PATCH("c"), &f, "file:///c"));
+        CHECK(ask_until_done(&w, CATALOG_DELETE, "g", NULL, &g, NULL));
+        pass_time(&w, 3000000);
+        tell(&w, "f-00002", &ready_facts);
+        pass_time(&w, 3000000);
+        fired = fault_fired();
+        fault_arm(0);
+        pass_time(&w, 3000000);
+        CHECK_STR(ready_of(&w, CATALOG_SERVICES, "f"), "True");
+        CHECK(strstr(w.emitted, "f-00001 ") && strstr(w.emitted, "f-00002 "));
+        CHECK(world_crash(&w, false));
+        settle(&w);
+        CHECK(promise_holds(&w, &f) && promise_holds(&w, &g));
+        CHECK_STR(ready_of(&w, CATALOG_SERVICES, "f"), "True");
+        CHECK_STR(ready_of(&w, CATALOG_REVISIONS, "f-00002"), "True");
+        CHECK_EQ(w.store.count, 3); /* the service and its two revisions; nothing of g */
+    }
+    CHECK(nth > 20);
 }
 
 TEST(what_somebody_else_changed_in_the_store_is_not_overwritten)

@@ -1,9 +1,11 @@
 /* The fleet and its instances, with a fake isolation tier, fake artifacts and simulated time. Only
  * TCP connects are real: loopback answers within the call, so no event is needed. */
 #include "instance/fleet.h"
+#include "os/fault.h"
 #include "tap.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -17,7 +19,8 @@ static uint64_t world_now(struct loop_world *w) { return (void)w, sim_us; }
 static int world_control(struct loop_world *w, int op, int fd, uint32_t events, uint32_t slot,
                          struct err *e)
 {
-    return (void)w, (void)op, (void)fd, (void)events, (void)slot, (void)e, 0;
+    (void)w, (void)fd, (void)events, (void)slot;
+    return op == EPOLL_CTL_ADD && fault_hit("epoll_ctl") ? err_sys(e, "watch") : 0;
 }
 static int world_wait(struct loop_world *w, uint64_t due_us, struct loop_event *into, int max,
                       struct err *e)
@@ -73,7 +76,9 @@ static void use_run(struct loop_task *t)
 int artifact_use_start(struct artifact_store *s, const struct artifact_request *q,
                        struct artifact_use **ret, struct err *e)
 {
-    (void)s, (void)e;
+    (void)s;
+    if (fault_hit("use"))
+        return err_sys(e, "artifact");
     struct artifact_use *u = xcalloc(1, sizeof *u);
     u->q = *q;
     memmove(origin.asked[1], origin.asked[0], sizeof origin.asked - sizeof origin.asked[0]);
@@ -141,7 +146,9 @@ static int tier_start(struct sandbox_tier *t, const struct sandbox_spec *spec,
                       struct sandbox_pipes *ret_pipes, struct err *e)
 {
     int out[2], phases[2];
-    (void)t, (void)spec, (void)e;
+    (void)t, (void)spec;
+    if (fault_hit("tier"))
+        return err_sys(e, "sandbox");
     if (pipe2(out, O_CLOEXEC | O_NONBLOCK) || pipe2(phases, O_CLOEXEC | O_NONBLOCK))
         abort();
     struct sandbox *sb = xcalloc(1, sizeof *sb);
@@ -168,7 +175,9 @@ static void tier_signal(struct sandbox *sb, int signo)
 }
 static int tier_socket(struct sandbox *sb, struct err *e)
 {
-    (void)sb, (void)e;
+    (void)sb;
+    if (fault_hit("socket"))
+        return err_set(e, CODE_UNAVAILABLE, "none at hand");
     if (iso.mode == RUN_EXITS || (iso.deaf > 0 && iso.deaf--))
         return open("/dev/null", O_RDONLY | O_CLOEXEC); /* nothing listens: connect fails */
     return socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -991,6 +1000,59 @@ TEST(a_start_that_never_comes_is_given_up_and_said_so)
 }
 
 /* Everything at random; fleet_check() runs after every turn. */
+static int open_fds(void)
+{
+    int count = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    while (dir && readdir(dir))
+        count++;
+    if (dir)
+        closedir(dir);
+    return count;
+}
+
+/* Each step of bringing an instance up, and of reaching it, fails once: whoever waits is told once (on_turn
+ * asserts that), nothing stays behind, and the next request finds an instance. */
+TEST(whatever_fails_while_instances_start_everybody_is_told_and_the_next_is_served)
+{
+    static struct call calls[5];
+    struct call next;
+    int nth = 0, refused = 0;
+    for (bool fired = true; fired;) {
+        int before = open_fds();
+        CHECK(++nth < 60);
+        setup();
+        struct revision *r = revision("f", 1);
+        r->initial_scale = 0;
+        r->container_concurrency = 2;
+        r->target = 2;
+        r->max_scale = 3;
+        fleet_add(b.fleet, r, false);
+        fault_arm(nth);
+        for (size_t k = 0; k < COUNT_OF(calls); k++)
+            ask(&calls[k], HOST, 60 * SECOND);
+        pass(SECOND);
+        fired = fault_fired();
+        fault_arm(0);
+        pass(10 * SECOND);
+        for (size_t k = 0; k < COUNT_OF(calls); k++) {
+            CHECK(calls[k].state == CALL_RUNS || (fired && calls[k].state == CALL_REFUSED));
+            refused += calls[k].state == CALL_REFUSED;
+            if (calls[k].state == CALL_RUNS)
+                done(&calls[k], k % 2);
+        }
+        pass(SECOND);
+        ask(&next, HOST, 60 * SECOND);
+        pass(SECOND);
+        CHECK_EQ(next.state, CALL_RUNS);
+        done(&next, true);
+        CHECK(teardown());
+        CHECK_EQ(open_fds(), before);
+    }
+    CHECK(nth > 10);
+    CHECK(refused < nth); /* mostly somebody else takes over */
+}
+
 TEST(random_lives_keep_the_invariants)
 {
     static struct call calls[60];

@@ -1,5 +1,6 @@
 /* The API as its clients see it: bytes over a loopback socket, a store on disk, nothing faked between. */
 #include "api/kube.h"
+#include "os/fault.h"
 #include "tap.h"
 
 #include <arpa/inet.h>
@@ -642,5 +643,74 @@ TEST(pages_are_of_one_version_and_skip_nothing_that_stays)
     }
     CHECK_STR(seen, "a aa b c ");
 }
+
+#ifdef HOB_FAULTS
+static int open_fds(void)
+{
+    int count = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    while (dir && readdir(dir))
+        count++;
+    if (dir)
+        closedir(dir);
+    return count;
+}
+
+/* Nothing at all when the connection was what failed; else the answer that was to come, or a Status that says why not. */
+static bool told(const char *answer, int right)
+{
+    int status = status_of(answer);
+    return !*answer || status == right ||
+           (status >= 500 && strstr(answer, "\"kind\":\"Status\"") && strstr(answer, "\"message\":\"")) ||
+           (status == 429 && strstr(answer, "\"kind\":\"Status\""));
+}
+
+/* Each operation between a client's bytes and the store's thread fails once, in a conversation with a watch beside it. */
+TEST(whatever_fails_a_request_is_told_and_the_next_is_served)
+{
+    static const struct {
+        const char *method, *target, *headers, *body;
+        int right, later; /* later: where it had been done already, though nobody heard of it */
+    } steps[] = {
+        { "POST", SERVICES, JSON, SERVICE("f"), 201, 409 },
+        { "GET", SERVICES, NULL, NULL, 200, 200 },
+        { "PATCH", SERVICES "/f", MERGE, "{\"metadata\":{\"labels\":{\"team\":\"a\"}}}", 200, 200 },
+        { "GET", SERVICES "?labelSelector=team%3Da", NULL, NULL, 200, 200 },
+        { "DELETE", SERVICES "/f", NULL, NULL, 200, 404 },
+    };
+    int nth = 0;
+    for (bool fired = true; fired;) {
+        CHECK(++nth < 120);
+        int before = open_fds();
+        {
+            __attribute__((cleanup(world_auto))) struct world w;
+            __attribute__((cleanup(stream_auto))) struct stream s = { .fd = -1 };
+            if (!world_open(&w))
+                FAIL("%s", w.e.text);
+            fault_arm(nth);
+            stream_open(&w, &s, SERVICES "?watch=true", "");
+            for (int i = 0; i < 10; i++)
+                stream_read(&w, &s);
+            for (size_t i = 0; i < COUNT_OF(steps); i++) {
+                AUTO_FREE char *answer = ask(&w, steps[i].method, steps[i].target, steps[i].headers, steps[i].body);
+                if (!told(answer, steps[i].right))
+                    FAIL("fault %d, %s %s: %s", nth, steps[i].method, steps[i].target, answer);
+                if (status_of(answer) == steps[i].right)
+                    continue;
+                CHECK(fault_fired());
+                AUTO_FREE char *again = ask(&w, steps[i].method, steps[i].target, steps[i].headers, steps[i].body);
+                if (status_of(again) != steps[i].right && (*answer || status_of(again) != steps[i].later))
+                    FAIL("fault %d, %s %s again: %s", nth, steps[i].method, steps[i].target, again);
+            }
+            for (int i = 0; i < 10; i++)
+                stream_read(&w, &s);
+            fired = fault_fired();
+            fault_arm(0);
+        }
+        CHECK_EQ(open_fds(), before);
+    }
+    CHECK(nth > 20);
+}
+#endif
 
 TEST_MAIN()
