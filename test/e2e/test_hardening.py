@@ -1,5 +1,6 @@
 """What hob keeps to itself: asked of the real binary, from outside."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -43,12 +44,12 @@ class Node(unittest.TestCase):
 
     def test_the_node_inherits_neither_secrets_nor_descriptors(self):
         secret = tempfile.TemporaryFile()
-        os.set_inheritable(secret.fileno(), True)
+        high = fcntl.fcntl(secret.fileno(), fcntl.F_DUPFD, 60)  # no number that hob itself uses
         inode = os.fstat(secret.fileno()).st_ino
         real = subprocess.Popen
 
         def leaking(*args, pass_fds=(), **more):
-            return real(*args, pass_fds=[*pass_fds, secret.fileno()], **more)
+            return real(*args, pass_fds=[*pass_fds, high], **more)
 
         subprocess.Popen = leaking
         try:
@@ -62,6 +63,7 @@ class Node(unittest.TestCase):
                 self.assertNotIn(inode, held(pid))
         finally:
             subprocess.Popen = real
+            os.close(high)
             secret.close()
 
     def test_the_node_is_filtered_and_has_no_terminal(self):
