@@ -41,6 +41,7 @@ class Fake:
         self.function = (200, {"Content-Type": "text/plain"}, b"hello\n")
         self.invoked = threading.Event()
         self.following = threading.Event()
+        self.stream_over = threading.Event()  # the log that is followed was ended by the server
         self.polled = threading.Event()  # somebody looked at a service that exists
         self.release = threading.Event()
         fake = self
@@ -229,6 +230,7 @@ class Fake:
             h.wfile.flush()
             self.following.set()
             self.release.wait(20)
+            self.stream_over.set()
             h.close_connection = True
             return None
         return refuse(404, "NotFound", "no route " + h.path)
@@ -494,6 +496,7 @@ class Cli(unittest.TestCase):
         try:
             self.assertIn(b"hello", p.stdout.readline())  # comes while the stream is open
             self.assertIn(b"no end", p.stdout.readline())
+            self.assertFalse(self.fake.stream_over.is_set(), "it came only when the stream was over")
             p.send_signal(signal.SIGINT)
             self.assertEqual(p.wait(20), -signal.SIGINT)  # what a shell shows as 130
         finally:

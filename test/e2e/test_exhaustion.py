@@ -129,6 +129,7 @@ class Disk(unittest.TestCase):
                 if len(refused) == 3:
                     break
         self.assertTrue(refused, "the disk was full, and nothing was refused")
+        hob.wait_for("/readyz to say that nothing can be deployed", lambda: not hob.is_ready())
         # What runs goes on, and can be read.
         self.assertEqual(hob.ingress("before")[0], 200)
         for name in acknowledged:
@@ -148,6 +149,7 @@ class Disk(unittest.TestCase):
         self.assertEqual(hob.ingress("before")[0], 200)
         self.assertEqual(self.create("after", image)[0], 201)
         hob.wait_ready("after")
+        self.assertTrue(hob.is_ready())
         self.assertEqual(hob.ingress("after")[0], 200)
         self.assertEqual(hob.stop(), 0)
 

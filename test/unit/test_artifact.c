@@ -36,6 +36,9 @@ struct world {
     size_t size;
     struct answer script[TRIES_MAX];
     size_t tries, live, live_most;
+    bool hold; /* no transfer goes on */
+    struct loop_task *held[8];
+    size_t held_count;
     uint64_t from[TRIES_MAX], sent;
     char etag[TRIES_MAX][128];
     const char *etag_now;
@@ -110,7 +113,10 @@ static struct transfer *start(struct artifact_transport *at, const struct transf
     *q->ret_pipe_fd = p[0];
     w->live++;
     w->live_most = MAX(w->live_most, w->live);
-    loop_defer(w->loop, &t->task);
+    if (w->hold && w->held_count < COUNT_OF(w->held))
+        w->held[w->held_count++] = &t->task;
+    else
+        loop_defer(w->loop, &t->task);
     return t;
 }
 
@@ -823,6 +829,7 @@ TEST(no_more_downloads_run_at_once_than_allowed)
     struct user v[4] = { 0 };
     struct err e;
     CHECK(world_open(&w));
+    w.hold = true;
     w.x.limits.fetch_concurrent_max = 2; /* the pool has more threads: the queue must hold them back */
     for (int i = 0; i < 4; i++) {
         char wrong[65];
@@ -830,6 +837,15 @@ TEST(no_more_downloads_run_at_once_than_allowed)
         AUTO_FREE char *ref = xasprintf("http://a/%d@sha256:%s", i, wrong);
         CHECK_EQ(use(&w, &v[i], ARTIFACT_MODEL, ref), 0);
     }
+    while (w.live < 2)
+        CHECK(loop_turn(w.loop, true, &e) >= 0);
+    for (int i = 0; i < 100; i++) { /* a third one would come now */
+        CHECK(loop_turn(w.loop, false, &e) >= 0);
+        usleep(100);
+    }
+    w.hold = false;
+    for (size_t i = 0; i < w.held_count; i++)
+        loop_defer(w.loop, w.held[i]);
     while (!over(&v[3]) || !over(&v[2]) || !over(&v[1]) || !over(&v[0]))
         CHECK(loop_turn(w.loop, true, &e) >= 0);
     CHECK_EQ(w.live_most, 2);
