@@ -1,5 +1,6 @@
 #include "instance/probe.h"
 #include "base/buf.h"
+#include "instance/grpc_health.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@ enum {
     REDIRECTS_MAX = 10, /* the kubelet's */
     REQUEST_BYTES_MAX = 64 * 1024,
     RECEIVE_BYTES = 4096,
+    GRPC_ANSWER_BYTES_MAX = 4096, /* a status takes two */
     COMMAND_GRACE_US = 2000000, /* for the sandbox to end a late command, before it is not waited for any more */
 };
 
@@ -18,6 +20,7 @@ static void connect_now(struct prober *p);
 static void connection_end(struct prober *p)
 {
     connect_cancel(TAKE(p->connecting));
+    grpc_call_cancel(TAKE(p->call));
     loop_unwatch(p->q.loop, &p->io);
     if (p->fd >= 0)
         (void)close(TAKE_FD(p->fd));
@@ -161,6 +164,55 @@ static void send_request(struct prober *p)
         result(p, false, -1, "the probe's request could not be sent");
 }
 
+/* ---- gRPC ------------------------------------------------------------------------------------ */
+
+/* In the words of the kubelet. */
+static void on_call_done(void *ctx, int status, struct str message, const struct err *e)
+{
+    enum { UNIMPLEMENTED = 12 };
+    struct prober *p = ctx;
+    uint64_t health = GRPC_HEALTH_UNKNOWN;
+    char why[PROBER_WHY];
+    p->call = NULL;
+    if (status < 0 && e->code == CODE_DEADLINE)
+        snprintf(why, sizeof why, "timeout: health rpc did not complete within %llu ms",
+                 (unsigned long long)(p->q.timeout_us / 1000));
+    else if (status < 0)
+        snprintf(why, sizeof why, "health rpc probe failed: %.190s", e->text);
+    else if (status == UNIMPLEMENTED)
+        snprintf(why, sizeof why, "server doesn't implement the grpc health protocol (grpc.health.v1.Health)");
+    else if (status > 0)
+        snprintf(why, sizeof why, "health rpc probe failed: gRPC status %d", status);
+    else if (!grpc_health_parse(message, &health))
+        snprintf(why, sizeof why, "health rpc probe failed: its answer is no HealthCheckResponse");
+    else
+        snprintf(why, sizeof why, "service unhealthy (responded with \"%s\")", grpc_health_name(health));
+    result(p, health == GRPC_HEALTH_SERVING, -1, why);
+}
+
+static void call_begin(struct prober *p, int take_fd)
+{
+    char authority[32];
+    struct buf ask;
+    struct err e;
+    buf_init(&ask, GRPC_HEALTH_SERVICE_MAX + 16);
+    grpc_health_ask(p->q.probe->service, &ask);
+    snprintf(authority, sizeof authority, "127.0.0.1:%u", p->q.port);
+    const struct grpc_call_request q = { .loop = p->q.loop,
+                                         .limits = p->q.limits,
+                                         .authority = authority,
+                                         .path = GRPC_HEALTH_PATH,
+                                         .message = buf_str(&ask),
+                                         .answer_bytes_max = GRPC_ANSWER_BYTES_MAX,
+                                         .give_up_us = loop_clock_us(p->q.loop) + p->q.timeout_us,
+                                         .on_done = on_call_done,
+                                         .ctx = p };
+    int r = grpc_call_start(&q, take_fd, &p->call, &e);
+    buf_done(&ask);
+    if (r < 0)
+        result(p, false, -1, e.text);
+}
+
 /* ---- exec ------------------------------------------------------------------------------------ */
 
 /* On one line, in characters that every reader of a message takes. */
@@ -226,6 +278,10 @@ static void on_connected(void *ctx, int take_fd, const struct err *e)
         result(p, true, take_fd, NULL);
         return;
     }
+    if (p->q.probe->kind == PROBE_GRPC) {
+        call_begin(p, take_fd);
+        return;
+    }
     p->fd = take_fd;
     if (p->redirects == 0) /* one bound for all of them, and the answer */
         loop_after(p->q.loop, &p->timer, p->q.timeout_us);
@@ -253,7 +309,6 @@ static void connect_now(struct prober *p)
 void prober_try(struct prober *p, const struct prober_request *q)
 {
     ASSERT(!p->active && p->on_result);
-    ASSERT(q->probe->kind != PROBE_GRPC);
     p->q = *q;
     p->fd = -1;
     p->active = true;

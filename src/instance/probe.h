@@ -1,10 +1,11 @@
-/* probe.h -- one try of a probe: tcpSocket and httpGet over fresh connections, exec beside the function.
+/* probe.h -- one try of a probe: tcpSocket, httpGet and grpc over fresh connections, exec beside the function.
  *
  * Receives the probe's parameters and the sandbox. Owns the connection, or the wait for the command.
  * Emits passed (for tcpSocket with the connection itself, to be used for the first request) or failed with why,
  * in Kubernetes' words. HTTP passes on 200..399; redirects are followed within the instance, ten at most, as the
  * kubelet does; one that leads elsewhere passes. Nothing but loopback inside the sandbox is ever reached:
  * httpGet.host is the Host header. exec passes with exit code 0; else its output, cut and without controls, is why.
+ * grpc passes when the health service answers SERVING.
  * Refuses an answer's head over http_head_bytes_max. Loop thread only.
  */
 #pragma once
@@ -12,6 +13,7 @@
 #include "base/limits.h"
 #include "instance/connect.h"
 #include "instance/redirect.h"
+#include "net/grpc_call.h"
 #include "net/http1.h"
 #include "serving/revision.h"
 
@@ -42,6 +44,7 @@ struct prober { /* embedded; zero it first, and set on_result */
     struct buf answer;
     struct http1_head head;
     struct sandbox_run run; /* exec */
+    struct grpc_call *call;
     bool active;
 };
 

@@ -397,6 +397,7 @@ static void probe_exec_check(const struct check *c, const json_t *command, const
 
 static void probe_handler_check(const struct check *c, const json_t *probe, const char *base)
 {
+    enum { GRPC_SERVICE_MAX = 1024 };
     static const char *const local[] = { "", "localhost", "127.0.0.1" };
     const json_t *exec = json_object_get(probe, "exec"), *http = json_object_get(probe, "httpGet");
     const char *host = text_at(json_object_get(probe, "tcpSocket"), "host");
@@ -409,8 +410,9 @@ static void probe_handler_check(const struct check *c, const json_t *probe, cons
                      "a probe reaches only the instance itself", "invalid value: %.64s", host);
     if (exec)
         probe_exec_check(c, json_object_get(exec, "command"), base);
-    if (json_object_get(probe, "grpc"))
-        refusals_add(c->refused, REFUSAL_AT("%s.grpc", base), NULL, "grpc probe support is disabled");
+    if (strlen(text_at(json_object_get(probe, "grpc"), "service")) > GRPC_SERVICE_MAX)
+        refusals_add(c->refused, REFUSAL_AT("%s.grpc.service", base), "longer than 1024 bytes",
+                     "invalid value: %.64s", text_at(json_object_get(probe, "grpc"), "service"));
 }
 
 static void at_least(const struct check *c, const json_t *probe, const char *base, const char *key,

@@ -256,6 +256,7 @@ static void decode_probe(struct decode *d, const json_t *j, struct probe *p)
     AUTO_FREE char *rooted = xasprintf("/%s", path ? path + (*path == '/') : "");
     p->path = take_text(&d->block, rooted);
     p->host = take_text(&d->block, json_text_at(handler, "host"));
+    p->service = take_text(&d->block, json_text_at(handler, "service"));
     p->command = take_list(&d->block, json_object_get(handler, "command"));
     const json_t *headers = json_object_get(handler, "httpHeaders");
     AUTO_JSON json_t *lines = json_array();

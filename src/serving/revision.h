@@ -11,6 +11,7 @@ struct probe {
     const char *path, *host;      /* HTTP; host NULL: none given */
     const char *const *headers;   /* "Name: value", NULL-terminated; HTTP */
     const char *const *command;   /* EXEC */
+    const char *service;          /* GRPC; NULL or "": the server as a whole */
     uint32_t initial_delay_s, period_s /* 0: Knative's "aggressive" */, timeout_s,
         success_threshold, failure_threshold;
 };

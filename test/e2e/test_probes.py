@@ -2,8 +2,34 @@
 import threading
 import unittest
 
-from harness import HobCase
+from harness import HobCase, service
 
+# A gRPC server by its reference implementation on port 9000, and HTTP on $PORT to change its mind.
+GRPC = """
+import concurrent.futures, http.server, os, grpc
+state = {"": 1, "deep": 1}
+def check(request, context):
+    name = request[2:].decode()
+    if name not in state:
+        context.abort(grpc.StatusCode.NOT_FOUND, "no such service")
+    return bytes([8, state[name]])
+server = grpc.server(concurrent.futures.ThreadPoolExecutor(2))
+methods = {os.environ.get("METHOD", "Check"): grpc.unary_unary_rpc_method_handler(check)}
+server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("grpc.health.v1.Health", methods),))
+server.add_insecure_port("127.0.0.1:9000")
+server.start()
+class H(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        if self.path.startswith("/deep/"):
+            state["deep"] = int(self.path[6:])
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+    def log_message(self, *args):
+        pass
+http.server.ThreadingHTTPServer(("", int(os.environ["PORT"])), H).serve_forever()
+"""
 FAST = {"periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": 2}
 ONE = {"min-scale": 1, "max-scale": 1}
 
@@ -159,6 +185,36 @@ class Probes(HobCase):
                       hob.wait_condition("hangs", "False")["message"])
         self.assertIn("command exited with status 127: command /no/such/thing: No such file or directory",
                       hob.wait_condition("missing", "False")["message"])
+
+    # gRPC
+
+    def deploy_grpc(self, name, wait=True, **spec):
+        return self.hob.apply(service(name, self.hob.bundle({"serve.py": GRPC}), ["/usr/bin/python3", "/app/serve.py"],
+                                      annotations={**ONE, **spec.pop("annotations", {})}, **spec), wait)
+
+    def test_a_grpc_health_service_decides(self):
+        hob = self.hob
+        deep = {"grpc": {"port": 9000, "service": "deep"}, **FAST}
+        self.deploy_grpc("rpc", startup={"grpc": {"port": 9000}, **FAST, "failureThreshold": 30}, probe=deep)
+        instance = self.only("rpc")["id"]
+        self.assertEqual(hob.ingress("rpc", path="/deep/2")[0], 200)
+        hob.wait_for("it to be taken out", lambda: self.revision_condition("rpc", "Active")["status"] == "Unknown")
+        self.assertIn('hob: Readiness probe failed: service unhealthy (responded with "NOT_SERVING")', self.log_of("rpc"))
+        self.assertEqual([i["id"] for i in hob.instances("rpc")], [instance])
+        self.deploy_grpc("rpc-live", startup={"grpc": {"port": 9000}, **FAST, "failureThreshold": 30}, liveness=deep)
+        old = self.only("rpc-live")["id"]
+        self.assertEqual(hob.ingress("rpc-live", path="/deep/3")[0], 200)
+        hob.wait_for("another", lambda: self.only("rpc-live")["id"] != old)
+        self.assertIn('Liveness probe failed: service unhealthy (responded with "SERVICE_UNKNOWN")', self.log_of("rpc-live"))
+
+    def test_what_a_grpc_probe_does_not_get_is_said(self):
+        late = {"serving.knative.dev/progress-deadline": "10s"}
+        self.deploy_grpc("rpc-none", wait=False, annotations=late, env={"METHOD": "Other"},
+                         startup={"grpc": {"port": 9000}, **FAST, "failureThreshold": 4})
+        self.deploy_grpc("rpc-http", wait=False, annotations=late, startup={"grpc": {}, **FAST, "failureThreshold": 4})
+        self.assertIn("server doesn't implement the grpc health protocol",
+                      self.hob.wait_condition("rpc-none", "False")["message"])
+        self.assertIn("health rpc probe failed", self.hob.wait_condition("rpc-http", "False")["message"])
 
     # refusals
 
