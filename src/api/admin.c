@@ -33,7 +33,7 @@ struct log_stream {
     struct fnlog *log;
     struct admin *admin;
     struct http_call *call;
-    char instance[INSTANCE_ID]; /* "" for all */
+    char instance[INSTANCE_ID], revision[INSTANCE_ID]; /* "" for all */
 };
 
 /* ---- answers ------------------------------------------------------------------------------- */
@@ -390,11 +390,20 @@ static void stats(struct admin *a, struct http_call *c, const struct revision *v
     answer_json(c, 200, TYPE_JSON, j);
 }
 
-static bool of_instance(const struct log_stream *ls, struct str line)
+/* An instance is called after its revision: "greeter-00001-x7k2p". */
+static struct str revision_of(struct str instance)
+{
+    const char *dash = instance.size ? memrchr(instance.at, '-', instance.size) : NULL;
+    return str_head(instance, dash ? (size_t)(dash - instance.at) : 0);
+}
+
+static bool is_wanted(const struct log_stream *ls, struct str line)
 {
     struct str rest = line;
     (void)str_cut(&rest, ' ');
-    return ls->instance[0] == '\0' || str_is(str_cut(&rest, ' '), ls->instance);
+    struct str instance = str_cut(&rest, ' ');
+    return (!ls->instance[0] || str_is(instance, ls->instance)) &&
+           (!ls->revision[0] || str_is(revision_of(instance), ls->revision));
 }
 
 static void stream_free(struct log_stream *ls)
@@ -409,7 +418,7 @@ static void on_stream_gone(void *ctx) { stream_free(ctx); }
 static void on_log_line(struct fnlog_follower *f, struct str line)
 {
     struct log_stream *ls = CONTAINER_OF(f, struct log_stream, follower);
-    if (of_instance(ls, line))
+    if (is_wanted(ls, line))
         http_stream_write(ls->call, line);
 }
 
@@ -422,13 +431,17 @@ static void on_log_closed(struct fnlog_follower *f)
     http_stream_end(c);
 }
 
-static void tail_into(const struct log_stream *ls, struct str tail, struct buf *b)
+/* The newest `most` of the lines that are wanted. */
+static void tail_into(const struct log_stream *ls, struct str all, uint64_t most, struct buf *b)
 {
-    while (tail.size > 0) {
-        const char *at = tail.at;
-        size_t size = str_cut(&tail, '\n').size + 1;
-        if (of_instance(ls, (struct str){ at, size }))
-            buf_append(b, at, size);
+    uint64_t found = 0;
+    for (struct str rest = all; rest.size > 0;)
+        found += is_wanted(ls, str_cut(&rest, '\n'));
+    while (all.size > 0) {
+        const char *at = all.at;
+        struct str line = str_cut(&all, '\n');
+        if (is_wanted(ls, line) && found-- <= most)
+            buf_append(b, at, line.size + 1);
     }
 }
 
@@ -458,12 +471,13 @@ static void logs(struct admin *a, struct http_call *c, const struct revision *v)
     struct buf b;
     uint64_t tail;
     if (!param_u64(c, "tail", TAIL_DEFAULT, 1000000, &tail) ||
-        !param_text(c, "instance", like.instance, sizeof like.instance)) {
-        answer_problem(c, 400, "bad parameter", "tail: want a number from 1; instance: a name");
+        !param_text(c, "instance", like.instance, sizeof like.instance) ||
+        !param_text(c, "revision", like.revision, sizeof like.revision)) {
+        answer_problem(c, 400, "bad parameter", "tail: want a number from 1; instance, revision: a name");
         return;
     }
     buf_init(&b, a->s.limits->log_ring_bytes);
-    tail_into(&like, fnlog_tail(like.log, (uint32_t)tail), &b);
+    tail_into(&like, fnlog_tail(like.log, UINT32_MAX), tail, &b);
     if (follow.at && str_is(follow, "true"))
         stream_open(a, c, &like, buf_str(&b));
     else

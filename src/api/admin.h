@@ -11,7 +11,7 @@
  *   GET /v1/instances                 DELETE /v1/instances/{id}      GET /v1/limits
  *   GET /v1/models                    DELETE /v1/models/{digest}
  *   GET /v1/services/{ns}/{name}/stats   GET /v1/token
- *   GET /v1/services/{ns}/{name}/logs[?tail=&follow=true&instance=]
+ *   GET /v1/services/{ns}/{name}/logs[?tail=&follow=true&instance=&revision=]
  */
 #pragma once
 

@@ -59,6 +59,7 @@ struct http_call { /* a connection is its current call: there is one at a time *
     struct http1_head head;
     struct http1_body body;
     uint64_t body_start_us, linger_bytes;
+    uint64_t reserved; /* of the budget: for `content`, from its announcement until the answer is out */
     char *query; /* decoded in place; NULL until asked for */
     struct param *params;
     size_t param_count;
@@ -76,10 +77,37 @@ struct http_server {
     struct loop_timer accept_timer;
     int listen_fd;
     bool stopped;
+    struct http_budget own, *bodies;
     struct list calls;
     int64_t date_s; /* the second that date[] is of */
     char date[32];
 };
+
+/* ---- the bodies of all -------------------------------------------------------------------- */
+
+/* Grows what this call holds to `size`; false: there is no room. */
+static bool body_reserve(struct http_call *c, uint64_t size)
+{
+    struct http_budget *b = c->server->bodies;
+    uint64_t more = size > c->reserved ? size - c->reserved : 0;
+    ASSERT(b->used >= c->reserved);
+    if (more > 0 && b->used + more > c->server->limits->api_bodies_bytes_max) {
+        if (c->server->ops.on_limit)
+            c->server->ops.on_limit(c->server->ctx, "api_bodies_bytes_max");
+        return false;
+    }
+    b->used += more;
+    c->reserved += more;
+    return true;
+}
+
+static void content_drop(struct http_call *c)
+{
+    ASSERT(c->server->bodies->used >= c->reserved);
+    c->server->bodies->used -= c->reserved;
+    c->reserved = 0;
+    buf_done(&c->content);
+}
 
 /* ---- connections -------------------------------------------------------------------------- */
 
@@ -93,7 +121,7 @@ static void call_free(struct http_call *c)
     buf_done(&c->in);
     buf_done(&c->out);
     buf_done(&c->head_text);
-    buf_done(&c->content);
+    content_drop(c);
     http1_head_done(&c->head);
     http1_body_done(&c->body);
     free(c->query);
@@ -228,7 +256,11 @@ void http_answer(struct http_call *c, int status, const char *content_type, cons
     call_flush_soon(c);
 }
 
-/* The client is at fault, and where its message ends is not known any more. The texts are our own and
+static const struct http1_refusal bodies_full = {
+    503, "the bodies of all requests together are more than api_bodies_bytes_max"
+};
+
+/* The client is at fault (but for bodies_full), and where its message ends is not known any more. The texts are our own and
  * hold nothing that JSON would escape. */
 static void call_refuse(struct http_call *c, struct http1_refusal why)
 {
@@ -239,7 +271,7 @@ static void call_refuse(struct http_call *c, struct http1_refusal why)
                  http_status_text(why.status), why.status, why.text);
     ASSERT(size > 0 && (size_t)size < sizeof body);
     c->last = true;
-    write_answer(c, why.status, "application/problem+json", NULL,
+    write_answer(c, why.status, "application/problem+json", why.status == 503 ? "Retry-After: 1\r\n" : NULL,
                  (struct str){ body, (size_t)size });
     call_flush_soon(c);
 }
@@ -329,6 +361,8 @@ static void body_begin(struct http_call *c)
     if (c->head.framing == HTTP1_BODY_LENGTH &&
         c->head.body_bytes > c->server->limits->api_body_bytes_max)
         call_refuse(c, (struct http1_refusal){ 413, "body is larger than api_body_bytes_max" });
+    else if (c->head.framing == HTTP1_BODY_LENGTH && !body_reserve(c, c->head.body_bytes))
+        call_refuse(c, bodies_full);
     else if (c->head.expect_continue && c->in.size == 0)
         buf_text(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
 }
@@ -353,16 +387,21 @@ static bool take_head(struct http_call *c)
 static bool take_body(struct http_call *c)
 {
     enum http1_result r;
+    bool room;
     do {
         struct str data;
         size_t used;
         r = http1_body_feed(&c->body, buf_at(&c->in), c->in.size, &used, &data);
-        buf_str_append(&c->content, data);
+        room = body_reserve(c, c->content.size + data.size);
+        if (room)
+            buf_str_append(&c->content, data);
         buf_consume(&c->in, used);
-    } while (r == HTTP1_DATA && c->in.size > 0 && !c->content.overflow);
+    } while (room && r == HTTP1_DATA && c->in.size > 0 && !c->content.overflow);
 
     if (c->content.overflow)
         call_refuse(c, (struct http1_refusal){ 413, "body is larger than api_body_bytes_max" });
+    else if (!room)
+        call_refuse(c, bodies_full);
     else if (r == HTTP1_BAD)
         call_refuse(c, c->body.refusal);
     else if (r == HTTP1_DONE)
@@ -391,7 +430,7 @@ static void call_advance(struct http_call *c)
 static void call_next(struct http_call *c)
 {
     buf_done(&c->head_text);
-    buf_done(&c->content);
+    content_drop(c);
     http1_body_done(&c->body);
     http1_head_reset(&c->head);
     free(c->query);
@@ -431,6 +470,7 @@ static void linger_begin(struct http_call *c)
     (void)shutdown(c->io.fd, SHUT_WR);
     buf_done(&c->in);
     buf_done(&c->out);
+    content_drop(c);
     c->state = CONN_LINGER;
     call_due_ms(c, LINGER_MS);
     call_await(c);
@@ -605,6 +645,7 @@ int http_server_open(struct loop *l, const struct limits *limits, int listen_fd,
     s->ops = *ops;
     s->ctx = ctx;
     s->listen_fd = listen_fd;
+    s->bodies = ops->bodies ? ops->bodies : &s->own;
     s->listen_io.on_ready = listen_on_ready;
     s->accept_timer.on_due = accept_on_due;
     list_init(&s->calls);

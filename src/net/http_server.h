@@ -3,7 +3,8 @@
  * Receives a listening socket (its owner keeps it) and bytes from clients.
  * Owns the connections and their buffers. Emits one call per request to `on_request`.
  * Refuses what net/http1 refuses (400 and close), bodies over api_body_bytes_max (413), heads over
- * their limits (431), slow heads (408), connections over connections_max (503).
+ * their limits (431), slow heads (408), connections over connections_max (503), bodies that are together
+ * more than api_bodies_bytes_max (503): a length is counted when it is announced, chunks as they come.
  * The gateway does not use this: it streams; see gateway/. Loop thread only.
  */
 #pragma once
@@ -15,9 +16,16 @@
 struct http_server;
 struct http_call; /* one request being answered; freed by the server after the answer is out */
 
+/* Room for request bodies, of all connections together; several servers may share one. */
+struct http_budget {
+    uint64_t used; /* at most api_bodies_bytes_max */
+};
+
 struct http_server_ops {
     /* Answer now or later, but exactly once: http_answer(), or http_stream_begin() … _end(). */
     void (*on_request)(void *ctx, struct http_call *c);
+    void (*on_limit)(void *ctx, const char *limit); /* reached: to be counted by name; may be NULL */
+    struct http_budget *bodies;                     /* outlives the server; NULL: it has its own */
 };
 int http_server_open(struct loop *l, const struct limits *limits, int listen_fd,
                      const struct http_server_ops *ops, void *ctx, struct http_server **ret,

@@ -40,6 +40,7 @@ struct node {
     struct kube *kube;
     struct admin *admin;
     struct http_server *api, *api_local;
+    struct http_budget api_bodies;
     struct access access;
     struct ingress *ingress;
     struct loop_timer drain_timer;
@@ -182,8 +183,6 @@ static void on_api_request(void *ctx, struct http_call *c)
     if (!kube_handle(n->kube, c))
         admin_handle(n->admin, c);
 }
-
-static const struct http_server_ops api_ops = { on_api_request };
 
 /* ---- looking --------------------------------------------------------------------------------------- */
 
@@ -395,8 +394,9 @@ static int services_open(struct node *n, uint64_t seed, struct err *e)
     r = ingress_open(n->loop, c->limits, c->ingress_fd, fleet_backend(n->fleet), &n->ingress, e);
     if (r < 0)
         return r;
-    r = http_server_open(n->loop, c->limits, c->local_fd, &api_ops, n, &n->api_local, e);
-    return r < 0 ? r : http_server_open(n->loop, c->limits, c->api_fd, &api_ops, n, &n->api, e);
+    const struct http_server_ops ops = { on_api_request, on_limit, &n->api_bodies };
+    r = http_server_open(n->loop, c->limits, c->local_fd, &ops, n, &n->api_local, e);
+    return r < 0 ? r : http_server_open(n->loop, c->limits, c->api_fd, &ops, n, &n->api, e);
 }
 
 static int access_open(struct node *n, struct err *e)

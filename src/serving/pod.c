@@ -241,6 +241,41 @@ static void ports_check(const struct check *c)
                      "Port name %s is not allowed", name);
 }
 
+/* What an instance can have of it: the range of the limit that is its default. Not of this machine: what the
+ * machine has is looked at when an instance starts. */
+static bool resource_range(const char *name, uint64_t *ret_min, uint64_t *ret_max, bool *ret_milli)
+{
+    static const char *const of[][2] = { { "cpu", "sandbox_cpu_milli" },
+                                         { "memory", "sandbox_memory_bytes" },
+                                         { "ephemeral-storage", "sandbox_scratch_bytes" } };
+    for (size_t i = 0; i < COUNT_OF(of); i++)
+        for (size_t k = 0; strcmp(of[i][0], name) == 0 && k < limit_row_count; k++)
+            if (strcmp(limit_rows[k].name, of[i][1]) == 0) {
+                *ret_milli = i == 0;
+                *ret_min = i == 0 ? 1 : limit_rows[k].min; /* a core's thousandth is Kubernetes' smallest, too */
+                *ret_max = limit_rows[k].max;
+                return true;
+            }
+    return false;
+}
+
+/* A limit of 0 would be no limit to the kernel, and one beyond what exists the same in more words. */
+static void range_check(const struct check *c, const char *path, bool is_limit, const char *name, const char *text,
+                        const struct quantity *q)
+{
+    uint64_t min, max;
+    bool milli;
+    if (!resource_range(name, &min, &max, &milli))
+        return;
+    uint64_t asked = (uint64_t)(milli ? quantity_milli(q) : quantity_units(q));
+    char why[160];
+    const char *unit = milli ? "m" : "";
+    snprintf(why, sizeof why, "%s %s must be %llu%s to %llu%s", is_limit ? "a limit of" : "a request for", name,
+             (unsigned long long)(is_limit ? min : 0), unit, (unsigned long long)max, unit);
+    if ((is_limit && asked < min) || asked > max)
+        refusals_add(c->refused, path, why, "invalid value: %s", text);
+}
+
 static void resource_check(const struct check *c, const char *kind, const char *name,
                            const char *text)
 {
@@ -257,6 +292,8 @@ static void resource_check(const struct check *c, const char *kind, const char *
         refusals_add(c->refused, path.text,
                      "hob does not promise devices that are not there; see hob doctor",
                      "this node has no %s", name);
+    else
+        range_check(c, path.text, strcmp(kind, "limits") == 0, name, text, &q);
 }
 
 static void resources_check(const struct check *c)
@@ -505,7 +542,12 @@ static void scratch_check(const struct check *c, const json_t *volume, size_t in
     if (*medium && strcmp(medium, "Memory") != 0)
         refusals_add(c->refused, REFUSAL_AT(POD_PATH ".volumes[%zu].emptyDir.medium", index), NULL,
                      "invalid value: %s", medium);
-    if (*size == '-')
+    uint64_t min, max;
+    bool milli;
+    struct quantity q;
+    struct err e;
+    if (*size && quantity_parse(str_of(size), &q, &e) == 0 && resource_range("ephemeral-storage", &min, &max, &milli) &&
+        (q.negative || (uint64_t)quantity_units(&q) > max))
         refusals_add(c->refused, REFUSAL_AT(POD_PATH ".volumes[%zu].emptyDir.sizeLimit", index), NULL,
                      "invalid value: %s", size);
 }

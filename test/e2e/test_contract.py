@@ -146,6 +146,18 @@ class Contract(HobCase):
         line = next(line for line in hob.hob("logs", "says")[1].splitlines() if "a-line-of-mine" in line)
         self.assertTrue(re.match(rf"\d{{4}}-\d\d-\d\dT[\d:.]+Z {instance} a-line-of-mine$", line), line)
 
+    def test_the_log_of_one_revision_is_that_of_its_instances(self):
+        hob = self.hob
+        for word in ("older", "newer"):
+            hob.deploy("spoke", env={"WORD": word})
+            hob.ingress("spoke", path=f"/print/{word}-line")
+            self.assertIn(f"{word}-line", hob.hob("logs", "spoke")[1])
+        for revision, has, has_not in (("spoke-00001", "older", "newer"), ("spoke-00002", "newer", "older")):
+            status, out, errors = hob.hob("logs", "spoke", "--revision", revision, "--tail", "1000", "--plain")
+            self.assertEqual((status, f"{has}-line\n" in out, f"{has_not}-line" in out), (0, True, False), out + errors)
+        self.assertEqual(hob.hob("logs", "spoke", "--revision", "spoke-00002", "--tail", "1", "--plain")[1], "newer-line\n")
+        self.assertEqual(hob.hob("logs", "spoke", "--revision", "spoke-0000")[1], "")
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -63,7 +63,8 @@ struct rig {
     struct sockaddr_storage address;
     socklen_t address_size;
     struct http_call *held[HELD_MAX]; /* paths under /hold are answered by the test */
-    int held_count, gone_count, request_count;
+    int held_count, gone_count, request_count, limit_count;
+    struct http_budget bodies;
 };
 
 static void on_gone(void *ctx)
@@ -90,6 +91,13 @@ static void on_request(void *ctx, struct http_call *c)
     http_answer(c, 200, "text/plain", "X-Test: yes\r\n", (struct str){ text, (size_t)size });
 }
 
+static void on_limit(void *ctx, const char *limit)
+{
+    struct rig *g = ctx;
+    ASSERT(strcmp(limit, "api_bodies_bytes_max") == 0);
+    g->limit_count++;
+}
+
 static int listen_on(struct rig *g, int family)
 {
     struct sockaddr_in inet = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -107,7 +115,7 @@ static int listen_on(struct rig *g, int family)
 
 static bool rig_open(struct rig *g, int family)
 {
-    static const struct http_server_ops ops = { on_request };
+    const struct http_server_ops ops = { on_request, on_limit, &g->bodies };
     struct err e = { 0 };
 
     memset(g, 0, sizeof *g);
@@ -125,6 +133,7 @@ static void rig_auto(struct rig *g)
     http_server_free(g->server);
     loop_free(g->loop);
     fd_auto(&g->listen_fd);
+    ASSERT(g->bodies.used == 0); /* whatever a test did, nothing stays reserved */
 }
 
 static void turns(struct rig *g, int count)
@@ -369,6 +378,61 @@ TEST(a_chunked_body_is_refused_where_it_passes_the_limit)
     hear(&g, fd, "EOF");
     HEARD("413 Content Too Large");
     CHECK_EQ(g.request_count, 0);
+}
+
+TEST(bodies_are_bounded_together_and_room_comes_back)
+{
+    RIG();
+    g.limits.api_bodies_bytes_max = 1000;
+    CLIENT(first);
+    CLIENT(second);
+    CLIENT(chunked);
+    /* A length is reserved when it is announced, before a byte of it has come. */
+    CHECK(say(first, "POST /hold HTTP/1.1\r\nHost: h\r\nContent-Length: 900\r\n\r\n"));
+    turns(&g, 8);
+    CHECK_EQ(g.bodies.used, 900);
+    CHECK(say(second, "POST /hold HTTP/1.1\r\nHost: h\r\nContent-Length: 101\r\n\r\n"));
+    hear(&g, second, "EOF");
+    HEARD("503 Service Unavailable");
+    HEARD("Retry-After: 1\r\n");
+    HEARD("api_bodies_bytes_max");
+    CHECK_EQ(g.limit_count, 1);
+    CHECK_EQ(g.bodies.used, 900);
+    /* Chunks are counted as they come. */
+    CHECK(say(chunked, "POST /hold HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"));
+    for (int i = 0; i < 6; i++)
+        CHECK(say(chunked, "10\r\n0123456789abcdef\r\n"));
+    turns(&g, 8);
+    CHECK_EQ(g.bodies.used, 996);
+    CHECK(say(chunked, "10\r\n0123456789abcdef\r\n"));
+    hear(&g, chunked, "EOF");
+    HEARD("503 Service Unavailable");
+    CHECK_EQ(g.limit_count, 2);
+    CHECK_EQ(g.bodies.used, 900);
+    /* Held while the handler has it, given back with the answer. */
+    static char body[901];
+    memset(body, 'x', 900);
+    CHECK(say(first, body));
+    CHECK(wait_held(&g, 1));
+    CHECK_EQ(g.bodies.used, 900);
+    http_answer(g.held[0], 200, NULL, NULL, STR("ok"));
+    CHECK(strstr(hear(&g, first, "ok"), "200 OK"));
+    turns(&g, 8);
+    CHECK_EQ(g.bodies.used, 0);
+    CLIENT(third);
+    CHECK(say(third, "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 1001\r\n\r\n"));
+    hear(&g, third, "EOF");
+    HEARD("503 ");
+    CLIENT(gone); /* leaves in the middle */
+    CHECK(say(gone, "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 500\r\n\r\nab"));
+    turns(&g, 8);
+    CHECK_EQ(g.bodies.used, 500);
+    close(gone);
+    turns(&g, 8);
+    CHECK_EQ(g.bodies.used, 0);
+    CLIENT(fourth);
+    CHECK(say(fourth, "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc"));
+    CHECK(strstr(hear(&g, fourth, "[abc]"), "200 OK"));
 }
 
 TEST(an_answer_that_is_too_large_becomes_a_500_and_not_a_cut_one)

@@ -1,5 +1,6 @@
 #include "serving/manifest.h"
 #include "serving/pod.h"
+#include "serving/revision.h"
 #include "serving/service.h"
 #include "tap.h"
 
@@ -188,6 +189,18 @@ static const struct {
       "invalid value: -1: " C0 ".resources.limits.cpu\nmust be greater than or equal to 0\nthis node has "
       "no nvidia.com/gpu: " C0 ".resources.limits.nvidia.com/gpu\nhob does not promise devices that are "
       "not there; see hob doctor" },
+    { 'C', "{\"resources\":{\"limits\":{\"cpu\":\"0\"}}}", SERVICE_NOT_VALID,
+      "invalid value: 0: " C0 ".resources.limits.cpu\na limit of cpu must be 1m to 1024000m" },
+    { 'C', "{\"resources\":{\"limits\":{\"memory\":\"9223372036854775807\"}}}", SERVICE_NOT_VALID,
+      "invalid value: 9223372036854775807: " C0 ".resources.limits.memory\na limit of memory must be 4194304 to "
+      "1099511627776" },
+    { 'C', "{\"resources\":{\"limits\":{\"memory\":\"1Ki\"}}}", SERVICE_NOT_VALID,
+      "invalid value: 1Ki: " C0 ".resources.limits.memory\na limit of memory must be 4194304 to 1099511627776" },
+    { 'C', "{\"resources\":{\"requests\":{\"cpu\":\"2000\"}}}", SERVICE_NOT_VALID,
+      "invalid value: 2k: " C0 ".resources.requests.cpu\na request for cpu must be 0m to 1024000m" },
+    { 'C', "{\"resources\":{\"limits\":{\"ephemeral-storage\":\"1Ei\"}}}", SERVICE_NOT_VALID,
+      "invalid value: 1Ei: " C0 ".resources.limits.ephemeral-storage\na limit of ephemeral-storage must be 65536 to "
+      "1099511627776" },
     { 'C', "{\"resources\":{\"limits\":{\"memory\":\"1Gi\"},\"requests\":{\"memory\":\"1025Mi\"}}}",
       SERVICE_NOT_VALID,
       "invalid value: 1025Mi: " C0 ".resources.requests.memory\nmust be less than or equal to memory "
@@ -596,6 +609,107 @@ TEST(refusals_have_a_bound_and_say_so)
     AUTO_FREE char *text = text_of(&d.refused);
     CHECK(str_ends(str_of(text), STR("\nand 7 more")));
     service_draft_done(&d);
+}
+
+/* ---- numbers at the edge of what they can be ------------------------------------------------- */
+
+/* %s: the number. The leaf's name is what a refusal has to mention. */
+static const struct {
+    char where;
+    const char *patch, *leaf;
+} numbers[] = {
+    { 'P', "{\"containerConcurrency\":%s}", "containerConcurrency" },
+    { 'P', "{\"timeoutSeconds\":%s}", "timeoutSeconds" },
+    { 'P', "{\"responseStartTimeoutSeconds\":%s}", "responseStartTimeoutSeconds" },
+    { 'P', "{\"idleTimeoutSeconds\":%s}", "idleTimeoutSeconds" },
+    { 'C', "{\"ports\":[{\"containerPort\":%s}]}", "ports" },
+    { 'C', "{\"securityContext\":{\"runAsUser\":%s}}", "runAsUser" },
+    { 'C', "{\"securityContext\":{\"runAsGroup\":%s}}", "runAsGroup" },
+    { 'C', "{\"readinessProbe\":{\"periodSeconds\":%s}}", "readinessProbe" },
+    { 'C', "{\"readinessProbe\":{\"periodSeconds\":3,\"timeoutSeconds\":%s}}", "readinessProbe" },
+    { 'C', "{\"readinessProbe\":{\"successThreshold\":%s}}", "readinessProbe" },
+    { 'C', "{\"livenessProbe\":{\"initialDelaySeconds\":%s}}", "livenessProbe" },
+    { 'C', "{\"startupProbe\":{\"failureThreshold\":%s}}", "startupProbe" },
+    { 'C', "{\"resources\":{\"limits\":{\"cpu\":%s}}}", "resources.limits.cpu" },
+    { 'C', "{\"resources\":{\"limits\":{\"memory\":%s}}}", "resources.limits.memory" },
+    { 'C', "{\"resources\":{\"limits\":{\"ephemeral-storage\":%s}}}", "resources.limits.ephemeral-storage" },
+    { 'C', "{\"resources\":{\"requests\":{\"cpu\":%s}}}", "resources.requests.cpu" },
+    { 'C', "{\"resources\":{\"requests\":{\"memory\":%s}}}", "resources.requests.memory" },
+    { 'A', "{\"autoscaling.knative.dev/min-scale\":\"%s\"}", "min-scale" },
+    { 'A', "{\"autoscaling.knative.dev/max-scale\":\"%s\"}", "max-scale" },
+    { 'A', "{\"autoscaling.knative.dev/initial-scale\":\"%s\"}", "initial-scale" },
+    { 'A', "{\"autoscaling.knative.dev/activation-scale\":\"%s\"}", "activation-scale" },
+    { 'A', "{\"autoscaling.knative.dev/target\":\"%s\"}", "target" },
+    { 'A', "{\"autoscaling.knative.dev/target-burst-capacity\":\"%s\"}", "target-burst-capacity" },
+    { 'A', "{\"autoscaling.knative.dev/target-utilization-percentage\":\"%s\"}", "target-utilization-percentage" },
+    { 'A', "{\"autoscaling.knative.dev/panic-threshold-percentage\":\"%s\"}", "panic-threshold-percentage" },
+    { 'A', "{\"autoscaling.knative.dev/window\":\"%ss\"}", "window" },
+    { 'A', "{\"autoscaling.knative.dev/scale-down-delay\":\"%ss\"}", "scale-down-delay" },
+    { 'A', "{\"autoscaling.knative.dev/scale-to-zero-pod-retention-period\":\"%ss\"}", "retention-period" },
+};
+static const char *const extremes[] = {
+    "0", "1", "-1", "0.5", "-0", "2147483647", "2147483648", "4294967295", "4294967296", "9223372036854775807",
+    "9223372036854775808", "-9223372036854775808", "18446744073709551615", "18446744073709551616", "1e18", "1e308",
+    "1e400", "-1e400", "0.0000000001", "99999999999999999999999999999999999999999",
+};
+
+/* What runs an instance may be made of these without looking again. */
+static bool is_sane(const struct revision *r)
+{
+    const uint64_t tib = UINT64_C(1) << 40;
+    return r->memory_bytes <= tib && (r->memory_bytes == 0 || r->memory_bytes >= MIB(4)) && r->ephemeral_bytes <= tib &&
+           r->cpu_milli <= 1024000 && r->port > 0 && r->timeout_s > 0 && r->timeout_s <= limits.request_timeout_s_max &&
+           r->container_concurrency <= limits.container_concurrency_max && r->window_us >= 6000000 &&
+           r->window_us <= UINT64_C(3600000000) && r->retention_us <= UINT64_C(3600000000) &&
+           r->scale_down_delay_us <= UINT64_C(3600000000) && r->target > 0 && r->total > 0 &&
+           r->uid <= INT32_MAX && r->gid <= INT32_MAX && r->min_scale <= INT32_MAX && r->max_scale <= INT32_MAX &&
+           r->initial_scale <= INT32_MAX && r->activation_scale <= INT32_MAX;
+}
+
+/* Refused by its name, or accepted and sane. */
+static void extreme_run(const char *patch, char where, const char *leaf)
+{
+    AUTO_JSON json_t *in = minimal();
+    AUTO_JSON json_t *probe = NULL;
+    struct err e = { 0 };
+    struct service_draft d;
+    struct service_terms t = terms();
+    if (json_read(str_of(patch), &limits, &probe, &e) < 0)
+        return; /* no JSON number: refused with the text */
+    patch_at(in, where, patch);
+    service_prepare(in, NULL, &t, &d);
+    AUTO_FREE char *text = text_of(&d.refused);
+    if (d.refusal != SERVICE_ACCEPTED) {
+        if (!strstr(text, leaf))
+            FAIL("%s: refused without its name: %s", patch, text);
+    } else {
+        const struct revision_source s = { .ns = "ns", .service = "f", .name = "f-00001", .generation = 1,
+                                           .annotations = json_at(d.object, "spec.template.metadata.annotations"),
+                                           .pod = json_at(d.object, POD_PATH) };
+        struct revision *r = NULL;
+        int decoded = revision_decode(&s, &limits, &r, &e);
+        bool sane = decoded == 0 && is_sane(r);
+        revision_free(r);
+        if (!sane)
+            printf("# %s: accepted, but %s\n", patch, decoded < 0 ? e.text : "the revision is not sane");
+        if (!sane)
+            tap_failed = true;
+    }
+    service_draft_done(&d);
+}
+
+TEST(a_number_at_the_edge_is_refused_by_name_or_does_no_harm)
+{
+    for (size_t i = 0; i < COUNT_OF(numbers); i++)
+        for (size_t k = 0; k < COUNT_OF(extremes); k++)
+            for (int quoted = 0; quoted < 1 + (numbers[i].where == 'C'); quoted++) {
+                char number[64], patch[256];
+                snprintf(number, sizeof number, quoted ? "\"%s\"" : "%s", extremes[k]);
+                const char *hole = strstr(numbers[i].patch, "%s");
+                snprintf(patch, sizeof patch, "%.*s%s%s", (int)(hole - numbers[i].patch), numbers[i].patch, number,
+                         hole + 2);
+                extreme_run(patch, numbers[i].where, numbers[i].leaf);
+            }
 }
 
 TEST_MAIN()
