@@ -263,6 +263,15 @@ spec:
 
 
 class Lasting(unittest.TestCase):
+    def test_the_node_ends_in_order_while_a_deleted_service_still_drains(self):
+        with Hob(limits={"drain_ms": 500}) as hob:
+            hob.deploy("busy", timeoutSeconds=60)
+            with hob.wire() as wire:
+                wire.send(f"GET /sleep/60000 HTTP/1.1\r\nHost: {hob.host('busy')}\r\n\r\n")
+                hob.wait_for("the request to run", lambda: hob.metric("hob_requests_in_flight") == 1)
+                hob.delete("busy")
+                self.assertEqual(hob.stop(), 0)  # its instance, and the lease on its image, are still there
+
     def test_objects_survive_a_restart_and_a_kill(self):
         with Hob() as hob:
             kept = hob.deploy("kept", env={"WHO": "me"}, annotations={"initial-scale": 0})
