@@ -323,6 +323,8 @@ static json_t *budget_json(const struct metrics_report *r)
                           (int)r->budget_ms, "percentile", r->budget_percentile);
     if (r->budget >= METRICS_BUDGET_KEPT && r->budget_measured_us != UINT64_MAX)
         json_object_set_new(j, "measuredUs", number(r->budget_measured_us));
+    if (r->budget == METRICS_BUDGET_MISSED)
+        json_object_set_new(j, "phase", json_string(phase_name(r->budget_phase)));
     return j;
 }
 

@@ -66,16 +66,30 @@ static json_t *models_of(const struct revision *r, const struct instance_resolve
     return models;
 }
 
+/* "" unless the revision has a start-up budget and misses it. */
+static void late_starts(const struct node *n, const struct revision *r, char *into, size_t size)
+{
+    struct metrics_report report;
+    into[0] = '\0';
+    if (r->start_budget_ms == 0)
+        return;
+    metrics_report(n->metrics, r->ns, r->service, r->start_budget_ms, r->start_budget_percentile, &report);
+    if (report.budget == METRICS_BUDGET_MISSED)
+        metrics_budget_text(&report, into, size);
+}
+
 static void on_facts(void *ctx, const struct revision *r, const struct fleet_facts *f)
 {
     struct node *n = ctx;
+    char late[256];
+    late_starts(n, r, late, sizeof late);
     AUTO_JSON json_t *models = models_of(r, f->resolved);
     const struct catalog_facts facts = {
         .ready_once = f->ready_once, .active = f->active, .activating = f->activating,
         .timed_out = f->timed_out, .actual = f->actual,
         .desired = f->desired, .failing = f->failing, .failed_phase = f->failed_phase,
         .retryable = f->retryable, .exit_status = f->exit_status, .image_digest = f->resolved->image,
-        .models = models, .message = f->message,
+        .models = models, .message = f->message, .late_starts = late,
     };
     if (n->catalog)
         catalog_revision_facts(n->catalog, r->ns, r->name, &facts);

@@ -20,7 +20,7 @@ enum {
 
 struct facts { /* catalog_facts with its own texts */
     struct catalog_facts f;
-    char digest[80], message[256];
+    char digest[80], message[256], late_starts[256];
     json_t *models; /* {volume: digest}, or NULL */
 };
 

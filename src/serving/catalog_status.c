@@ -35,6 +35,7 @@ json_t *catalog_rev_status(const struct rev *v, const json_t *object)
     s.facts.image_digest = v->facts.digest;
     s.facts.models = v->facts.models;
     s.facts.message = v->facts.message;
+    s.facts.late_starts = v->facts.late_starts;
     return status_of_revision(&s, json_object_get(object, "status"), loop_wall_ms());
 }
 
@@ -175,11 +176,13 @@ void catalog_revision_facts(struct catalog *c, const char *ns, const char *name,
     struct facts next = { .f = *f };
     copy_name(next.digest, sizeof next.digest, f->image_digest);
     copy_name(next.message, sizeof next.message, f->message);
-    next.f.image_digest = next.f.message = NULL; /* they live beside, so that structs compare */
+    copy_name(next.late_starts, sizeof next.late_starts, f->late_starts);
+    next.f.image_digest = next.f.message = next.f.late_starts = NULL; /* they live beside, so that structs compare */
     next.f.models = NULL;
     const struct facts *old = &v->facts;
     resolved_keep(&next, f, old);
     bool same_texts = strcmp(next.digest, old->digest) == 0 && strcmp(next.message, old->message) == 0 &&
+                      strcmp(next.late_starts, old->late_starts) == 0 &&
                       (next.models == old->models || json_equal(next.models, old->models));
     bool same = same_texts && next.f.ready_once == old->f.ready_once &&
                 next.f.active == old->f.active && next.f.activating == old->f.activating &&

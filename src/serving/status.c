@@ -195,7 +195,9 @@ static struct condition active_condition(const struct catalog_facts *f)
     return c;
 }
 
-enum { OF_CONTAINER, OF_RESOURCES, OF_ACTIVATION, OF_ACTIVE, REVISION_CONDITIONS };
+#define BUDGET_MET "StartBudgetMet" /* hob's own; beside Ready, which says that it can run */
+
+enum { OF_CONTAINER, OF_RESOURCES, OF_ACTIVATION, OF_ACTIVE, OF_BUDGET, REVISION_CONDITIONS };
 
 static void revision_conditions(const struct status_revision *s, const struct failure *why,
                                 struct condition set[REVISION_CONDITIONS])
@@ -214,7 +216,10 @@ static void revision_conditions(const struct status_revision *s, const struct fa
     set[OF_RESOURCES] =
         (struct condition){ "ResourcesAvailable", all, f->ready_once ? NULL : waiting, NULL, NULL };
     set[OF_ACTIVE] = active_condition(f);
-    set[OF_ACTIVATION] = (struct condition){ 0 };
+    set[OF_ACTIVATION] = set[OF_BUDGET] = (struct condition){ 0 };
+    if (f->late_starts && *f->late_starts)
+        set[OF_BUDGET] = (struct condition){ BUDGET_MET, STATUS_FALSE, "StartBudgetMissed", f->late_starts,
+                                             "Warning" };
     if (failed) {
         at->status = final ? STATUS_FALSE : STATUS_UNKNOWN;
         at->reason = why->reason;
@@ -279,12 +284,17 @@ json_t *status_of_service(const struct status_service *s, const json_t *before, 
         xasprintf("Configuration \"%s\" %s", s->name,
                   created == STATUS_FALSE ? "does not have any ready Revision."
                                           : "is waiting for a Revision to become ready.");
-    struct condition set[3] = { { "ConfigurationsReady", created, NULL, NULL, NULL },
+    struct condition set[4] = { { "ConfigurationsReady", created, NULL, NULL, NULL },
                                 { "RoutesReady", STATUS_TRUE, NULL, NULL, NULL } };
     const json_t *activation = condition_find(s->serving_status, "ActivationHealthy");
     if (activation)
         set[2] = (struct condition){ "ActivationHealthy", STATUS_FALSE, json_text_at(activation, "reason"),
                                      json_text_at(activation, "message"), "Warning" };
+    const json_t *budget =
+        condition_find(s->serving_status ? s->serving_status : s->created_status, BUDGET_MET);
+    if (budget)
+        set[3] = (struct condition){ BUDGET_MET, STATUS_FALSE, json_text_at(budget, "reason"),
+                                     json_text_at(budget, "message"), "Warning" };
     if (created == STATUS_FALSE) {
         set[0].reason = "RevisionFailed";
         set[0].message = failed;
@@ -302,7 +312,7 @@ json_t *status_of_service(const struct status_service *s, const json_t *before, 
     (void)json_object_set_new(status, "address", json_pack("{s:s}", "url", s->cluster_url));
     (void)json_object_set_new(status, "annotations",
                               json_pack("{s:s}", "hob.dev/configuration-generation", generation));
-    (void)json_object_set_new(status, "conditions", conditions_json(set, 3, before, now_ms));
+    (void)json_object_set_new(status, "conditions", conditions_json(set, COUNT_OF(set), before, now_ms));
     set_text(status, "latestCreatedRevisionName", s->latest_created);
     set_text(status, "latestReadyRevisionName", s->latest_ready);
     (void)json_object_set_new(status, "observedGeneration", json_integer(s->generation));

@@ -23,6 +23,7 @@ struct catalog_facts {
     const char *image_digest; /* "" or NULL until resolved */
     const json_t *models;     /* {volume: digest} of the models that are resolved; NULL: none */
     const char *message;      /* why it fails; NULL: no reason known */
+    const char *late_starts;  /* how its start-up budget was missed; NULL or "": it was not */
 };
 
 struct status_revision {

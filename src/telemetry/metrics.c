@@ -9,10 +9,15 @@
 
 enum { STATUS_CLASSES = 6, NAME_MAX_BYTES = 160 };
 
-/* The last METRICS_RECENT ready times; RECENT_NEVER stands for a start that failed. */
+/* The last METRICS_RECENT starts; a ready time of RECENT_NEVER stands for one that failed. */
 #define RECENT_NEVER UINT32_MAX
+struct recent_start {
+    uint32_t ready_us;
+    uint32_t phase_us; /* of the phase that took the most, or that failed */
+    enum phase phase;
+};
 struct recent {
-    uint32_t *at;
+    struct recent_start *at;
     uint16_t count, capacity, next;
 };
 
@@ -161,17 +166,17 @@ void metrics_record(struct metrics *m, const struct invocation_record *r)
         handler_add(f, r);
 }
 
-static void recent_add(struct recent *recent, uint32_t ready_us)
+static void recent_add(struct recent *recent, struct recent_start start)
 {
     if (recent->count == recent->capacity && recent->capacity < METRICS_RECENT) {
         recent->capacity = recent->capacity ? (uint16_t)(recent->capacity * 2) : 8;
         recent->at = xrealloc(recent->at, recent->capacity, sizeof *recent->at);
     }
     if (recent->count < recent->capacity) {
-        recent->at[recent->count++] = ready_us;
+        recent->at[recent->count++] = start;
         return;
     }
-    recent->at[recent->next] = ready_us;
+    recent->at[recent->next] = start;
     recent->next = (uint16_t)((recent->next + 1) % METRICS_RECENT);
 }
 
@@ -200,6 +205,23 @@ static uint64_t ready_us(const struct start_record *r)
     return last_us;
 }
 
+/* Where the time of a start went. What the function told of its own start lies inside runtime_init, and is
+ * taken out of it. */
+static struct recent_start longest(const struct start_record *r, uint32_t ready_us)
+{
+    static const enum phase own[] = { PHASE_MODEL_LOAD, PHASE_ALLOCATE, PHASE_WARMUP };
+    struct recent_start start = { .ready_us = ready_us, .phase = PHASE_SCHEDULE };
+    for (unsigned p = 0; p < PHASES; p++) {
+        int64_t us = r->phases[p].outcome == PHASE_ABSENT ? 0 : r->phases[p].duration_us;
+        for (size_t k = 0; p == PHASE_RUNTIME_INIT && k < COUNT_OF(own); k++)
+            us -= r->phases[own[k]].outcome == PHASE_ABSENT ? 0 : r->phases[own[k]].duration_us;
+        if (counted_at_start(p) && us > (int64_t)start.phase_us)
+            start = (struct recent_start){ ready_us, (uint32_t)MIN(us, (int64_t)RECENT_NEVER - 1),
+                                           (enum phase)p };
+    }
+    return start;
+}
+
 void metrics_start(struct metrics *m, const char *ns, const char *service,
                    const struct start_record *r)
 {
@@ -215,13 +237,13 @@ void metrics_start(struct metrics *m, const char *ns, const char *service,
     if (r->failed) {
         f->starts_failed++;
         f->phase_failures[r->failed_phase]++;
-        recent_add(&f->recent, RECENT_NEVER);
+        recent_add(&f->recent, (struct recent_start){ .ready_us = RECENT_NEVER, .phase = r->failed_phase });
         return;
     }
     uint64_t us = ready_us(r);
     dist_add(&f->ready, us);
     buckets_add(&f->init, buckets_invoke_us, us);
-    recent_add(&f->recent, (uint32_t)MIN(us, RECENT_NEVER - 1));
+    recent_add(&f->recent, longest(r, (uint32_t)MIN(us, RECENT_NEVER - 1)));
 }
 
 void metrics_first_request(struct metrics *m, const char *ns, const char *service,
@@ -272,15 +294,15 @@ static struct metrics_percentiles percentiles_of(const struct dist *d)
 
 static int by_value(const void *a, const void *b)
 {
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
+    const struct recent_start *x = a, *y = b;
+    return (x->ready_us > y->ready_us) - (x->ready_us < y->ready_us);
 }
 
 /* The smallest time within which at least `percent` of the recent starts were ready: rounded up, for
  * a budget is a promise. */
 static void budget_judge(const struct recent *recent, struct metrics_report *ret)
 {
-    uint32_t sorted[METRICS_RECENT];
+    struct recent_start sorted[METRICS_RECENT];
     if (recent->count == 0) {
         ret->budget = METRICS_BUDGET_UNKNOWN;
         return;
@@ -290,8 +312,10 @@ static void budget_judge(const struct recent *recent, struct metrics_report *ret
     double exact = ret->budget_percentile / 100 * recent->count;
     uint32_t rank = (uint32_t)exact;
     rank += rank < exact;
-    uint32_t measured_us = sorted[MAX(rank, 1U) - 1];
-    ret->budget_measured_us = measured_us == RECENT_NEVER ? UINT64_MAX : measured_us;
+    const struct recent_start *judged = &sorted[MAX(rank, 1U) - 1];
+    ret->budget_measured_us = judged->ready_us == RECENT_NEVER ? UINT64_MAX : judged->ready_us;
+    ret->budget_phase = judged->phase;
+    ret->budget_phase_us = judged->phase_us;
     bool kept = ret->budget_measured_us <= (uint64_t)ret->budget_ms * 1000;
     ret->budget = kept ? METRICS_BUDGET_KEPT : METRICS_BUDGET_MISSED;
 }
@@ -321,6 +345,21 @@ void metrics_report(const struct metrics *m, const char *ns, const char *service
     ret->total = percentiles_of(&f->total);
     if (budget_ms > 0)
         budget_judge(&f->recent, ret);
+}
+
+void metrics_budget_text(const struct metrics_report *r, char *into, size_t size)
+{
+    if (r->budget_measured_us == UINT64_MAX)
+        snprintf(into, size,
+                 "too many of the recent starts failed for a budget of %u ms at the %gth percentile; the "
+                 "time went into %s",
+                 r->budget_ms, r->budget_percentile, phase_name(r->budget_phase));
+    else
+        snprintf(into, size,
+                 "the %gth percentile of the recent starts is %llu ms, the budget %u ms; most of it, %u ms, "
+                 "went into %s",
+                 r->budget_percentile, (unsigned long long)(r->budget_measured_us / 1000), r->budget_ms,
+                 r->budget_phase_us / 1000, phase_name(r->budget_phase));
 }
 
 /* ---- exposition ---- */

@@ -65,10 +65,14 @@ struct metrics_report {
     uint32_t budget_ms;
     double budget_percentile;
     uint64_t budget_measured_us; /* UINT64_MAX: that percentile did not become ready at all */
+    enum phase budget_phase;     /* of the start at that percentile: where most of its time went, or failed */
+    uint32_t budget_phase_us;    /* 0 when it failed */
 };
 /* budget_ms 0: none. A function that nothing happened to has an empty report. */
 void metrics_report(const struct metrics *m, const char *ns, const char *service,
                     uint32_t budget_ms, double budget_percentile, struct metrics_report *ret);
+/* A missed budget as a sentence that names the phase. */
+void metrics_budget_text(const struct metrics_report *r, char *into, size_t size);
 
 /* ---- exposition ---- */
 

@@ -216,6 +216,23 @@ class Probes(HobCase):
                       self.hob.wait_condition("rpc-none", "False")["message"])
         self.assertIn("health rpc probe failed", self.hob.wait_condition("rpc-http", "False")["message"])
 
+    # the start-up budget
+
+    def test_a_missed_start_up_budget_is_a_condition_that_names_the_phase(self):
+        hob = self.hob
+        budget = {"hob.dev/start-budget": "600ms", "initial-scale": 1, "window": "6s"}
+        hob.deploy("slowly", env={"DELAY_MS": "1500"}, annotations=budget)
+        kept = {"hob.dev/start-budget": "60s", "initial-scale": 1}
+        hob.deploy("quickly", annotations=kept)
+        missed = hob.wait_condition("slowly", "False", "StartBudgetMet")
+        self.assertEqual((missed["reason"], missed["severity"]), ("StartBudgetMissed", "Warning"))
+        self.assertRegex(missed["message"], r"^the 99th percentile of the recent starts is \d+ ms, the budget 600 ms; "
+                         r"most of it, \d{4,} ms, went into runtime_init$")
+        self.assertEqual(hob.condition("slowly")["status"], "True")  # late, and it runs
+        self.assertIsNone(hob.condition("quickly", "StartBudgetMet"))
+        stats = hob.call("GET", "/v1/services/default/slowly/stats", want=200)[2]["budget"]
+        self.assertEqual((stats["verdict"], stats["phase"]), ("missed", "runtime_init"))
+
     # refusals
 
     def test_what_cannot_be_done_is_refused_by_name(self):

@@ -283,6 +283,42 @@ TEST(a_budget_is_missed_by_slow_and_by_failed_starts_and_recovers)
     CHECK(report.budget == METRICS_BUDGET_KEPT && report.budget_measured_us == 5000);
 }
 
+/* Of the start that is judged, not of the average; and the function's own phases before runtime_init, which they
+ * lie in. */
+TEST(a_missed_budget_names_the_phase_where_the_time_went)
+{
+    AUTO(metrics) struct metrics *m = new_metrics();
+    struct metrics_report report;
+    char text[256];
+    struct start_record fast = started(5000), slow = started(900000), bad = started(0);
+    fast.phases[PHASE_SANDBOX] = (struct phase_mark){ .duration_us = 4000, .outcome = PHASE_DONE };
+    slow.phases[PHASE_RUNTIME_INIT] = (struct phase_mark){ .duration_us = 800000, .outcome = PHASE_DONE };
+    slow.phases[PHASE_MODEL_LOAD] = (struct phase_mark){ .duration_us = 500000, .outcome = PHASE_DONE };
+    for (int i = 0; i < 9; i++)
+        metrics_start(m, "default", "a", &fast);
+    metrics_start(m, "default", "a", &slow);
+    metrics_report(m, "default", "a", 100, 99, &report);
+    CHECK_EQ(report.budget, METRICS_BUDGET_MISSED);
+    CHECK_EQ(report.budget_phase, PHASE_MODEL_LOAD);
+    metrics_budget_text(&report, text, sizeof text);
+    CHECK_STR(text, "the 99th percentile of the recent starts is 900 ms, the budget 100 ms; most of it, 500 ms, "
+                    "went into model_load");
+    slow.phases[PHASE_MODEL_LOAD].duration_us = 300000;
+    metrics_start(m, "default", "b", &slow);
+    metrics_report(m, "default", "b", 100, 99, &report);
+    CHECK(report.budget_phase == PHASE_RUNTIME_INIT && report.budget_phase_us == 500000);
+    metrics_report(m, "default", "a", 3, 50, &report);
+    CHECK(report.budget == METRICS_BUDGET_MISSED && report.budget_phase == PHASE_SANDBOX);
+
+    phase_fail(&bad, PHASE_IMAGE_PULL, 1, "no");
+    for (int i = 0; i < 9; i++)
+        metrics_start(m, "default", "a", &bad);
+    metrics_report(m, "default", "a", 100, 99, &report);
+    metrics_budget_text(&report, text, sizeof text);
+    CHECK_STR(text, "too many of the recent starts failed for a budget of 100 ms at the 99th percentile; the time "
+                    "went into image_pull");
+}
+
 TEST(cold_frequency_and_the_warm_median_leave_the_other_kind_out)
 {
     AUTO(metrics) struct metrics *m = new_metrics();

@@ -241,4 +241,23 @@ TEST(a_service_shows_that_its_revision_cannot_start_any_more)
     CHECK_STR(said(status, "ActivationHealthy", text), "False ExitCode1: Container failed with: boom");
 }
 
+TEST(a_missed_start_up_budget_is_said_beside_ready_and_goes_when_it_is_kept)
+{
+    struct status_revision r = { "img", "user-container",
+                                 { .ready_once = true, .active = true, .actual = 1, .desired = 1, .exit_status = -1,
+                                   .late_starts = "too slow" },
+                                 false };
+    AUTO_JSON json_t *late = status_of_revision(&r, NULL, 0);
+    struct status_service s = { "f", "u", "c", 1, 1, "f-00001", "f-00001", late, late };
+    AUTO_JSON json_t *status = status_of_service(&s, NULL, 0);
+    char text[400];
+    CHECK_STR(said(late, "StartBudgetMet", text), "False StartBudgetMissed: too slow");
+    CHECK_STR(said(late, "Ready", text), "True");
+    CHECK_STR(said(status, "StartBudgetMet", text), "False StartBudgetMissed: too slow");
+    CHECK_STR(said(status, "Ready", text), "True");
+    r.facts.late_starts = "";
+    AUTO_JSON json_t *kept = status_of_revision(&r, late, 0);
+    CHECK_STR(said(kept, "StartBudgetMet", text), "absent");
+}
+
 TEST_MAIN()
