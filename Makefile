@@ -4,12 +4,13 @@
 #   make run    the example, start to finish  make bench   figures (BENCH=name for one)
 #   make fuzz   libFuzzer, FUZZ_SECONDS each  make lint    formats, forbidden calls, static analysis
 #   make mutants  plants bugs, one at a time, and runs the test that must notice (ONLY=name for some)
+#   make tidy   clang-tidy over src
 
 FUZZ_SECONDS ?= 30
 PYTHON ?= /usr/bin/python3
 MESON_TEST = build-test
 
-.PHONY: all run test unit e2e bench fuzz mutants lint clean
+.PHONY: all run test unit e2e bench fuzz mutants tidy lint clean
 all: build/build.ninja
 	@ninja -C build -j "$$(nproc)" src/cli/hob examples/event-classifier/classifier >/tmp/hob-build.$$$$ 2>&1 || { cat /tmp/hob-build.$$$$; rm -f /tmp/hob-build.$$$$; exit 1; }; rm -f /tmp/hob-build.$$$$
 	@cp -f build/src/cli/hob build/hob
@@ -46,6 +47,10 @@ fuzz:
 mutants:
 	@tools/deps.sh build test
 	@$(PYTHON) tools/mutants.py --only $(ONLY)
+
+tidy: $(MESON_TEST)/build.ninja
+	@tools/deps.sh build test tidy
+	@$(PYTHON) tools/tidy.py $(MESON_TEST)
 
 lint:
 	@tools/deps.sh build test

@@ -1,6 +1,6 @@
 #!/bin/sh
 # deps.sh GROUP... -- installs what is missing from Debian's packages, and says what it installs.
-# Groups: build run test bench fuzz. As root or with sudo. Nothing else is ever installed.
+# Groups: build run test bench fuzz tidy. As root or with sudo. Nothing else is ever installed.
 # "package:program": the package is not needed where that program is there already, whoever brought it.
 set -eu
 
@@ -10,6 +10,7 @@ run="python3"
 test="clang libclang-rt-14-dev libhttp-parser-dev python3 python3-h2 python3-grpcio nghttp2-client:h2load curl:curl kubernetes-client:kubectl"
 bench="nginx-light:nginx bubblewrap:bwrap crun:crun wrk:wrk python3"
 fuzz="clang libclang-rt-14-dev"
+tidy="clang-tidy-14:clang-tidy"
 
 missing=""
 for group in "$@"; do
