@@ -216,10 +216,11 @@ static int stage_build(const struct rootfs_stage *s, struct err *e)
 }
 
 /* The builder reports, then holds the namespace until we have opened it. Its descriptors end with it. */
-static _Noreturn void builder_main(const struct rootfs_stage *s, int report_fd)
+static _Noreturn void builder_main(const struct rootfs_stage *s, int report_fd, pid_t parent)
 {
     struct err e = { 0 };
-    (void)ns_die_with_parent(-1);
+    if (!ns_die_with_parent(-1) || getppid() != parent)
+        _exit(0); /* it died before the kernel knew that we want to hear of it: nobody will end us */
     int r = stage_build(s, &e);
     ASSERT((r < 0) == (e.code != CODE_OK));
     if (write(report_fd, &e, sizeof e) == (ssize_t)sizeof e)
@@ -236,9 +237,10 @@ int rootfs_stage_open(const struct rootfs_stage *s, int *ret_mntns_fd, struct er
     int r = fd_pipe(&reading, &writing, e);
     if (r < 0)
         return r;
+    const pid_t self = getpid();
     int pid = ns_clone(0, &pidfd, e);
     if (pid == 0)
-        builder_main(s, writing);
+        builder_main(s, writing, self);
     if (pid < 0)
         return err_wrap(e, "stage");
     close(TAKE_FD(writing));
