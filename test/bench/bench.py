@@ -396,7 +396,160 @@ def idle(tools, hob_flags, count=1000, seconds=10):
     row("1,000 functions at zero, CPU", "%", [cpu], f"one core over {seconds} s", cpu / 100, "0 (<= 0.001)", cpu <= 0.1)
 
 
-BENCHES = {"cold": cold, "warm": warm, "storm": storm, "model": model, "idle": idle}
+# ---- Knative's own benchmarks ----------------------------------------------------------------------
+# The same loads and the same function (it answers after 100 ms), in an open loop: see bench_rate.c.
+
+
+class Load:
+    """bench_rate: begins at once; result() waits for it."""
+
+    def __init__(self, tools, port, host, path, *steps, deadline_ms=0):
+        self.process = subprocess.Popen([os.path.join(tools, "bench_rate"), str(port), host, path, str(deadline_ms),
+                                         *steps], stdout=subprocess.PIPE, text=True)
+        self.process.stdout.readline()
+
+    def result(self):
+        out = self.process.communicate()[0]
+        if self.process.returncode != 0:
+            raise RuntimeError("bench_rate ended with " + str(self.process.returncode))
+        return json.loads(out)
+
+
+def load(tools, port, host, path, *steps, deadline_ms=0):
+    return Load(tools, port, host, path, *steps, deadline_ms=deadline_ms).result()
+
+
+def ingress_port(hob):
+    return int(hob.ingress_address.rpartition(":")[2])
+
+
+def unanswered(got):
+    return got["sent"] - got["ok_ms"]["count"]
+
+
+def rate(tools, hob_flags, rounds=3, seconds=8):
+    with harness.Hob(*hob_flags) as hob:
+        hob.apply(function_service(hob, tools, "fn", **{"min-scale": 5, "max-scale": 5}))
+        hob.wait_instances("fn", 5)
+        port = free_port()
+        direct = subprocess.Popen([os.path.join(tools, "fn"), str(port)])
+        try:
+            hob.wait_for("the function", lambda: listening(port))
+            ours, theirs, bad = [], [], 0
+            for _ in range(rounds):
+                got = load(tools, ingress_port(hob), "fn.default.localhost", "/wait/100", f"1000:{seconds}")
+                bad += unanswered(got)
+                ours.append(got["ok_ms"]["p95"])
+                theirs.append(load(tools, port, "fn", "/wait/100", f"1000:{seconds}")["ok_ms"]["p95"])
+        finally:
+            direct.terminate()
+            direct.wait()
+    added = statistics.median(ours) - statistics.median(theirs)
+    row("1,000 rps, latency added, p95", "ms", [a - b for a, b in zip(ours, theirs)],
+        f"asked directly: {statistics.median(theirs):.2f} ms", added, "<= 1 ms", added <= 1 and bad == 0,
+        f"p95 {statistics.median(ours):.2f} ms; {bad} not answered 200")
+
+
+def ramp(tools, hob_flags, seconds=10):
+    with harness.Hob(*hob_flags) as hob:
+        hob.apply(function_service(hob, tools, "fn", **{"initial-scale": 1, "max-scale": 20}))
+        to_zero(hob, "fn")
+        pool_full(hob)
+        got = load(tools, ingress_port(hob), "fn.default.localhost", "/wait/100", f"1000:{seconds}", f"2000:{seconds}",
+                   f"3000:{seconds}")
+        instances = len(hob.instances("fn"))
+    ms = got["ok_ms"]
+    row("from zero, 1k -> 2k -> 3k rps, p95", "ms", [ms["min"], ms["p50"], ms["p95"], ms["max"]],
+        "the function's own 100 ms", ms["p95"], "p95 <= 103, max <= 500, none lost",
+        ms["p95"] <= 103 and ms["max"] <= 500 and unanswered(got) == 0,
+        f"p95 {ms['p95']:.2f} max {ms['max']:.0f} ms; {got['sent']} sent, {unanswered(got)} not answered 200; "
+        f"{instances} instances at the end")
+
+
+def rollout(tools, hob_flags, seconds=20):
+    with harness.Hob(*hob_flags) as hob:
+        tree = function_service(hob, tools, "fn", **{"min-scale": 3, "max-scale": 10})
+        hob.apply(tree)
+        hob.wait_instances("fn", 3)
+        running = Load(tools, ingress_port(hob), "fn.default.localhost", "/wait/100", f"1000:{seconds}")
+        time.sleep(seconds / 4)
+        tree["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "NEW", "value": "1"}]
+        hob.apply(tree)
+        after = hob.get_service("fn")["status"]["latestReadyRevisionName"]
+        got = running.result()
+    ms = got["ok_ms"]
+    spread = [sum(s) for s in got["by_second"]]
+    row("new revision at 1,000 rps, p95", "ms", [ms["min"], ms["p50"], ms["p95"], ms["max"]],
+        "the function's own 100 ms", ms["p95"], "p95 <= 103, no error, rate +-1 %",
+        ms["p95"] <= 103 and unanswered(got) == 0 and after.endswith("-00002") and
+        all(abs(n - 1000) <= 10 for n in spread),
+        f"p95 {ms['p95']:.2f} max {ms['max']:.0f} ms; {unanswered(got)} of {got['sent']} not answered 200; ready: {after}")
+
+
+def zero(tools, hob_flags, rounds=7):
+    reach = {1: 10, 5: 20, 25: 60, 100: 250}
+    with harness.Hob(*hob_flags) as hob:
+        tree = function_service(hob, tools, "fn", **{"initial-scale": 0})
+        for n in range(max(reach)):
+            tree["metadata"]["name"] = f"fn-{n}"
+            hob.apply(tree, wait=False)
+        hob.wait_for("the last one", lambda: hob.get_service(f"fn-{max(reach) - 1}"))
+        took, bad = {count: [] for count in reach}, 0
+        load(tools, ingress_port(hob), "fn-%d.default.localhost", "/", f"burst:{max(reach)}")  # its image is there now
+        for _ in range(rounds):
+            for count in reach:
+                for item in hob.call("GET", "/v1/instances", want=200)[2]["items"]:
+                    hob.call("DELETE", f"/v1/instances/{item['id']}")
+                hob.wait_for("zero", lambda: not hob.call("GET", "/v1/instances", want=200)[2]["items"])
+                pool_full(hob)
+                got = load(tools, ingress_port(hob), "fn-%d.default.localhost", "/", f"burst:{count}")
+                bad += unanswered(got)
+                took[count].append(got["ok_ms"].get("p95", 1e9))
+    for count, ms in reach.items():
+        p95 = statistics.median(took[count])
+        row(f"{count} services from zero at once, p95", "ms", took[count], "each a cold start, isolated, C", p95 / ms,
+            f"<= {ms} ms (ratio 1)", p95 <= ms and bad == 0)
+
+
+def ready(tools, hob_flags, count=30):
+    with harness.Hob(*hob_flags) as hob:
+        tree = function_service(hob, tools, "fn")
+        took = []
+        for n in range(count):
+            tree["metadata"]["name"] = f"fn-{n}"
+            begin = time.perf_counter()
+            hob.apply(tree)
+            took.append((time.perf_counter() - begin) * 1000)
+            hob.delete(f"fn-{n}")
+    p95 = percentile(took, 95)
+    row("a new service to Ready, p95", "ms", took, "Knative: 25 s", p95 / 100, "<= 100 ms (ratio 1)", p95 <= 100,
+        f"p95 {p95:.1f} ms, from the POST until a GET says Ready=True; an instance ran and passed its probe")
+
+
+def overload(tools, hob_flags, seconds=10):
+    limit = 40  # requests at once on two instances: 400 a second
+    with harness.Hob(*hob_flags) as hob:
+        hob.apply(function_service(hob, tools, "fn", **{"min-scale": 2, "max-scale": 2},
+                                   spec={"containerConcurrency": limit // 2}))
+        hob.wait_instances("fn", 2)
+        full, calm = limit * 10, limit * 5
+        got = load(tools, ingress_port(hob), "fn.default.localhost", "/wait/100", f"{full * 1.1}:5", f"{calm}:3",
+                   f"{full * 10}:{seconds}", f"{calm}:12", deadline_ms=1000)
+    by = got["by_second"]
+    peak = max(s[0] for s in by[1:4])
+    during = statistics.median(s[0] for s in by[9:8 + seconds - 1])
+    after = by[8 + seconds:]
+    back = next((i for i in range(len(after)) if all(s[0] >= calm * 0.99 for s in after[i:])), 99)
+    refused = got["refused_ms"]
+    row("10x overload, answers in time", "1/s", [s[0] for s in by[9:8 + seconds - 1]], f"peak without it: {peak}/s",
+        during / peak, ">= 0.9, refused within 10 ms, normal <= 10 s after",
+        during >= 0.9 * peak and refused.get("p95", 0) <= 10 and back <= 10,
+        f"refusals p50 {refused.get('p50', 0):.1f} p95 {refused.get('p95', 0):.1f} ms; every answer again after {back} s; "
+        f"statuses {got['status']}, {got['broken']} broken, {got['lost']} lost")
+
+
+BENCHES = {"cold": cold, "warm": warm, "storm": storm, "model": model, "idle": idle, "rate": rate, "ramp": ramp,
+           "rollout": rollout, "zero": zero, "ready": ready, "overload": overload}
 
 
 def main():

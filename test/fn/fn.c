@@ -3,12 +3,14 @@
  * Keep-alive, many connections, one thread. Listens on 0.0.0.0:$PORT (or argv[1]). Paths:
  *   /            "ok\n"              /echo    the request's body (Content-Length only)
  *   /sleep/MS    "ok\n" after MS ms, one at a time, as a busy function would
+ *   /wait/MS     "ok\n" after MS ms, any number at a time, as a function would that waits for another
  *   /exit/CODE   ends the process before an answer
  */
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,14 +23,48 @@ enum { CONNECTIONS_MAX = 4096, ROOM = 65536, EVENTS = 64 };
 
 struct connection {
     int fd;
+    struct connection *next, **link; /* waiting ones; link: what points here, NULL: not waiting */
+    uint64_t due_ns;
     size_t size;
     char bytes[ROOM];
 };
 
 static int epoll_fd;
+static struct connection *waiting; /* the first is due first */
+
+static uint64_t now_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+static void wait_begin(struct connection *c, long ms)
+{
+    struct connection **at = &waiting;
+    c->due_ns = now_ns() + (uint64_t)ms * 1000000;
+    while (*at && (*at)->due_ns <= c->due_ns)
+        at = &(*at)->next;
+    c->next = *at;
+    c->link = at;
+    if (c->next)
+        c->next->link = &c->next;
+    *at = c;
+}
+
+static void wait_end(struct connection *c)
+{
+    if (!c->link)
+        return;
+    *c->link = c->next;
+    if (c->next)
+        c->next->link = c->link;
+    c->link = NULL;
+}
 
 static void drop(struct connection *c)
 {
+    wait_end(c);
     close(c->fd);
     free(c);
 }
@@ -50,6 +86,11 @@ static bool answer(struct connection *c, const char *path, const char *body, siz
     char text[512];
     const char *content = "ok\n";
     size_t content_size = 3;
+    if (strncmp(path, "/wait/", 6) == 0 && !c->due_ns) {
+        wait_begin(c, strtol(path + 6, NULL, 10));
+        return true;
+    }
+    c->due_ns = 0;
     if (strncmp(path, "/sleep/", 7) == 0) {
         long ms = strtol(path + 7, NULL, 10);
         nanosleep(&(struct timespec){ ms / 1000, ms % 1000 * 1000000 }, NULL);
@@ -89,6 +130,10 @@ static bool serve_one(struct connection *c, bool *ret_broken)
     }
     char *path = strchr(c->bytes, ' ');
     *ret_broken = !path || !answer(c, path + 1, c->bytes + head, body);
+    if (c->link) { /* answered when it is due */
+        *end = '\r';
+        return false;
+    }
     memmove(c->bytes, c->bytes + head + body, c->size - head - body);
     c->size -= head + body;
     return !*ret_broken;
@@ -105,10 +150,28 @@ static void on_readable(struct connection *c)
         return;
     }
     c->size += (size_t)n;
-    while (serve_one(c, &broken))
+    while (!c->link && serve_one(c, &broken))
         ;
     if (broken)
         drop(c);
+}
+
+static void on_due(struct connection *c)
+{
+    bool broken = false;
+    wait_end(c);
+    while (!c->link && serve_one(c, &broken))
+        ;
+    if (broken)
+        drop(c);
+}
+
+/* How long nobody is due; NULL: for ever. */
+static struct timespec *patience(struct timespec *into)
+{
+    uint64_t now = now_ns(), left = waiting && waiting->due_ns > now ? waiting->due_ns - now : 0;
+    *into = (struct timespec){ (time_t)(left / 1000000000), (long)(left % 1000000000) };
+    return waiting ? into : NULL;
 }
 
 static void on_connection(int listen_fd)
@@ -123,6 +186,8 @@ static void on_connection(int listen_fd)
         _exit(70);
     c->fd = fd;
     c->size = 0;
+    c->link = NULL;
+    c->due_ns = 0;
     struct epoll_event ev = { .events = EPOLLIN, .data.ptr = c };
     epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &ev);
 }
@@ -143,12 +208,15 @@ int main(int argc, char **argv)
     struct epoll_event ev = { .events = EPOLLIN }, events[EVENTS];
     epoll_ctl(epoll_fd, EPOLL_CTL_ADD, listen_fd, &ev);
     for (;;) {
-        int n = epoll_wait(epoll_fd, events, EVENTS, -1);
+        struct timespec wait;
+        int n = epoll_pwait2(epoll_fd, events, EVENTS, patience(&wait), NULL);
         for (int i = 0; i < n; i++) {
             if (events[i].data.ptr)
                 on_readable(events[i].data.ptr);
             else
                 on_connection(listen_fd);
         }
+        while (waiting && waiting->due_ns <= now_ns())
+            on_due(waiting);
     }
 }
