@@ -5,6 +5,7 @@
 #include "instance/backend.h"
 #include "os/fault.h"
 
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -67,6 +68,8 @@ struct fake {
     struct invocation_record records[RECORDS];
     int recorded;
     struct err why;
+    char tag[64]; /* of the last request that was routed */
+    bool from_here;
 };
 
 static inline struct fake *fake_of(struct backend *b)
@@ -75,11 +78,14 @@ static inline struct fake *fake_of(struct backend *b)
 }
 static struct fake *the_fake; /* policy() gets only the target */
 
-static inline struct target *fake_route(struct backend *b, struct str host)
+static inline struct rev *fake_route(struct backend *b, const struct backend_ask *ask)
 {
-    return str_is(host, fake_of(b)->host) ? (struct target *)(void *)fake_of(b) : NULL;
+    struct fake *f = fake_of(b);
+    snprintf(f->tag, sizeof f->tag, STR_FMT, (int)ask->tag.size, ask->tag.size ? ask->tag.at : "");
+    f->from_here = ask->from_here;
+    return str_is(ask->host, f->host) ? (struct rev *)(void *)f : NULL;
 }
-static inline void fake_policy(struct target *t, struct target_policy *ret)
+static inline void fake_policy(const struct rev *t, struct target_policy *ret)
 {
     (void)t;
     *ret = the_fake->policy;

@@ -87,6 +87,7 @@
     X(store_bytes_max,            "bytes", 0, 0, 1125899906842624, "content store; 0: what the disk allows") \
     X(store_free_bytes_min,       "bytes", 268435456, 0, 1099511627776, "disk left free by every download") \
     /* --- objects and records ------------------------------------------------------------------ */ \
+    X(traffic_targets_max,        "",      100, 1, 1000, "targets in the traffic of one service")     \
     X(objects_max,                "",      10000, 1, 1000000, "services")                             \
     X(object_bytes_max,           "bytes", 1048576, 1024, 16777216, "one object in the store")          \
     X(watch_events_max,           "",      4096, 1, 1000000, "changes that a watch can still be told of; the oldest go, and slower watchers list again") \

@@ -299,13 +299,23 @@ static bool hops_find(struct client *c, uint64_t *ret_hops, struct refusal *r)
     return refuse(r, PROBLEM_HOPS, CODE_EXHAUSTED, NULL);
 }
 
+/* Cluster-local names are for who is on this machine. */
+static bool client_is_local(const struct client *c)
+{
+    struct str address = str_of(c->address);
+    return str_starts(address, STR("127.")) || str_starts(address, STR("::ffff:127.")) ||
+           str_is(address, "::1");
+}
+
 static bool target_find(struct client *c, struct refusal *r)
 {
     struct exchange *x = &c->x;
     char key[HOST_BYTES_MAX];
     struct str host = host_key(c->head.host, key);
-    x->ticket.target = host.size > 0 ? ops_of(c)->route(c->ingress->backend, host) : NULL;
-    if (!x->ticket.target) {
+    const struct backend_ask ask = { host, http1_field(&c->head, HTTP_FIELD_KNATIVE_SERVING_TAG),
+                                     client_is_local(c) };
+    x->ticket.revision = host.size > 0 ? ops_of(c)->route(c->ingress->backend, &ask) : NULL;
+    if (!x->ticket.revision) {
         err_set(
             &r->why, CODE_NOT_FOUND,
             "no function is served under the host \"" STR_FMT "\": the Host header must be "
@@ -313,7 +323,7 @@ static bool target_find(struct client *c, struct refusal *r)
             (int)MIN(c->head.host.size, HOST_BYTES_MAX), c->head.host.at ? c->head.host.at : "");
         return refuse(r, PROBLEM_UNKNOWN_HOST, CODE_NOT_FOUND, NULL);
     }
-    ops_of(c)->policy(x->ticket.target, &x->policy);
+    ops_of(c)->policy(x->ticket.revision, &x->policy);
     x->routed = true;
     c->ingress->counters.in_flight++;
     text_keep(x->record.ns, sizeof x->record.ns, str_of(x->policy.ns));

@@ -1,7 +1,7 @@
 /* backend.h -- the seam between the gateway (bytes) and the instances (who serves them). It lies in
  * the lower of the two rooms, because imports point down.
  *
- * The gateway parses a request head, finds its target by Host, asks for a slot, and forwards. Everything
+ * The gateway parses a request head, has it routed, asks for a slot, and forwards. Everything
  * about revisions, queues, scaling and instances is behind this struct, so either side is tested
  * with a fake of the other. Loop thread only.
  */
@@ -14,7 +14,14 @@
 
 struct backend;
 struct connecting;
-struct target;   /* a routable service; valid while a ticket or lease on it is held, else for the call */
+struct rev;      /* a Revision that a request may go to; valid while a ticket or lease on it is held,
+                  * else for the call */
+
+struct backend_ask {
+    struct str host; /* lower case, without port */
+    struct str tag;  /* Knative-Serving-Tag; empty: none. One that there is not is as none */
+    bool from_here;  /* the client is on this machine: it may use cluster-local names */
+};
 
 struct target_policy {
     const char *ns, *service, *revision;
@@ -50,14 +57,14 @@ struct lease {              /* one in-flight request on one instance */
 
 struct ticket {             /* embedded in the gateway's request; zero it first */
     struct list_node node;  /* backend's own while waiting, for a slot or for a connection */
-    struct target *target;
+    struct rev *revision; /* from route(), once per request: who waits keeps it */
     uint64_t arrival_us, deadline_us;
     /* Exactly once, never inside ticket_ask(). */
     void (*on_turn)(struct ticket *t, enum ticket_result r, const struct lease *lease,
                     uint32_t retry_after_s, const struct err *e);
     bool waiting;
     /* The rest is the backend's own. */
-    void *revision, *instance;
+    void *instance;
     struct connecting *connecting;
     int fd;
     bool fd_reused, fd_fresh, cold, moved;
@@ -66,9 +73,9 @@ struct ticket {             /* embedded in the gateway's request; zero it first 
 };
 
 struct backend_ops {
-    /* NULL: no such host. `host` is lower case, without port. */
-    struct target *(*route)(struct backend *b, struct str host);
-    void (*policy)(struct target *t, struct target_policy *ret);
+    /* NULL: no such host. Picks by the Route's weights. */
+    struct rev *(*route)(struct backend *b, const struct backend_ask *ask);
+    void (*policy)(const struct rev *v, struct target_policy *ret);
     void (*ask)(struct backend *b, struct ticket *t);     /* on_turn follows */
     void (*cancel)(struct backend *b, struct ticket *t);  /* no on_turn any more */
     /* A fresh connection to the same instance, after fd_reused turned out to be closed before the

@@ -371,15 +371,14 @@ void dispatch_fail_all(struct rev *v)
 
 /* ---- backend.h --------------------------------------------------------------------------------- */
 
-static struct target *op_route(struct backend *b, struct str host)
+static struct rev *op_route(struct backend *b, const struct backend_ask *ask)
 {
-    struct fleet *f = CONTAINER_OF(b, struct fleet, backend);
-    return map_find(&f->by_host, host);
+    return fleet_route_pick(CONTAINER_OF(b, struct fleet, backend), ask);
 }
 
-static void op_policy(struct target *t, struct target_policy *ret)
+static void op_policy(const struct rev *v, struct target_policy *ret)
 {
-    const struct revision *r = t->serving->spec;
+    const struct revision *r = v->spec;
     *ret = (struct target_policy){
         .ns = r->ns,
         .service = r->service,
@@ -414,9 +413,8 @@ static void on_ask_refused(struct loop_timer *timer)
 static void op_ask(struct backend *b, struct ticket *t)
 {
     struct fleet *f = CONTAINER_OF(b, struct fleet, backend);
-    struct rev *v = t->target->serving;
+    struct rev *v = t->revision;
     ASSERT(t->state == TICKET_IDLE);
-    t->revision = v;
     t->waiting = true;
     t->moved = false;
     t->fd = -1;

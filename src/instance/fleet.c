@@ -28,6 +28,10 @@ void fleet_tell(struct rev *v)
         .exit_status = v->exit_status,
         .resolved = &v->resolved,
     };
+    if (v->reserve && v->instances.count + v->running + v->queue.count == 0) {
+        facts.active = facts.activating = false; /* its last word: nothing will wake it */
+        facts.desired = 0;
+    }
     snprintf(facts.message, sizeof facts.message, "%s", v->message);
     v->told = fleet_decision_mark(v);
     if (!v->target->removed)
@@ -59,6 +63,7 @@ static void rev_free(struct rev *v)
         instance_free(i);
     }
     list_remove(&v->target->revs, &v->node);
+    fleet_route_forget(v);
     f->revisions--;
     revision_free(v->spec);
     kpa_free(v->kpa);
@@ -75,8 +80,7 @@ static void target_free(struct target *t)
     if (t->removed)
         list_remove(&t->fleet->removed, &t->removed_node);
     fnlog_done(&t->log);
-    for (size_t k = 0; k < COUNT_OF(t->hosts); k++)
-        free(t->hosts[k]);
+    fleet_route_clear(t);
     free(t->key);
     free(t);
 }
@@ -90,9 +94,18 @@ void fleet_gone_if_empty(struct rev *v)
         rev_free(v);
         if (t->revs.count == 0)
             target_free(t);
-    } else if (v->reserve && v != t->serving) {
+    } else if (v->reserve) {
+        fleet_tell(v);
         rev_free(v);
     }
+}
+
+struct target *fleet_target(const struct fleet *f, const char *ns, const char *service)
+{
+    char key[160];
+    int size = snprintf(key, sizeof key, "%s/%s", ns, service);
+    return (size_t)size < sizeof key ? map_find(&f->by_key, (struct str){ key, (size_t)size })
+                                     : NULL;
 }
 
 static struct target *target_new(struct fleet *f, const struct revision *r)
@@ -100,13 +113,9 @@ static struct target *target_new(struct fleet *f, const struct revision *r)
     struct target *t = xcalloc(1, sizeof *t);
     t->fleet = f;
     t->key = xasprintf("%s/%s", r->ns, r->service);
-    t->hosts[0] = xasprintf("%s.%s.localhost", r->service, r->ns);
-    t->hosts[1] = xasprintf("%s.%s.svc.cluster.local", r->service, r->ns);
     list_init(&t->revs);
     fnlog_init(&t->log, f->env.limits->log_ring_bytes);
     map_put(&f->by_key, str_of(t->key), t);
-    for (size_t k = 0; k < COUNT_OF(t->hosts); k++)
-        map_put(&f->by_host, str_of(t->hosts[k]), t);
     return t;
 }
 
@@ -129,6 +138,30 @@ static void resolved_setup(struct instance_resolved *d, const struct revision *r
             copy_digest(d->models[at++], r->mounts[k].digest);
 }
 
+struct rev *fleet_rev(const struct target *t, const char *name)
+{
+    LIST_EACH(&t->revs, n, tmp) {
+        struct rev *v = CONTAINER_OF(n, struct rev, node);
+        if (strcmp(v->spec->name, name) == 0)
+            return v;
+    }
+    return NULL;
+}
+
+/* One that was dropped and still drains is wanted again. */
+static bool taken_back(struct target *t, struct revision *take_r)
+{
+    struct rev *v = fleet_rev(t, take_r->name);
+    if (!v)
+        return false;
+    ASSERT(v->reserve);
+    revision_free(take_r);
+    v->reserve = false;
+    fleet_tell(v);
+    fleet_evaluate_soon(v);
+    return true;
+}
+
 void fleet_add(struct fleet *f, struct revision *take_r, bool was_ready)
 {
     char key[160];
@@ -136,6 +169,8 @@ void fleet_add(struct fleet *f, struct revision *take_r, bool was_ready)
     struct target *t = map_find(&f->by_key, (struct str){ key, (size_t)size });
     if (!t)
         t = target_new(f, take_r);
+    if (taken_back(t, take_r))
+        return;
     struct rev *v = xcalloc(1, sizeof *v);
     v->target = t;
     v->spec = take_r;
@@ -150,12 +185,19 @@ void fleet_add(struct fleet *f, struct revision *take_r, bool was_ready)
     fleet_scale_open(v, was_ready);
     v->ready_once = kpa_config(v->kpa)->initial == 0;
     resolved_setup(&v->resolved, take_r);
-    /* Until it is ready the older one serves; a first revision holds its requests itself. */
-    if (!t->serving || (!t->serving->ready_once && t->serving->ready == 0))
+    if (!t->serving)
         t->serving = v;
-    if (v->ready_once)
-        fleet_take_over(v);
     fleet_tell(v);
+    fleet_evaluate_soon(v);
+}
+
+void fleet_drop(struct fleet *f, const char *ns, const char *service, const char *revision)
+{
+    struct target *t = fleet_target(f, ns, service);
+    struct rev *v = t ? fleet_rev(t, revision) : NULL;
+    if (!v)
+        return;
+    v->reserve = true;
     fleet_evaluate_soon(v);
 }
 
@@ -167,8 +209,7 @@ void fleet_remove_service(struct fleet *f, const char *ns, const char *service)
     struct err e;
     if (!t)
         return;
-    for (size_t k = 0; k < COUNT_OF(t->hosts); k++)
-        (void)map_remove(&f->by_host, str_of(t->hosts[k]));
+    fleet_route_clear(t);
     t->removed = true;
     list_push(&f->removed, &t->removed_node);
     err_set(&e, CODE_NOT_FOUND, "service %s was deleted", key);
@@ -267,18 +308,10 @@ struct fleet_totals fleet_totals(const struct fleet *f)
     return sum;
 }
 
-static struct target *target_of(const struct fleet *f, const char *ns, const char *service)
-{
-    char key[160];
-    int size = snprintf(key, sizeof key, "%s/%s", ns, service);
-    return (size_t)size < sizeof key ? map_find(&f->by_key, (struct str){ key, (size_t)size })
-                                     : NULL;
-}
-
 bool fleet_service_totals(const struct fleet *f, const char *ns, const char *service,
                           struct fleet_totals *ret)
 {
-    const struct target *t = target_of(f, ns, service);
+    const struct target *t = fleet_target(f, ns, service);
     *ret = (struct fleet_totals){ 0 };
     if (t)
         totals_add(ret, t);
@@ -287,14 +320,14 @@ bool fleet_service_totals(const struct fleet *f, const char *ns, const char *ser
 
 const struct revision *fleet_serving(const struct fleet *f, const char *ns, const char *service)
 {
-    const struct target *t = target_of(f, ns, service);
-    return t ? t->serving->spec : NULL;
+    const struct target *t = fleet_target(f, ns, service);
+    return t && t->serving ? t->serving->spec : NULL;
 }
 
 const struct kpa *fleet_autoscaler(const struct fleet *f, const char *ns, const char *service)
 {
-    const struct target *t = target_of(f, ns, service);
-    return t ? t->serving->kpa : NULL;
+    const struct target *t = fleet_target(f, ns, service);
+    return t && t->serving ? t->serving->kpa : NULL;
 }
 
 void fleet_each_service(const struct fleet *f,
@@ -307,13 +340,14 @@ void fleet_each_service(const struct fleet *f,
         const struct target *t = s->value;
         struct fleet_totals sum = { 0 };
         totals_add(&sum, t);
-        on_service(ctx, t->serving->spec, &sum);
+        if (t->serving)
+            on_service(ctx, t->serving->spec, &sum);
     }
 }
 
 struct fnlog *fleet_log(struct fleet *f, const char *ns, const char *service)
 {
-    struct target *t = target_of(f, ns, service);
+    struct target *t = fleet_target(f, ns, service);
     return t ? &t->log : NULL;
 }
 
@@ -346,7 +380,8 @@ void fleet_check(const struct fleet *f)
     const struct map_slot *s;
     for (uint32_t at = 0; (s = map_next(&f->by_key, &at)) != NULL;) {
         const struct target *t = s->value;
-        ASSERT(t->revs.count > 0 && t->serving);
+        ASSERT((t->revs.count > 0) == (t->serving != NULL));
+        fleet_route_check(t);
         LIST_EACH(&t->revs, n, tmp)
             rev_check_deep(CONTAINER_OF(n, struct rev, node), &live);
     }

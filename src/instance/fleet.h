@@ -1,7 +1,8 @@
 /* fleet.h -- every revision that may run on this node: its queue, its instances, how many of them.
  *
  * Receives revisions (deployed or found at boot), requests through the gateway's seam (backend.h), and
- * what instances report. Owns the instances, the queues and the routing by host.
+ * what instances report, and route tables. Owns the instances, the queues and what a host name leads to;
+ * it decides nothing about traffic: a request gets one Revision of the table by weight, or by its tag.
  * Emits facts about revisions (for their conditions), finished starts, finished invocations, log lines.
  * Refuses, at once and counted: a full queue, a revision whose start failed (until its pause is over),
  * more than instances_max or starts_max (the latter waits its turn).
@@ -17,6 +18,7 @@
 #include "instance/fnlog.h"
 #include "instance/instance.h"
 #include "scale/kpa.h"
+#include "serving/route.h"
 
 struct fleet;
 
@@ -46,9 +48,17 @@ int fleet_open(const struct instance_env *env, const struct fleet_observer *obse
 void fleet_free(struct fleet *f); /* kills what runs */
 DEFINE_AUTO(fleet, struct fleet *, fleet_free)
 
-/* was_ready: it had been Ready before this boot, so it needs no instance to prove itself. A newer
- * revision of the same service takes the traffic over when it is ready for the first time. */
+/* was_ready: it had been Ready before, so it needs no instance to prove itself. One that was dropped and
+ * still drains is taken back as it is. Gets no requests before a route names it. */
 void fleet_add(struct fleet *f, struct revision *take_r, bool was_ready);
+/* No route names it any more: it serves who is with it already, goes to zero, and is forgotten. */
+void fleet_drop(struct fleet *f, const char *ns, const char *service, const char *revision);
+/* From now on requests for the service go as the table says; who waits already keeps its Revision. What
+ * the table names was added before; what could not be is left out. The own name of a service goes
+ * before a tag of another that sounds the same. */
+void fleet_route_set(struct fleet *f, const struct route_table *t);
+/* No name leads to the service any more; its Revisions stay until they are dropped. */
+void fleet_route_remove(struct fleet *f, const char *ns, const char *service);
 void fleet_remove_service(struct fleet *f, const char *ns, const char *service);
 /* Drains everything and starts nothing any more. */
 void fleet_drain(struct fleet *f);
@@ -68,7 +78,7 @@ struct fleet_totals fleet_totals(const struct fleet *f);
 /* Gauges of one service, all revisions together; false: unknown. */
 bool fleet_service_totals(const struct fleet *f, const char *ns, const char *service,
                           struct fleet_totals *ret);
-/* The revision that serves new requests; NULL: no such service. Valid until the loop turns. */
+/* The revision that gets most of the new requests; NULL: no such service. Valid until the loop turns. */
 const struct revision *fleet_serving(const struct fleet *f, const char *ns, const char *service);
 /* Of that revision: what it said last, and why. NULL: no such service. */
 const struct kpa *fleet_autoscaler(const struct fleet *f, const char *ns, const char *service);

@@ -1,14 +1,29 @@
-/* fleet_impl.h -- what the three files of the fleet share: fleet.c (revisions and services), dispatch.c
- * (requests and slots), fleet_scale.c (how many instances). Not for anybody else. */
+/* fleet_impl.h -- what the files of the fleet share: fleet.c (revisions and services), fleet_route.c
+ * (names and weights), dispatch.c (requests and slots), fleet_scale.c (how many instances). Not for anybody else. */
 #pragma once
 
+#include "instance/backend.h"
 #include "instance/fleet.h"
 
-struct target { /* one service: what a host name leads to */
+struct fleet_pick {
+    struct rev *rev;
+    uint32_t weight;
+};
+struct fleet_host { /* what a host name, or a tag, leads to */
+    struct target *target;
+    char tag[ROUTE_TAG_MAX]; /* empty: the service's own */
+    char *names[2];          /* NULL: none, or another service has it */
+    struct fleet_pick *picks;
+    uint32_t count;
+};
+
+struct target { /* one service */
     struct fleet *fleet;
     char *key;                  /* "ns/service" */
-    char *hosts[2];
-    struct rev *serving;        /* gets new requests; may not be ready yet */
+    struct fleet_host *hosts;   /* as its route table says; the own one first */
+    uint32_t host_count;
+    bool cluster_local;
+    struct rev *serving;        /* has most of the traffic; may not be ready yet; NULL: no Revision at all */
     struct list revs;           /* struct rev, oldest first */
     struct fnlog log;
     bool removed;
@@ -28,7 +43,7 @@ struct rev {
     uint32_t refusing;     /* tickets about to be told no; they hold the revision */
     uint32_t ready, starting; /* live instances: those that take requests, and those that do not (yet, or
                                * not now: COUNTED_UNREADY); draining ones are neither */
-    bool ready_once, reserve; /* reserve: a newer one took over; goes to zero and then away */
+    bool ready_once, reserve; /* reserve: dropped; unreachable: goes to zero and then away */
     bool yielded; /* gave an idle instance to another; wants none back until it is asked */
     bool failing, fail_retryable;
     uint32_t failures;     /* starts failed in a row */
@@ -49,7 +64,8 @@ struct fleet {
     const struct fleet_observer *observer;
     void *ctx;
     struct rng rng;
-    struct map by_host, by_key; /* struct target */
+    struct map by_host;         /* struct fleet_host */
+    struct map by_key;          /* struct target */
     struct list removed;        /* struct target: no name leads to it, but it still drains */
     struct list start_queue;    /* struct instance.wait_node: wait for a start slot */
     struct list due;            /* granted tickets whose on_turn comes at the end of the turn */
@@ -70,6 +86,8 @@ static inline void fleet_evaluate_soon(struct rev *v)
 /* fleet.c */
 void fleet_tell(struct rev *v); /* its facts, to the observer */
 void fleet_gone_if_empty(struct rev *v); /* may free v, and its target */
+struct target *fleet_target(const struct fleet *f, const char *ns, const char *service); /* or NULL */
+struct rev *fleet_rev(const struct target *t, const char *name);                          /* or NULL */
 void fleet_rev_check(const struct rev *v);
 
 /* dispatch.c */
@@ -79,12 +97,17 @@ void dispatch_fail_all(struct rev *v); /* who waits is told why it does not star
 void dispatch_refuse_all(struct rev *v, const struct err *e);
 struct instance *dispatch_pick(const struct rev *v); /* the least busy one with room, or NULL */
 
+/* fleet_route.c */
+void fleet_route_check(const struct target *t);
+void fleet_route_forget(const struct rev *v); /* it is about to be freed */
+void fleet_route_clear(struct target *t); /* no name leads to it any more */
+struct rev *fleet_route_pick(struct fleet *f, const struct backend_ask *ask); /* NULL: unknown host */
+
 /* fleet_scale.c */
 void fleet_scale_open(struct rev *v, bool was_ready);
 int64_t fleet_decision_mark(const struct rev *v); /* changes with what is told of the decision */
 extern const struct instance_ops fleet_instance_ops;
 void fleet_evaluate(struct rev *v); /* may free v */
-void fleet_take_over(struct rev *v); /* if it is the newest that is ready, it serves */
 void fleet_uncount(struct instance *i);
 void fleet_give_up(struct instance *i); /* ready, but accepts nobody: drained, and another may start */
 void fleet_reap(struct instance *i); /* ended, and nobody holds a connection to it: frees it */

@@ -22,8 +22,11 @@ static void room_again(struct fleet *f)
     const struct map_slot *s;
     for (uint32_t at = 0; (s = map_next(&f->by_key, &at)) != NULL;) {
         struct target *t = s->value;
-        if (t->serving->queue.count > 0)
-            fleet_evaluate_soon(t->serving);
+        LIST_EACH(&t->revs, n, tmp) {
+            struct rev *v = CONTAINER_OF(n, struct rev, node);
+            if (v->queue.count > 0)
+                fleet_evaluate_soon(v);
+        }
     }
 }
 void fleet_uncount(struct instance *i)
@@ -304,22 +307,6 @@ bool fleet_stop_instance(struct fleet *f, const char *id)
 
 /* ---- what instances report ------------------------------------------------------------------------ */
 
-void fleet_take_over(struct rev *v)
-{
-    struct target *t = v->target;
-    if (t->serving != v && !t->serving->reserve &&
-        t->serving->spec->generation < v->spec->generation)
-        t->serving = v;
-    LIST_EACH(&t->revs, n, tmp) {
-        struct rev *old = CONTAINER_OF(n, struct rev, node);
-        if (old != t->serving && old->spec->generation < t->serving->spec->generation &&
-            !old->reserve) {
-            old->reserve = true;
-            fleet_evaluate_soon(old);
-        }
-    }
-}
-
 /* Known is known, whether the start comes to anything or not. */
 static void on_resolved(struct instance *i) { fleet_tell(i->owner); }
 
@@ -335,10 +322,8 @@ static void on_ready(struct instance *i)
     v->failures = 0;
     v->retry_us = 0;
     v->message[0] = '\0';
-    if (!v->ready_once && v->ready >= kpa_config(v->kpa)->initial) {
+    if (!v->ready_once && v->ready >= kpa_config(v->kpa)->initial)
         v->ready_once = true;
-        fleet_take_over(v);
-    }
     f->observer->on_start(f->ctx, v->spec, &i->start);
     fleet_tell(v);
     dispatch_queue(v);

@@ -82,6 +82,7 @@ enum {
     X(HOB_DEADLINE,         "Hob-Deadline",          FIXED | NO_TRAIL)                          \
     X(HOB_INVOCATION_ID,    "Hob-Invocation-Id",     FIXED | NO_TRAIL)                          \
     X(HOB_HOPS,             "Hob-Hops",              FIXED | NO_TRAIL)                          \
+    X(KNATIVE_SERVING_TAG,  "Knative-Serving-Tag",   FIXED | NO_TRAIL)                          \
     X(SEC_WEBSOCKET_KEY,    "Sec-WebSocket-Key",     FIXED | NO_TRAIL)                          \
     X(USER_AGENT,           "User-Agent",            FIXED | NO_TRAIL)                          \
     X(ACCEPT,               "Accept",                FIXED | NO_TRAIL)                          \

@@ -144,6 +144,18 @@ static void on_revision(void *ctx, struct revision *take_r, bool was_ready)
     fleet_add(n->fleet, take_r, was_ready);
 }
 
+static void on_route(void *ctx, const struct route_table *t)
+{
+    struct node *n = ctx;
+    fleet_route_set(n->fleet, t);
+}
+
+static void on_revision_idle(void *ctx, const char *ns, const char *service, const char *revision)
+{
+    struct node *n = ctx;
+    fleet_drop(n->fleet, ns, service, revision);
+}
+
 static void on_service_gone(void *ctx, const char *ns, const char *service)
 {
     struct node *n = ctx;
@@ -160,7 +172,8 @@ static void on_needed(void *ctx, const char *digest, bool needed)
         artifact_unpin(n->artifacts, digest);
 }
 
-static const struct catalog_observer catalog_observer = { on_revision, on_service_gone, on_needed };
+static const struct catalog_observer catalog_observer = { on_revision, on_route, on_revision_idle,
+                                                          on_service_gone, on_needed };
 
 /* What is asked for is logged before it is done: what it did is in the objects. */
 static void change_log(const struct node *n, const struct http_call *c)

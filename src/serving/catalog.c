@@ -5,6 +5,20 @@
 
 /* ---- reading ---- */
 
+static enum part_kind part_of(enum catalog_kind kind)
+{
+    return kind == CATALOG_ROUTES ? PART_ROUTE : PART_CONFIGURATION;
+}
+
+static bool part_item(const struct service *s, enum part_kind kind, struct catalog_item *ret)
+{
+    const struct part *p = s ? &s->parts[kind] : NULL;
+    if (!p || !p->text)
+        return false;
+    *ret = (struct catalog_item){ s->ns, s->name, p->uid, p->text, p->version };
+    return true;
+}
+
 bool catalog_find(const struct catalog *c, enum catalog_kind kind, const char *ns, const char *name,
                   struct catalog_item *ret)
 {
@@ -12,6 +26,8 @@ bool catalog_find(const struct catalog *c, enum catalog_kind kind, const char *n
         return false;
     const struct service *s = kind == CATALOG_SERVICES ? catalog_service(c, ns, name) : NULL;
     const struct rev *v = kind == CATALOG_REVISIONS ? catalog_rev(c, ns, name) : NULL;
+    if (kind == CATALOG_CONFIGURATIONS || kind == CATALOG_ROUTES)
+        return part_item(catalog_service(c, ns, name), part_of(kind), ret);
     if (s && s->text)
         *ret = catalog_service_item(s);
     else if (v && v->text)
@@ -33,15 +49,27 @@ static bool each_revision(const struct service *s, bool (*on_item)(void *, const
     return true;
 }
 
+static bool each_of(const struct service *s, enum catalog_kind kind,
+                    bool (*on_item)(void *, const struct catalog_item *), void *ctx)
+{
+    struct catalog_item item;
+    switch (kind) {
+    case CATALOG_SERVICES: item = catalog_service_item(s); return on_item(ctx, &item);
+    case CATALOG_REVISIONS: return each_revision(s, on_item, ctx);
+    case CATALOG_CONFIGURATIONS:
+    case CATALOG_ROUTES: return !part_item(s, part_of(kind), &item) || on_item(ctx, &item);
+    }
+    UNREACHABLE("a kind of its own");
+}
+
 void catalog_each(const struct catalog *c, enum catalog_kind kind, const char *ns,
                   bool (*on_item)(void *ctx, const struct catalog_item *i), void *ctx)
 {
     for (uint32_t i = ns ? catalog_place(c, ns, "") : 0; i < c->count; i++) {
         const struct service *s = c->sorted[i];
-        const struct catalog_item item = catalog_service_item(s);
         if (ns && strcmp(s->ns, ns) != 0)
             return;
-        if (kind == CATALOG_SERVICES ? !on_item(ctx, &item) : !each_revision(s, on_item, ctx))
+        if (!each_of(s, kind, on_item, ctx))
             return;
     }
 }
@@ -71,19 +99,68 @@ static int service_load(void *ctx, const struct store_object *o, struct err *e)
               json_text_at(object, "status.latestCreatedRevisionName"));
     copy_name(s->latest_ready, sizeof s->latest_ready,
               json_text_at(object, "status.latestReadyRevisionName"));
+    catalog_route_load(s, json_object_get(object, "status"));
     catalog_text_set(c, s, object, o->version);
     return 0;
 }
 
 struct orphan {
     struct list_node node;
+    const char *kind;
     char ns[OBJECT_NS_MAX], name[OBJECT_NAME_MAX];
 };
 
 struct loading {
     struct catalog *c;
-    struct list orphans; /* Revisions without their Service; removed after the walk */
+    struct list orphans; /* without their Service; removed after the walk */
 };
+
+static int orphan_note(struct loading *l, const char *kind, const struct store_object *o)
+{
+    struct orphan *lost = xcalloc(1, sizeof *lost);
+    lost->kind = kind;
+    copy_name(lost->ns, sizeof lost->ns, o->ns);
+    copy_name(lost->name, sizeof lost->name, o->name);
+    list_push(&l->orphans, &lost->node);
+    return 0;
+}
+
+static int part_load(struct loading *l, enum part_kind kind, const struct store_object *o, struct err *e)
+{
+    AUTO_JSON json_t *object = catalog_tree(o->json);
+    if (!json_is_object(object))
+        return err_set(e, CODE_DATA_LOSS, "%s %s/%s: what is stored is not JSON", catalog_part_kinds[kind],
+                       o->ns, o->name);
+    const char *uid = json_text_at(object, "metadata.ownerReferences.0.uid");
+    struct service *s = catalog_service(l->c, o->ns, o->name);
+    if (!s || !uid || strcmp(uid, s->uid) != 0)
+        return orphan_note(l, catalog_part_kinds[kind], o);
+    struct part *p = &s->parts[kind];
+    copy_name(p->uid, sizeof p->uid, json_text_at(object, "metadata.uid"));
+    if (kind == PART_ROUTE)
+        catalog_route_load(s, json_object_get(object, "status"));
+    p->text = catalog_committed(object, o->version);
+    p->version = o->version;
+    return 0;
+}
+
+static int configuration_load(void *ctx, const struct store_object *o, struct err *e)
+{
+    return part_load(ctx, PART_CONFIGURATION, o, e);
+}
+
+static int route_load(void *ctx, const struct store_object *o, struct err *e)
+{
+    return part_load(ctx, PART_ROUTE, o, e);
+}
+
+static enum object_routing routing_of(const json_t *revision)
+{
+    const char *state = json_text_key(revision, "metadata.labels", SERVING_GROUP "/routingState");
+    return state && strcmp(state, "active") == 0    ? OBJECT_ACTIVE
+           : state && strcmp(state, "reserve") == 0 ? OBJECT_RESERVE
+                                                    : OBJECT_PENDING;
+}
 
 static int revision_load(void *ctx, const struct store_object *o, struct err *e)
 {
@@ -97,13 +174,8 @@ static int revision_load(void *ctx, const struct store_object *o, struct err *e)
         json_text_key(object, "metadata.labels", SERVING_GROUP "/configurationGeneration");
     struct service *s = owner ? catalog_service(l->c, o->ns, owner) : NULL;
     uint64_t n = 0;
-    if (!s || !uid || strcmp(uid, s->uid) != 0) {
-        struct orphan *lost = xcalloc(1, sizeof *lost);
-        copy_name(lost->ns, sizeof lost->ns, o->ns);
-        copy_name(lost->name, sizeof lost->name, o->name);
-        list_push(&l->orphans, &lost->node);
-        return 0;
-    }
+    if (!s || !uid || strcmp(uid, s->uid) != 0)
+        return orphan_note(l, "revisions", o);
     (void)(number && str_u64(str_of(number), &n));
     struct rev *v = catalog_rev_new(l->c, s, o->name, (int64_t)n);
     copy_name(v->uid, sizeof v->uid, json_text_at(object, "metadata.uid"));
@@ -112,6 +184,7 @@ static int revision_load(void *ctx, const struct store_object *o, struct err *e)
     v->facts.models = catalog_models_of(json_object_get(object, "status"));
     v->facts.f.ready_once = status_ready(json_object_get(object, "status")) == STATUS_TRUE;
     catalog_needs(v, object);
+    v->routing = routing_of(object);
     v->text = catalog_committed(object, o->version);
     v->version = o->version;
     return 0;
@@ -139,13 +212,14 @@ static void revisions_sort(struct service *s)
 /* Makes good what a crash left undone between the Service, its Revision and their status. */
 static void service_reconcile(struct catalog *c, struct service *s)
 {
-    char before[OBJECT_NAME_MAX];
     revisions_sort(s);
-    copy_name(before, sizeof before, s->latest_ready);
+    for (enum part_kind k = 0; k < PARTS; k++)
+        if (!*s->parts[k].uid)
+            catalog_part_init(s, k);
     if (!catalog_rev(c, s->ns, s->latest_ready))
         s->latest_ready[0] = '\0';
     LIST_EACH(&s->revisions, n, tmp)
-        catalog_ready_look(c, CONTAINER_OF(n, struct rev, node));
+        (void)catalog_ready_look(c, CONTAINER_OF(n, struct rev, node));
     s->dirty = true; /* the address may have changed, too */
     catalog_flush_soon(c, s);
     if (catalog_rev(c, s->ns, s->latest_created))
@@ -157,19 +231,9 @@ static void service_reconcile(struct catalog *c, struct service *s)
     catalog_stamp(&stamp, "system:hob");
     struct rev *v = catalog_rev_new(c, s, s->latest_created, s->template_generation);
     copy_name(v->uid, sizeof v->uid, stamp.uid);
-    v->pending = object_revision(object, v->name, v->number, &stamp);
+    v->pending = object_revision(object, v->name, v->number, s->parts[PART_CONFIGURATION].uid, &stamp);
     (void)catalog_status_put(v->pending, catalog_rev_status(v, v->pending));
     v->dirty = true;
-}
-
-static void service_emit(struct catalog *c, struct service *s)
-{
-    struct rev *ready = *s->latest_ready ? catalog_rev(c, s->ns, s->latest_ready) : NULL;
-    struct rev *created = catalog_rev(c, s->ns, s->latest_created);
-    if (ready && ready->text)
-        catalog_rev_emit(c, ready, true);
-    if (created && created != ready && created->text)
-        catalog_rev_emit(c, created, false);
 }
 
 static int load(struct catalog *c, struct err *e)
@@ -178,11 +242,15 @@ static int load(struct catalog *c, struct err *e)
     list_init(&l.orphans);
     int r = store_each(c->store, "services", service_load, c, e);
     if (r == 0)
+        r = store_each(c->store, "configurations", configuration_load, &l, e);
+    if (r == 0)
+        r = store_each(c->store, "routes", route_load, &l, e);
+    if (r == 0)
         r = store_each(c->store, "revisions", revision_load, &l, e);
     LIST_EACH(&l.orphans, n, tmp) {
         struct orphan *lost = CONTAINER_OF(n, struct orphan, node);
         if (r == 0)
-            catalog_revision_delete(c, lost->ns, lost->name, NULL);
+            catalog_delete(c, lost->kind, lost->ns, lost->name, NULL);
         list_remove(&l.orphans, n);
         free(lost);
     }
@@ -218,7 +286,7 @@ int catalog_open(struct loop *l, struct store *s, const struct limits *limits, c
         return r;
     struct catalog *made = *ret = TAKE(c);
     for (uint32_t i = 0; i < made->count; i++)
-        service_emit(made, made->sorted[i]);
+        catalog_route_look(made, made->sorted[i]);
     return 0;
 }
 

@@ -1,20 +1,22 @@
 /* catalog.h -- the Services that were deployed, and the Revisions that follow from them.
  *
  * Receives requests from the API, facts from whoever runs the Revisions, and the store.
- * Owns every Service and Revision (as the JSON text that was last committed). Emits answers only after
- * the commit, each exactly once; new Revisions to run, and Services that are gone.
+ * Owns every Service, its Configuration, Revisions and Route (as the JSON text that was last committed).
+ * Emits answers only after the commit, each exactly once; Revisions to run and no longer to run, the
+ * table of every Route (decisions/0005), and Services that are gone.
  * Refuses, in Knative's words, what service.h refuses; a name that exists (CODE_EXISTS) or does not
  * (CODE_NOT_FOUND); a resourceVersion that is not the last (CODE_ABORTED); more than objects_max
  * Services, or more than CATALOG_WAITING_MAX requests for one (CODE_EXHAUSTED).
  *
- * What is durable, in this order: the Service with the name of its newest Revision, then that Revision,
- * then their status. A crash in between is made good at the next opening: a missing Revision is made
+ * What is durable, in this order: the Service with the name of its newest Revision, then Configuration and
+ * Route, then that Revision, then their status. A crash in between is made good at the next opening: a missing Revision is made
  * again from the template, a Revision without its Service is removed. Loop thread only.
  */
 #pragma once
 
 #include "serving/object.h"
 #include "serving/revision.h"
+#include "serving/route.h"
 #include "serving/service.h"
 #include "serving/status.h"
 #include "serving/watchlog.h"
@@ -25,9 +27,13 @@ struct catalog;
 enum { CATALOG_WAITING_MAX = 64 };
 
 struct catalog_observer {
-    /* A Revision to run: newly deployed, or found at opening (in order of age; of older ones only the
-     * one that has the traffic). It may call catalog_revision_facts() at once. */
+    /* A Revision to run: one that requests may go to, or that still has to prove itself; in order of age.
+     * It may call catalog_revision_facts() at once. */
     void (*on_revision)(void *ctx, struct revision *take_r, bool was_ready);
+    /* Where requests for a Service go from now on; it names only Revisions that are to run. Borrowed. */
+    void (*on_route)(void *ctx, const struct route_table *t);
+    /* Nobody is sent to it any more. It may be needed, and told of, again. */
+    void (*on_revision_idle)(void *ctx, const char *ns, const char *service, const char *revision);
     void (*on_service_gone)(void *ctx, const char *ns, const char *service);
     /* A Revision needs what has this digest ("sha256:…"; an image or a model) from now on, or not any
      * more. Once each per Revision and digest, whether the Revision runs or not. */
@@ -46,7 +52,7 @@ DEFINE_AUTO(catalog, struct catalog *, catalog_free)
 
 /* ---- reading ---- */
 
-enum catalog_kind { CATALOG_SERVICES, CATALOG_REVISIONS };
+enum catalog_kind { CATALOG_SERVICES, CATALOG_REVISIONS, CATALOG_CONFIGURATIONS, CATALOG_ROUTES };
 struct catalog_item { /* borrowed until the loop goes on */
     const char *ns, *name, *uid;
     const char *text; /* compact JSON with its resourceVersion */

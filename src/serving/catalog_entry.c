@@ -102,6 +102,10 @@ struct service *catalog_service_new(struct catalog *c, const char *ns, const cha
     struct service *s = xcalloc(1, sizeof *s);
     copy_name(s->ns, sizeof s->ns, ns);
     copy_name(s->name, sizeof s->name, name);
+    s->catalog = c;
+    s->roll.on_due = catalog_on_roll;
+    for (enum part_kind k = 0; k < PARTS; k++)
+        s->parts[k].owner = s;
     list_init(&s->revisions);
     list_init(&s->waiting);
     map_put(&c->services, key_of(key, ns, name), s);
@@ -143,12 +147,21 @@ void catalog_rev_drop(struct rev *v)
     free(v);
 }
 
+void catalog_part_init(struct service *s, enum part_kind k)
+{
+    struct object_stamp stamp;
+    catalog_stamp(&stamp, "");
+    memcpy(s->parts[k].uid, stamp.uid, sizeof stamp.uid);
+    s->parts[k].dirty = true;
+}
+
 void catalog_service_free(struct catalog *c, struct service *s)
 {
     char key[KEY_SIZE];
     ASSERT(s->waiting.count == 0);
     LIST_EACH(&s->revisions, n, tmp)
         catalog_rev_drop(CONTAINER_OF(n, struct rev, node));
+    catalog_parts_free(c, s);
     if (s->text)
         catalog_sorted_remove(c, s);
     if (list_node_linked(&s->dirty_node))

@@ -1,12 +1,14 @@
 /* catalog_impl.h -- what the files of the catalog share: catalog.c (opening and reading), catalog_entry.c
  * (its entries and their index), catalog_request.c (what the API asks), catalog_revision.c (Revisions
- * follow from Services), catalog_needs.c (the digests a Revision needs), catalog_status.c (facts become status), catalog_write.c (one change on its way
- * to the store, and what follows when it has answered). Not for anybody else.
+ * follow from Services), catalog_route.c (so do the Configuration, the Route and the traffic),
+ * catalog_needs.c (the digests a Revision needs), catalog_status.c (facts become status), catalog_write.c
+ * (one change on its way to the store, and what follows when it has answered). Not for anybody else.
  */
 #pragma once
 
 #include "base/map.h"
 #include "serving/catalog.h"
+#include "serving/route.h"
 
 #include <stdio.h>
 
@@ -24,7 +26,17 @@ struct facts { /* catalog_facts with its own texts */
     json_t *models; /* {volume: digest}, or NULL */
 };
 
+enum part_kind { PART_CONFIGURATION, PART_ROUTE, PARTS };
+struct part { /* an object that follows from a Service, of the same name */
+    struct service *owner;
+    char uid[UUID_TEXT];
+    char *text; /* NULL: not yet committed */
+    int64_t version;
+    bool busy, dirty;
+};
+
 struct service {
+    struct catalog *catalog;
     char ns[OBJECT_NS_MAX], name[OBJECT_NAME_MAX], uid[UUID_TEXT];
     char *text; /* NULL: not yet committed, so nobody sees it */
     int64_t version, generation, template_generation;
@@ -34,6 +46,11 @@ struct service {
     bool busy;             /* one change of it is with the store */
     bool dirty;            /* its status may not be what the facts say */
     struct list_node dirty_node; /* in the catalog's, when it or a Revision of it is dirty */
+    struct part parts[PARTS];
+    struct route_table *table; /* as the observer has it; NULL: never told */
+    json_t *traffic;           /* status.traffic of its Route; NULL: never assigned */
+    char *rolling;             /* route_rolling_format(); NULL: nothing is shared */
+    struct loop_timer roll;    /* the next step of a gradual rollout */
 };
 
 struct rev {
@@ -46,6 +63,9 @@ struct rev {
     struct facts facts;
     struct digest *needs; /* what the observer was told of */
     uint32_t need_count;
+    enum status_ready ready;     /* of what was committed last */
+    enum object_routing routing; /* likewise */
+    bool running;                /* the observer has it */
     bool late, busy, dirty;
     struct catalog *catalog;
     struct loop_timer deadline;
@@ -68,7 +88,7 @@ struct catalog {
     struct loop_timer flush_timer;
 };
 
-enum write_kind { WRITE_SERVICE, WRITE_STATUS, WRITE_SERVICE_DELETE, WRITE_REVISION, WRITE_REVISION_DELETE };
+enum write_kind { WRITE_SERVICE, WRITE_STATUS, WRITE_SERVICE_DELETE, WRITE_REVISION, WRITE_PART, WRITE_DELETE };
 struct write { /* one change on its way */
     struct store_change change;
     struct list_node node;
@@ -76,11 +96,12 @@ struct write { /* one change on its way */
     enum write_kind kind;
     struct service *service;
     struct rev *rev;
+    struct part *part; /* NULL again when its Service is gone */
     struct catalog_request *q;
     json_t *object;
     const char *kind_name; /* in the store */
     char ns[OBJECT_NS_MAX], name[OBJECT_NAME_MAX];
-    char *before; /* DELETE of a Revision: its last text; NULL: nobody ever saw it */
+    char *before; /* DELETE, PART: its last text; NULL: nobody ever saw it */
     /* WRITE_SERVICE: what the Service will say once this is committed */
     int64_t generation, template_generation;
     char latest_created[OBJECT_NAME_MAX];
@@ -106,6 +127,7 @@ struct service *catalog_service_new(struct catalog *c, const char *ns, const cha
 struct rev *catalog_rev_new(struct catalog *c, struct service *owner, const char *name, int64_t number);
 /* Out of sight at once; the memory stays as long as a change of it is with the store. */
 void catalog_rev_drop(struct rev *v);
+void catalog_part_init(struct service *s, enum part_kind k); /* a new one, not yet committed */
 void catalog_service_free(struct catalog *c, struct service *s);
 struct catalog_item catalog_service_item(const struct service *s);
 struct catalog_item catalog_rev_item(const struct rev *v);
@@ -122,11 +144,10 @@ void catalog_text_set(struct catalog *c, struct service *s, json_t *object, int6
 
 /* catalog_status.c */
 void catalog_flush_soon(struct catalog *c, struct service *s);
+void catalog_flush_retry(struct catalog *c, struct service *s); /* the store refused */
 void catalog_flush_later(struct catalog *c, struct service *s, uint64_t delay_us);
 json_t *catalog_status(const struct rev *v); /* a reference, or NULL */
 json_t *catalog_rev_status(const struct rev *v, const json_t *object);
-/* For the names and generations in `s`; `object` is the Service it is put into. */
-json_t *catalog_service_status(const struct catalog *c, const struct service *s, const json_t *object);
 bool catalog_status_put(json_t *object, json_t *take_status); /* false: it is as it should be */
 /* The first commit of a Revision; until then nobody sees it and nothing runs. */
 void catalog_revision_write(struct catalog *c, struct rev *v);
@@ -137,15 +158,33 @@ void catalog_on_deadline(struct loop_timer *t);
 /* catalog_revision.c */
 void catalog_rev_emit(struct catalog *c, struct rev *v, bool was_ready); /* may tell facts at once */
 /* take_text: as it was last; NULL: nobody ever saw it. */
-void catalog_revision_delete(struct catalog *c, const char *ns, const char *name, char *take_text);
+void catalog_delete(struct catalog *c, const char *kind, const char *ns, const char *name,
+                    char *take_text);
 char *catalog_rev_last(const struct rev *v); /* for that; NULL: there is none */
-void catalog_ready_look(struct catalog *c, struct rev *v); /* is it the newest that is ready? */
+void catalog_revisions_trim(struct catalog *c, struct service *s);
+bool catalog_ready_look(struct catalog *c, struct rev *v); /* true: it is the newest that is ready now */
 
 /* catalog_needs.c */
 void catalog_needs(struct rev *v, const json_t *object); /* what it names, and what is resolved of it */
 void catalog_needs_resolved(struct rev *v);              /* of its facts, which know more now */
 void catalog_needs_end(struct rev *v);
 json_t *catalog_models_of(const json_t *status); /* {volume: digest}, or NULL */
+/* catalog_route.c: the Configuration and the Route of a Service, and where its requests go */
+extern const char *const catalog_part_kinds[];
+/* For the names and generations in `s`; `object` is the Service it is put into. */
+json_t *catalog_service_status(const struct catalog *c, const struct service *s, const json_t *object);
+void catalog_parts_mark(struct service *s);
+void catalog_parts_flush(struct catalog *c, struct service *s);
+void catalog_part_written(struct catalog *c, struct write *w, int r, int64_t version);
+void catalog_parts_delete(struct catalog *c, struct service *s);
+void catalog_parts_free(struct catalog *c, struct service *s);
+/* Something that a Route depends on has been committed: the traffic is assigned anew, Revisions that it
+ * needs are told to the observer, then the table, then those that nobody needs any more. */
+void catalog_route_look(struct catalog *c, struct service *s);
+void catalog_route_load(struct service *s, const json_t *status); /* as it was before this boot */
+bool catalog_routed(const struct rev *v); /* requests go to it, or would */
+enum object_routing catalog_routing(const struct rev *v);
+void catalog_on_roll(struct loop_timer *t);
 
 /* catalog_request.c */
 void catalog_answer(struct catalog *c, struct catalog_request *q, int r, const struct catalog_item *item,

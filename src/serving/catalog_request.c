@@ -301,9 +301,11 @@ static void revision_remove(struct catalog *c, struct catalog_request *q)
         refuse(c, q, CODE_NOT_FOUND, "revision %s/%s: there is none", q->ns, q->name);
         return;
     }
-    if (strcmp(v->name, v->owner->latest_ready) == 0 || strcmp(v->name, v->owner->latest_created) == 0) {
+    if (strcmp(v->name, v->owner->latest_ready) == 0 ||
+        strcmp(v->name, v->owner->latest_created) == 0 || catalog_routed(v)) {
         refuse(c, q, CODE_PRECONDITION,
-                   "service %s needs this revision; delete the service, or deploy another template first",
+                   "service %s needs this revision; delete the service, or deploy another template, or send the "
+               "traffic to others first",
                    v->owner->name);
         return;
     }
@@ -312,7 +314,9 @@ static void revision_remove(struct catalog *c, struct catalog_request *q)
     memcpy(uid, v->uid, sizeof uid);
     const struct catalog_item item = { q->ns, q->name, uid, text, v->version };
     if (!q->dry_run) {
-        catalog_revision_delete(c, v->ns, v->name, catalog_rev_last(v));
+        catalog_delete(c, "revisions", v->ns, v->name, catalog_rev_last(v));
+        if (v->running)
+            c->observer->on_revision_idle(c->ctx, v->ns, v->owner->name, v->name);
         catalog_rev_drop(v);
     }
     catalog_answer(c, q, 0, &item, NULL);

@@ -36,12 +36,13 @@ void catalog_rev_emit(struct catalog *c, struct rev *v, bool was_ready)
     c->observer->on_revision(c->ctx, r, was_ready);
 }
 
-void catalog_revision_delete(struct catalog *c, const char *ns, const char *name, char *take_text)
+void catalog_delete(struct catalog *c, const char *kind, const char *ns, const char *name,
+                    char *take_text)
 {
     struct err ignored; /* left over, it is removed at the next opening */
-    struct write *w = catalog_write_new(WRITE_REVISION_DELETE, NULL, NULL, NULL, NULL);
+    struct write *w = catalog_write_new(WRITE_DELETE, NULL, NULL, NULL, NULL);
     w->before = take_text;
-    (void)catalog_write(c, w, "revisions", ns, name, STORE_ANY_VERSION, &ignored);
+    (void)catalog_write(c, w, kind, ns, name, STORE_ANY_VERSION, &ignored);
 }
 
 /* While its first commit is on its way, that is what it will have been. */
@@ -51,26 +52,30 @@ char *catalog_rev_last(const struct rev *v)
 }
 
 /* Keeps the newest; never touches the one that has the traffic. */
-static void revisions_trim(struct catalog *c, struct service *s)
+void catalog_revisions_trim(struct catalog *c, struct service *s)
 {
     LIST_EACH(&s->revisions, n, tmp) {
         struct rev *v = CONTAINER_OF(n, struct rev, node);
         if (s->revisions.count <= REVISIONS_KEPT)
             return;
-        if (strcmp(v->name, s->latest_ready) == 0 || !v->text)
+        if (strcmp(v->name, s->latest_ready) == 0 || strcmp(v->name, s->latest_created) == 0 ||
+            !v->text || catalog_routed(v))
             continue;
-        catalog_revision_delete(c, v->ns, v->name, catalog_rev_last(v));
+        if (v->running) /* it never proved itself, and many have come after it */
+            c->observer->on_revision_idle(c->ctx, s->ns, s->name, v->name);
+        catalog_delete(c, "revisions", v->ns, v->name, catalog_rev_last(v));
         catalog_rev_drop(v);
     }
 }
 
-void catalog_ready_look(struct catalog *c, struct rev *v)
+bool catalog_ready_look(struct catalog *c, struct rev *v)
 {
     struct service *s = v->owner;
     const struct rev *serving = *s->latest_ready ? catalog_rev(c, s->ns, s->latest_ready) : NULL;
     AUTO_JSON json_t *status = catalog_status(v);
-    if (status_ready(status) == STATUS_TRUE && (!serving || v->number > serving->number)) {
-        copy_name(s->latest_ready, sizeof s->latest_ready, v->name);
-        revisions_trim(c, s);
-    }
+    v->ready = status_ready(status);
+    if (v->ready != STATUS_TRUE || (serving && v->number <= serving->number))
+        return false;
+    copy_name(s->latest_ready, sizeof s->latest_ready, v->name);
+    return true;
 }

@@ -21,6 +21,11 @@ void catalog_flush_later(struct catalog *c, struct service *s, uint64_t delay_us
         loop_after(c->loop, &c->flush_timer, delay_us);
 }
 
+void catalog_flush_retry(struct catalog *c, struct service *s)
+{
+    catalog_flush_later(c, s, FLUSH_RETRY_US);
+}
+
 json_t *catalog_status(const struct rev *v)
 {
     AUTO_JSON json_t *object = v ? catalog_tree(v->text) : NULL;
@@ -39,29 +44,6 @@ json_t *catalog_rev_status(const struct rev *v, const json_t *object)
     return status_of_revision(&s, json_object_get(object, "status"), loop_wall_ms());
 }
 
-/* For the names and generations in `s`; `object` is the Service it is put into. */
-json_t *catalog_service_status(const struct catalog *c, const struct service *s, const json_t *object)
-{
-    const struct rev *created = catalog_rev(c, s->ns, s->latest_created);
-    const struct rev *ready = *s->latest_ready ? catalog_rev(c, s->ns, s->latest_ready) : NULL;
-    AUTO_JSON json_t *created_status = catalog_status(created);
-    AUTO_JSON json_t *ready_status = catalog_status(ready);
-    AUTO_FREE char *url = xasprintf("http://%s.%s.localhost%s", s->name, s->ns, c->port);
-    AUTO_FREE char *cluster = xasprintf("http://%s.%s.svc.cluster.local", s->name, s->ns);
-    const struct status_service facts = {
-        .name = s->name,
-        .url = url,
-        .cluster_url = cluster,
-        .generation = s->generation,
-        .template_generation = s->template_generation,
-        .latest_created = s->latest_created,
-        .latest_ready = *s->latest_ready ? s->latest_ready : NULL,
-        .created_status = created_status,
-        .serving_status = ready_status,
-    };
-    return status_of_service(&facts, json_object_get(object, "status"), loop_wall_ms());
-}
-
 /* False: it is as it should be. */
 bool catalog_status_put(json_t *object, json_t *take_status)
 {
@@ -75,7 +57,8 @@ static void rev_flush(struct catalog *c, struct rev *v)
     struct err e;
     AUTO_JSON json_t *object = catalog_tree(v->text);
     v->dirty = false;
-    if (!catalog_status_put(object, catalog_rev_status(v, object)))
+    bool routing = object_routing_set(object, catalog_routing(v), v->owner->name, loop_wall_ms());
+    if (!catalog_status_put(object, catalog_rev_status(v, object)) && !routing)
         return;
     struct write *w = catalog_write_new(WRITE_REVISION, NULL, v, NULL, TAKE(object));
     if (catalog_write(c, w, "revisions", v->ns, v->name, v->version, &e) < 0) {
@@ -121,6 +104,8 @@ static void service_look(struct catalog *c, struct service *s)
         else
             catalog_revision_write(c, v);
     }
+    if (s->text)
+        catalog_parts_flush(c, s);
     if (s->dirty && !s->busy && s->text)
         service_flush(c, s);
 }

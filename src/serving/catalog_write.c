@@ -32,6 +32,8 @@ int catalog_write(struct catalog *c, struct write *w, const char *kind, const ch
         w->service->busy = true;
     if (w->rev)
         w->rev->busy = true;
+    if (w->part)
+        w->part->busy = true;
     list_push(&c->writes, &w->node);
     int r = store_submit(c->store, &w->change, e);
     if (r == 0)
@@ -41,6 +43,8 @@ int catalog_write(struct catalog *c, struct write *w, const char *kind, const ch
         w->service->busy = false;
     if (w->rev)
         w->rev->busy = false;
+    if (w->part)
+        w->part->busy = false;
     catalog_write_free(w);
     return r;
 }
@@ -90,12 +94,18 @@ static void service_written(struct catalog *c, struct write *w, int r, int64_t v
     copy_name(s->latest_created, sizeof s->latest_created, w->latest_created);
     copy_name(s->uid, sizeof s->uid, json_text_at(w->object, "metadata.uid"));
     catalog_text_set(c, s, w->object, version);
+    for (enum part_kind k = 0; k < PARTS; k++)
+        if (!*s->parts[k].uid)
+            catalog_part_init(s, k);
+    catalog_route_look(c, s);
+    catalog_parts_flush(c, s); /* in front of the Revision: who owns it is durable no later than it */
     if (w->new_template) {
         struct object_stamp stamp;
         catalog_stamp(&stamp, w->q->user);
         struct rev *v = catalog_rev_new(c, s, s->latest_created, s->template_generation);
         copy_name(v->uid, sizeof v->uid, stamp.uid);
-        v->pending = object_revision(w->object, v->name, v->number, &stamp);
+        v->pending = object_revision(w->object, v->name, v->number,
+                                     s->parts[PART_CONFIGURATION].uid, &stamp);
         (void)catalog_status_put(v->pending, catalog_rev_status(v, v->pending));
         catalog_revision_write(c, v);
     }
@@ -135,8 +145,9 @@ static void service_deleted(struct catalog *c, struct write *w, int r, const str
     const struct catalog_item item = { ns, name, uid, text, s->version };
     LIST_EACH(&s->revisions, n, tmp) {
         const struct rev *v = CONTAINER_OF(n, struct rev, node);
-        catalog_revision_delete(c, v->ns, v->name, catalog_rev_last(v));
+        catalog_delete(c, "revisions", v->ns, v->name, catalog_rev_last(v));
     }
+    catalog_parts_delete(c, s);
     catalog_sorted_remove(c, s);
     catalog_requests_again(c, s);
     catalog_service_free(c, s);
@@ -162,13 +173,17 @@ static void revision_written(struct catalog *c, struct write *w, int r, int64_t 
     v->text = catalog_committed(w->object, version);
     v->version = version;
     json_decref(TAKE(v->pending));
-    catalog_ready_look(c, v);
+    enum status_ready was = v->ready;
+    bool took_over = catalog_ready_look(c, v);
     v->owner->dirty = true;
+    catalog_parts_mark(v->owner);
     catalog_flush_soon(c, v->owner);
-    if (first) {
+    if (first)
         catalog_needs(v, w->object);
-        catalog_rev_emit(c, v, false);
-    }
+    if (first || v->ready != was)
+        catalog_route_look(c, v->owner);
+    if (took_over)
+        catalog_revisions_trim(c, v->owner);
 }
 
 /* Whoever watches hears of a change before whoever asked for it. */
@@ -196,7 +211,8 @@ static void on_written(struct store_change *change, int r, int64_t version, cons
         case WRITE_STATUS: status_written(c, w, r, version); break;
         case WRITE_SERVICE_DELETE: service_deleted(c, w, r, e); break;
         case WRITE_REVISION: revision_written(c, w, r, version); break;
-        case WRITE_REVISION_DELETE: break;
+        case WRITE_PART: catalog_part_written(c, w, r, version); break;
+        case WRITE_DELETE: break;
         }
     }
     catalog_write_free(w);

@@ -1,5 +1,5 @@
-/* object.h -- what the server writes into an object: identity, generation, who and when; and the Revision
- * that follows from a Service. Pure: ids, time and user come in.
+/* object.h -- what the server writes into an object: identity, generation, who and when; and
+ * the Revision, the Configuration and the Route that follow from a Service. Pure: ids, time and user come in.
  */
 #pragma once
 
@@ -22,6 +22,16 @@ void object_stamp_changed(json_t *service, const json_t *before, const struct ob
 /* Name of the Revision for this template: the template's own, or "<service>-00007". */
 void object_revision_name(const json_t *service, int64_t template_generation,
                           char into[OBJECT_NAME_MAX]);
+/* configuration_uid: of the Configuration that owns it. */
 json_t *object_revision(const json_t *service, const char *name, int64_t template_generation,
-                        const struct object_stamp *stamp);
+                        const char *configuration_uid, const struct object_stamp *stamp);
+/* The Configuration and the Route that follow from a Service, as they should be now, but for their status:
+ * its labels and annotations (and no others), owned by it. before NULL: it is new, the stamp is its own. */
+json_t *object_configuration(const json_t *service, int64_t generation, const json_t *before,
+                             const struct object_stamp *stamp);
+json_t *object_route(const json_t *service, const json_t *before, const struct object_stamp *stamp);
+
+enum object_routing { OBJECT_PENDING, OBJECT_ACTIVE, OBJECT_RESERVE };
+/* What a Revision says of who sends to it; false: it is as it should be. */
+bool object_routing_set(json_t *revision, enum object_routing state, const char *route, int64_t now_ms);
 void object_version_set(json_t *object, int64_t version);

@@ -1,5 +1,6 @@
 #include "serving/service.h"
 
+#include "codec/duration.h"
 #include "codec/names.h"
 #include "serving/annotations.h"
 #include "serving/hints.h"
@@ -10,7 +11,6 @@
 #include <stdlib.h>
 
 #define TEMPLATE_ANNOTATIONS "spec.template.metadata.annotations"
-#define VISIBILITY           "networking.knative.dev/visibility"
 
 /* ---- metadata: what an API server checks of every object ---- */
 
@@ -76,12 +76,31 @@ static void own_metadata_check(const json_t *object, struct refusals *refused)
                          "\"spec.template.metadata.annotations\" to work",
                          "invalid key name \"%s\"", key);
     json_object_foreach(json_at(object, "metadata.labels"), key, value) {
-        if (strcmp(key, VISIBILITY) == 0 && strcmp(json_string_value(value), "cluster-local") != 0)
-            refusals_add(refused, "metadata.labels." VISIBILITY, NULL, "invalid value: %s",
+        if (strcmp(key, SERVICE_VISIBILITY) == 0 && strcmp(json_string_value(value), "cluster-local") != 0)
+            refusals_add(refused, "metadata.labels." SERVICE_VISIBILITY, NULL, "invalid value: %s",
                          json_string_value(value));
         else if (str_starts(str_of(key), STR(SERVING_GROUP "/")))
             refusals_add(refused, "metadata.labels", NULL, "invalid key name \"%s\"", key);
     }
+}
+
+/* Knative's own sentences; in whole seconds because its steps are. */
+static void rollout_check(const json_t *object, struct refusals *refused)
+{
+    enum { NS_PER_S = 1000000000 };
+    const char *text = json_text_key(object, "metadata.annotations", SERVICE_ROLLOUT);
+    struct err e;
+    int64_t ns;
+    if (!text)
+        return;
+    if (duration_parse(str_of(text), &ns, &e) < 0)
+        refusals_add(refused, "metadata.annotations." SERVICE_ROLLOUT, e.text, "invalid value: %s", text);
+    else if (ns < 0)
+        refusals_add(refused, "metadata.annotations." SERVICE_ROLLOUT, NULL,
+                     "rolloutDuration=%s must be positive", text);
+    else if (ns % NS_PER_S != 0)
+        refusals_add(refused, "metadata.annotations." SERVICE_ROLLOUT, NULL,
+                     "rolloutDuration=%s is not at second precision", text);
 }
 
 static void revision_name_check(const json_t *object, struct refusals *refused)
@@ -160,14 +179,17 @@ static void target_check(const json_t *traffic, size_t index, struct refusals *r
     tag_check(traffic, index, refused);
 }
 
-static void traffic_check(const json_t *object, struct refusals *refused)
+static void traffic_check(const json_t *object, const struct limits *l, struct refusals *refused)
 {
     const json_t *traffic = json_at(object, "spec.traffic");
     size_t count = json_array_size(traffic);
-    uint32_t before = refused->count;
     int64_t sum = 0;
-    enum { TARGETS_MAX = 100 }; /* tags are compared with each other */
-    for (size_t i = 0; i < MIN(count, TARGETS_MAX); i++) {
+    if (count > l->traffic_targets_max) {
+        refusals_add(refused, "spec.traffic", NULL, "expected 0 <= %zu <= %llu", count,
+                     (unsigned long long)l->traffic_targets_max);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
         int64_t percent = json_int_at(json_array_get(traffic, i), "percent", 0);
         target_check(traffic, i, refused);
         if (__builtin_add_overflow(sum, percent, &sum))
@@ -176,12 +198,6 @@ static void traffic_check(const json_t *object, struct refusals *refused)
     if (sum != 100)
         refusals_add(refused, "spec.traffic", NULL, "Traffic targets sum to %lld, want 100",
                      (long long)sum);
-    const json_t *only = json_array_get(traffic, 0);
-    if (refused->count == before &&
-        (count != 1 || json_text_at(only, "revisionName") || json_text_at(only, "tag")))
-        refusals_add(refused, "spec.traffic",
-                     "one target for now, with latestRevision: true and percent: 100",
-                     "traffic splitting support is disabled");
 }
 
 /* ---- changes ---- */
@@ -308,11 +324,12 @@ static enum service_refusal prepare(const json_t *before, const struct service_t
     if (refusals_any(&metadata))
         return refuse(d, SERVICE_WRONG_METADATA, &metadata);
     own_metadata_check(object, &f->refused);
+    rollout_check(object, &f->refused);
     revision_name_check(object, &f->refused);
     pod_check(json_at(object, POD_PATH), terms->limits, &f->refused, &f->warnings);
     annotations_check(json_at(object, TEMPLATE_ANNOTATIONS), TEMPLATE_ANNOTATIONS, terms->limits,
                       &f->refused, &f->warnings);
-    traffic_check(object, &f->refused);
+    traffic_check(object, terms->limits, &f->refused);
     if (before)
         change_check(before, object, &f->refused);
     if (refusals_any(&f->refused))

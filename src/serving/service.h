@@ -12,6 +12,8 @@
 
 #define SERVING_GROUP       "serving.knative.dev"
 #define SERVING_API_VERSION SERVING_GROUP "/v1"
+#define SERVICE_VISIBILITY  "networking.knative.dev/visibility"
+#define SERVICE_ROLLOUT     SERVING_GROUP "/rollout-duration"
 #define ANNOTATION_CREATOR  SERVING_GROUP "/creator"
 #define ANNOTATION_MODIFIER SERVING_GROUP "/lastModifier"
 

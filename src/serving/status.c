@@ -269,9 +269,15 @@ json_t *status_of_revision(const struct status_revision *s, const json_t *before
     return status;
 }
 
-/* ---- Service ---- */
+/* ---- Configuration ---- */
 
-json_t *status_of_service(const struct status_service *s, const json_t *before, int64_t now_ms)
+static void put(json_t *status, const char *key, json_t *take_value)
+{
+    (void)json_object_set_new(status, key, take_value);
+}
+
+json_t *status_of_configuration(const struct status_configuration *s, const json_t *before,
+                                int64_t now_ms)
 {
     const json_t *made = condition_find(s->created_status, "Ready");
     enum status_ready created = status_ready(s->created_status);
@@ -280,46 +286,92 @@ json_t *status_of_service(const struct status_service *s, const json_t *before, 
                                        why ? why : reason ? reason : "");
     AUTO_FREE char *failing = xasprintf("Revision \"%s\" is tried again, so far: %s.",
                                         s->latest_created, why ? why : "");
-    AUTO_FREE char *waiting =
-        xasprintf("Configuration \"%s\" %s", s->name,
-                  created == STATUS_FALSE ? "does not have any ready Revision."
-                                          : "is waiting for a Revision to become ready.");
-    struct condition set[4] = { { "ConfigurationsReady", created, NULL, NULL, NULL },
-                                { "RoutesReady", STATUS_TRUE, NULL, NULL, NULL } };
+    struct condition ready = { "Ready", created, NULL, NULL, NULL };
+    if (created == STATUS_FALSE) {
+        ready.reason = "RevisionFailed";
+        ready.message = failed;
+    } else if (created == STATUS_UNKNOWN && why) { /* tried again, but whoever waits may know why */
+        ready.reason = reason;
+        ready.message = failing;
+    }
+    char now[STATUS_TIME];
+    status_time(now_ms, now);
+    json_t *status = json_object(), *conditions = json_array();
+    (void)json_array_append_new(conditions, condition_json(&ready, before, now));
+    put(status, "conditions", conditions);
+    set_text(status, "latestCreatedRevisionName", s->latest_created);
+    set_text(status, "latestReadyRevisionName", s->latest_ready);
+    put(status, "observedGeneration", json_integer(s->generation));
+    return status;
+}
+
+/* ---- Route ---- */
+
+enum { OF_TRAFFIC, OF_INGRESS, OF_CERTIFICATE, ROUTE_CONDITIONS };
+
+json_t *status_of_route(const struct status_route *s, const json_t *before, int64_t now_ms)
+{
+    struct condition set[ROUTE_CONDITIONS] = {
+        { "AllTrafficAssigned", s->assigned, s->reason, s->message, NULL },
+        { "IngressReady", s->assigned == STATUS_TRUE ? STATUS_TRUE : STATUS_UNKNOWN, NULL, NULL, NULL },
+        { "CertificateProvisioned", STATUS_TRUE, "TLSNotEnabled", "external-domain-tls is not enabled", NULL },
+    };
+    if (s->assigned == STATUS_TRUE && s->rolling) {
+        set[OF_INGRESS].status = STATUS_UNKNOWN;
+        set[OF_INGRESS].reason = "RolloutInProgress";
+        set[OF_INGRESS].message = "A gradual rollout of the latest revision(s) is in progress.";
+    }
+    json_t *status = json_object();
+    put(status, "address", json_pack("{s:s}", "url", s->cluster_url));
+    if (s->rolling)
+        put(status, "annotations", json_pack("{s:s}", STATUS_ROLLING, s->rolling));
+    put(status, "conditions", conditions_json(set, ROUTE_CONDITIONS, before, now_ms));
+    put(status, "observedGeneration", json_integer(s->generation));
+    if (s->traffic)
+        put(status, "traffic", json_incref((json_t *)(uintptr_t)s->traffic));
+    set_text(status, "url", s->url);
+    return status;
+}
+
+/* ---- Service ---- */
+
+static struct condition ready_as(const char *type, const json_t *of)
+{
+    const json_t *c = condition_find(of, "Ready");
+    return (struct condition){ type, status_ready(of), json_text_at(c, "reason"),
+                               json_text_at(c, "message"), NULL };
+}
+
+static void carry(json_t *status, const json_t *from, const char *key)
+{
+    json_t *value = json_object_get(from, key);
+    if (value)
+        (void)json_object_set(status, key, value);
+}
+
+json_t *status_of_service(const struct status_service *s, const json_t *before, int64_t now_ms)
+{
+    struct condition set[4] = { ready_as("ConfigurationsReady", s->configuration),
+                                ready_as("RoutesReady", s->route) };
     const json_t *activation = condition_find(s->serving_status, "ActivationHealthy");
     if (activation)
         set[2] = (struct condition){ "ActivationHealthy", STATUS_FALSE, json_text_at(activation, "reason"),
                                      json_text_at(activation, "message"), "Warning" };
-    const json_t *budget =
-        condition_find(s->serving_status ? s->serving_status : s->created_status, BUDGET_MET);
+    const json_t *budget = condition_find(s->serving_status, BUDGET_MET);
     if (budget)
         set[3] = (struct condition){ BUDGET_MET, STATUS_FALSE, json_text_at(budget, "reason"),
                                      json_text_at(budget, "message"), "Warning" };
-    if (created == STATUS_FALSE) {
-        set[0].reason = "RevisionFailed";
-        set[0].message = failed;
-    } else if (created == STATUS_UNKNOWN && why) { /* tried again, but whoever waits may know why */
-        set[0].reason = reason;
-        set[0].message = failing;
-    }
-    if (!s->latest_ready)
-        set[1] = (struct condition){ "RoutesReady", created == STATUS_FALSE ? STATUS_FALSE : STATUS_UNKNOWN,
-                                     "RevisionMissing", waiting, NULL };
-
     char generation[24];
-    (void)snprintf(generation, sizeof generation, "%lld", (long long)s->template_generation);
+    (void)snprintf(generation, sizeof generation, "%lld",
+                   (long long)json_int_at(s->configuration, "observedGeneration", 0));
     json_t *status = json_object();
-    (void)json_object_set_new(status, "address", json_pack("{s:s}", "url", s->cluster_url));
-    (void)json_object_set_new(status, "annotations",
-                              json_pack("{s:s}", "hob.dev/configuration-generation", generation));
-    (void)json_object_set_new(status, "conditions", conditions_json(set, COUNT_OF(set), before, now_ms));
-    set_text(status, "latestCreatedRevisionName", s->latest_created);
-    set_text(status, "latestReadyRevisionName", s->latest_ready);
-    (void)json_object_set_new(status, "observedGeneration", json_integer(s->generation));
-    if (s->latest_ready)
-        (void)json_object_set_new(status, "traffic",
-                                  json_pack("[{s:b,s:i,s:s}]", "latestRevision", 1, "percent", 100,
-                                            "revisionName", s->latest_ready));
-    set_text(status, "url", s->url);
+    carry(status, s->route, "address");
+    put(status, "annotations", json_pack("{s:s}", "hob.dev/configuration-generation", generation));
+    put(status, "conditions", conditions_json(set, COUNT_OF(set), before, now_ms));
+    carry(status, s->configuration, "latestCreatedRevisionName");
+    carry(status, s->configuration, "latestReadyRevisionName");
+    put(status, "observedGeneration", json_integer(s->generation));
+    carry(status, s->route, "traffic");
+    carry(status, s->route, "url");
     return status;
 }

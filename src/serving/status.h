@@ -1,4 +1,4 @@
-/* status.h -- the status of a Service and of a Revision, from a few facts. Pure: the time comes in.
+/* status.h -- the status of each serving object, from a few facts. Pure: the time comes in.
  *
  * Receives facts and the status that was there before. Emits a status in Knative's shape: conditions
  * sorted by type, Ready as their conjunction (False beats Unknown beats True), reasons and messages in
@@ -33,19 +33,36 @@ struct status_revision {
 };
 json_t *status_of_revision(const struct status_revision *s, const json_t *before, int64_t now_ms);
 
-struct status_service {
+enum status_ready { STATUS_UNKNOWN, STATUS_TRUE, STATUS_FALSE };
+enum status_ready status_ready(const json_t *status); /* the Ready condition */
+
+struct status_configuration {
     const char *name;
-    const char *url, *cluster_url;
-    int64_t generation, template_generation;
+    int64_t generation;
     const char *latest_created;
     const char *latest_ready;      /* NULL: none yet */
     const json_t *created_status;  /* of the latest created Revision; NULL: not made yet */
-    const json_t *serving_status;  /* of the latest ready one; NULL: none */
+};
+json_t *status_of_configuration(const struct status_configuration *s, const json_t *before,
+                                int64_t now_ms);
+
+struct status_route {
+    const char *url, *cluster_url;
+    int64_t generation;
+    enum status_ready assigned;
+    const char *reason, *message; /* NULL: it is assigned */
+    const json_t *traffic;        /* NULL: never assigned */
+    const char *rolling;          /* how far a gradual rollout is, for the annotation; NULL: none under way */
+};
+json_t *status_of_route(const struct status_route *s, const json_t *before, int64_t now_ms);
+#define STATUS_ROLLING "hob.dev/rollout" /* in status.annotations of a Route */
+
+struct status_service {
+    int64_t generation;
+    const json_t *configuration, *route; /* their status */
+    const json_t *serving_status;        /* of the latest ready Revision, or else the latest created one; or NULL */
 };
 json_t *status_of_service(const struct status_service *s, const json_t *before, int64_t now_ms);
-
-enum status_ready { STATUS_UNKNOWN, STATUS_TRUE, STATUS_FALSE };
-enum status_ready status_ready(const json_t *status); /* the Ready condition */
 
 enum { STATUS_TIME = 24 };
 void status_time(int64_t wall_ms, char into[STATUS_TIME]); /* "2026-11-23T10:00:00Z" */

@@ -33,7 +33,7 @@ static void fake_free(struct loop_world *w) { (void)w; }
 
 enum { ROWS = 200 };
 struct row {
-    char kind[16], ns[64], name[254];
+    char kind[20], ns[64], name[254];
     char *json;
     int64_t version;
 };
@@ -146,7 +146,8 @@ struct world {
     struct err e;
     /* what the observer heard */
     char emitted[1000];
-    uint32_t gone;
+    uint32_t gone, routes;
+    char route[1000]; /* the last table: "f-00001=10000 tag:f-00002=10000" */
     struct { char digest[72]; int count; } needed[8]; /* by how many Revisions */
     bool tell_at_once; /* facts from inside on_revision, as the fleet does */
 };
@@ -184,7 +185,29 @@ static void on_needed(void *ctx, const char *digest, bool is)
     *count += is ? 1 : -1;
     ASSERT(*count >= 0);
 }
-static const struct catalog_observer observer = { on_revision, on_gone, on_needed };
+static void on_route(void *ctx, const struct route_table *t)
+{
+    struct world *w = ctx;
+    size_t used = 0;
+    route_table_check(t);
+    w->route[0] = '\0';
+    w->routes++;
+    for (uint32_t i = 0; i < t->count; i++)
+        for (uint32_t k = 0; k < t->hosts[i].count; k++)
+            used += (size_t)snprintf(w->route + used, sizeof w->route - used, "%s%s%s%s=%u", used ? " " : "",
+                                     t->hosts[i].tag, *t->hosts[i].tag ? ":" : "",
+                                     t->hosts[i].shares[k].revision, t->hosts[i].shares[k].weight);
+    snprintf(w->route + used, sizeof w->route - used, "%s", t->cluster_local ? " private" : "");
+}
+static void on_idle(void *ctx, const char *ns, const char *service, const char *revision)
+{
+    struct world *w = ctx;
+    size_t used = strlen(w->emitted);
+    (void)ns, (void)service;
+    snprintf(w->emitted + used, sizeof w->emitted - used, "-%s ", revision);
+}
+static const struct catalog_observer observer = { on_revision, on_route, on_idle, on_gone,
+                                                 on_needed };
 
 static int world_boot(struct world *w)
 {
@@ -352,9 +375,14 @@ TEST(a_service_is_answered_after_its_commit_and_its_revision_follows)
     commit_one(&w.store);
     CHECK(c.answers == 1 && c.r == 0);
     CHECK_STR(w.emitted, ""); /* the revision runs only once it is durable, too */
-    CHECK_EQ(w.store.waiting_count, 1);
+    CHECK_EQ(w.store.waiting_count, 3);
+    commit_one(&w.store); /* its Configuration and its Route: who owns a Revision is there first */
+    commit_one(&w.store);
+    CHECK_STR(w.emitted, "");
+    CHECK_STR(w.route, "");
     commit_one(&w.store);
     CHECK_STR(w.emitted, "f-00001 ");
+    CHECK_STR(w.route, "f-00001=10000"); /* nobody else is there to hold the requests */
     settle(&w);
 
     AUTO_JSON json_t *j = read_item(&w, CATALOG_SERVICES, "f");
@@ -434,12 +462,12 @@ TEST(only_a_new_template_makes_a_revision_and_only_a_new_spec_a_generation)
     CHECK_EQ(json_int_at(labelled, "metadata.generation", 0), 1);
     CHECK_STR(json_text_at(labelled, "metadata.labels.a"), "b");
     CHECK_STR(w.emitted, "f-00001 ");
-    CHECK_EQ(w.store.commits, commits + 1);
+    CHECK_EQ(w.store.commits, commits + 3); /* Configuration and Route have its labels */
 
     submit(&w, &c, CATALOG_MERGE, "f", "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}");
     settle(&w);
     CHECK_EQ(c.r, 0);
-    CHECK_EQ(w.store.commits, commits + 1); /* what changes nothing is not written */
+    CHECK_EQ(w.store.commits, commits + 3); /* what changes nothing is not written */
 
     submit(&w, &c, CATALOG_MERGE, "f",
            "{\"spec\":{\"template\":{\"metadata\":{\"annotations\":{\"x/y\":\"1\"}}}}}");
@@ -611,7 +639,7 @@ TEST(a_deleted_service_takes_its_revisions_along_and_its_name_is_free)
     settle(&w);
     CHECK_EQ(c.r, 0);
     CHECK_STR(w.emitted, "f-00001 f-00001 ");
-    CHECK_EQ(w.store.count, 2);
+    CHECK_EQ(w.store.count, 4);
 }
 
 TEST(a_service_can_be_deleted_while_its_revision_is_being_written)
@@ -625,7 +653,7 @@ TEST(a_service_can_be_deleted_while_its_revision_is_being_written)
     commit_one(&w.store); /* the service; its revision waits */
     submit(&w, &d, CATALOG_DELETE, "f", NULL);
     turn(&w);
-    CHECK_EQ(w.store.waiting_count, 2);
+    CHECK_EQ(w.store.waiting_count, 4);
     settle(&w);
     CHECK(d.r == 0 && w.store.count == 0);
 }
@@ -651,13 +679,13 @@ TEST(old_revisions_are_kept_within_a_bound_and_never_the_one_in_use)
     }
     CHECK(catalog_find(w.catalog, CATALOG_REVISIONS, "default", "f-00001", &item));
     tell(&w, "f-00029", &ready_facts);
-    CHECK_EQ(w.store.count, 21); /* the service and 20 of them */
+    CHECK_EQ(w.store.count, 23); /* the service, what follows from it, and 20 of them */
     CHECK(!catalog_find(w.catalog, CATALOG_REVISIONS, "default", "f-00001", &item));
     CHECK(catalog_find(w.catalog, CATALOG_REVISIONS, "default", "f-00010", &item));
     submit(&w, &c, CATALOG_DELETE_REVISION, "f-00010", NULL);
     settle(&w);
     CHECK_EQ(c.r, 0);
-    CHECK_EQ(w.store.count, 20);
+    CHECK_EQ(w.store.count, 22);
 }
 
 TEST(a_revision_that_serves_is_kept_behind_many_newer_that_do_not_start)
@@ -676,7 +704,7 @@ TEST(a_revision_that_serves_is_kept_behind_many_newer_that_do_not_start)
         CHECK_EQ(c.r, 0);
     }
     tell(&w, "f-00002", &ready_facts); /* late; what came after it has not started yet */
-    CHECK_EQ(w.store.count, 21);
+    CHECK_EQ(w.store.count, 23);
     CHECK(catalog_find(w.catalog, CATALOG_REVISIONS, "default", "f-00002", &item));
     AUTO_JSON json_t *j = read_item(&w, CATALOG_SERVICES, "f");
     CHECK_STR(json_text_at(j, "status.latestReadyRevisionName"), "f-00002");
@@ -882,7 +910,7 @@ TEST(any_one_refusal_of_the_store_loses_nothing_that_was_answered)
         CHECK(promise_holds(&w, &f) && promise_holds(&w, &g));
         CHECK_STR(ready_of(&w, CATALOG_SERVICES, "f"), "True");
         CHECK_STR(ready_of(&w, CATALOG_REVISIONS, "f-00002"), "True");
-        CHECK_EQ(w.store.count, 3); /* the service and its two revisions; nothing of g */
+        CHECK_EQ(w.store.count, 5); /* the service, what follows from it, its two revisions; nothing of g */
     }
     CHECK(nth > 20);
 }
@@ -1019,7 +1047,7 @@ TEST(a_revision_of_an_earlier_service_with_the_same_name_is_not_taken_over)
     CHECK(v);
     CHECK(strcmp(json_text_key(v, "metadata.labels", "serving.knative.dev/serviceUID"),
                  json_text_at(j, "metadata.uid")) != 0);
-    CHECK_EQ(w.store.count, 2);
+    CHECK_EQ(w.store.count, 4);
 }
 
 #define SHA(c) "sha256:" c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c
@@ -1233,6 +1261,8 @@ TEST(a_revision_that_is_committed_behind_its_service_s_end_is_heard_coming_and_g
     CHECK(world_open(&w));
     submit(&w, &c, CATALOG_CREATE, "", SERVICE("f", "a"));
     turn(&w);
+    commit_one(&w.store);
+    commit_one(&w.store);
     commit_one(&w.store);
     w.store.refuse_commit = true; /* the Revision's first try */
     commit_one(&w.store);

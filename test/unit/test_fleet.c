@@ -217,7 +217,7 @@ static struct bench {
     int listen_fd;
     uint16_t port;
     int starts_seen, limits_hit;
-    struct fleet_facts facts; /* the last told */
+    struct fleet_facts facts, first; /* the last told; of a generation 1 */
     char image[80], model[80]; /* and what was resolved then */
 } b;
 
@@ -230,8 +230,10 @@ struct call { /* what the gateway would be */
 };
 static void on_facts(void *c, const struct revision *r, const struct fleet_facts *f)
 {
-    (void)c, (void)r;
+    (void)c;
     b.facts = *f;
+    if (r->generation == 1)
+        b.first = *f;
     snprintf(b.image, sizeof b.image, "%s", f->resolved->image);
     snprintf(b.model, sizeof b.model, "%s", f->resolved->model_count ? f->resolved->models[0] : "none");
 }
@@ -310,11 +312,9 @@ static bool teardown(void) /* false: something was left behind */
 }
 static struct revision *revision(const char *service, uint64_t generation)
 {
-    static char names[64][80];
-    static int next;
-    char *name = names[next++ % 64];
+    struct revision *r = xcalloc(1, sizeof *r + 80);
+    char *name = (char *)(r + 1);
     snprintf(name, 80, "%s-%05d", service, (int)generation);
-    struct revision *r = xcalloc(1, sizeof *r);
     *r = (struct revision){
         .ns = "default", .service = service, .name = name, .generation = generation,
         .image = "file:///x", .port = b.port, .timeout_s = 300, .initial_scale = 1, .total = 100, .target = 70,
@@ -323,11 +323,64 @@ static struct revision *revision(const char *service, uint64_t generation)
     };
     return r;
 }
+/* A table with so many hosts, filled by route_share() below; what the catalog would hand over. */
+static struct route_table *table(const char *service, uint32_t hosts)
+{
+    struct route_table *t = xcalloc(1, sizeof *t);
+    snprintf(t->ns, sizeof t->ns, "default");
+    snprintf(t->name, sizeof t->name, "%s", service);
+    t->hosts = xcalloc(hosts, sizeof *t->hosts);
+    t->count = hosts;
+    return t;
+}
+static void share(struct route_table *t, uint32_t host, const char *tag, uint64_t generation,
+                  uint32_t weight)
+{
+    struct route_host *h = &t->hosts[host];
+    snprintf(h->tag, sizeof h->tag, "%s", tag);
+    h->shares = xrealloc(h->shares, h->count + 1, sizeof *h->shares);
+    struct route_share *s = &h->shares[h->count++];
+    s->weight = weight;
+    snprintf(s->revision, sizeof s->revision, "%.60s-%05d", t->name, (int)generation);
+}
+static void table_set(struct route_table *take_t)
+{
+    fleet_route_set(b.fleet, take_t);
+    route_table_free(take_t);
+}
+/* Everything to one. */
+static void lead(const char *service, uint64_t generation)
+{
+    struct route_table *t = table(service, 1);
+    share(t, 0, "", generation, ROUTE_WEIGHT_ALL);
+    table_set(t);
+}
+static void deploy(struct revision *r, bool was_ready)
+{
+    const char *service = r->service;
+    uint64_t generation = r->generation;
+    fleet_add(b.fleet, r, was_ready);
+    lead(service, generation);
+}
+static struct rev *routed_as(const char *host, const char *tag, bool from_here)
+{
+    const struct backend_ask a = { str_of(host), str_of(tag), from_here };
+    return b.backend->ops->route(b.backend, &a);
+}
+static struct rev *routed(const char *host) { return routed_as(host, "", true); }
+static const char *name_of(const struct rev *v)
+{
+    struct target_policy p;
+    if (!v)
+        return "nobody";
+    b.backend->ops->policy(v, &p);
+    return p.revision;
+}
 static void ask(struct call *c, const char *host, uint64_t within_us)
 {
     memset(c, 0, sizeof *c);
-    c->t.target = b.backend->ops->route(b.backend, str_of(host));
-    ASSERT(c->t.target);
+    c->t.revision = routed(host);
+    ASSERT(c->t.revision);
     c->t.arrival_us = sim_us;
     c->t.deadline_us = sim_us + within_us;
     c->t.on_turn = on_turn;
@@ -357,7 +410,7 @@ TEST(a_burst_of_200_on_a_cold_function_starts_max_scale_and_answers_all)
     r->target = 7;
     r->max_scale = 4;
     r->initial_scale = 0;
-    fleet_add(b.fleet, r, false);
+    deploy(r, false);
     settle();
     CHECK_EQ(iso.starts, 0);
     for (size_t k = 0; k < COUNT_OF(calls); k++)
@@ -389,7 +442,7 @@ TEST(the_last_request_starts_the_clock_to_zero_and_zero_costs_nothing)
 {
     struct call c;
     setup();
-    fleet_add(b.fleet, revision("f", 1), false);
+    deploy(revision("f", 1), false);
     settle();
     CHECK(b.facts.ready_once && b.facts.actual == 1);
     ask(&c, HOST, SECOND);
@@ -422,7 +475,7 @@ TEST(a_full_queue_and_a_late_one_are_refused_and_each_is_told_once)
     r->container_concurrency = 1;
     r->max_scale = 1;
     r->queue_depth = 2;
-    fleet_add(b.fleet, r, false);
+    deploy(r, false);
     pass(SECOND);
     for (int k = 0; k < 4; k++)
         ask(&calls[k], HOST, (k == 2 ? 1 : 30) * SECOND);
@@ -447,7 +500,7 @@ TEST(a_request_without_a_deadline_waits_for_queue_wait_ms_and_no_longer)
     struct revision *r = revision("f", 1);
     r->container_concurrency = 1;
     r->max_scale = 1;
-    fleet_add(b.fleet, r, false);
+    deploy(r, false);
     settle();
     ask(&runs, HOST, UINT64_MAX - sim_us);
     ask(&waits, HOST, UINT64_MAX - sim_us);
@@ -468,7 +521,7 @@ TEST(no_request_reaches_an_instance_before_its_artifacts_are_verified)
     setup();
     struct revision *r = revision("f", 1);
     r->initial_scale = 0;
-    fleet_add(b.fleet, r, false);
+    deploy(r, false);
     origin.mode = FETCH_UNVERIFIED;
     ask(&c, HOST, 60 * SECOND);
     pass(SECOND);
@@ -490,7 +543,7 @@ TEST(no_more_starts_run_at_once_than_starts_max)
     r->container_concurrency = 1;
     r->target = 1;
     r->max_scale = 10;
-    fleet_add(b.fleet, r, false);
+    deploy(r, false);
     origin.mode = FETCH_HANGS;
     for (size_t k = 0; k < COUNT_OF(calls); k++)
         ask(&calls[k], HOST, 60 * SECOND);
@@ -513,7 +566,7 @@ TEST(a_busy_instance_is_not_stopped_while_an_idle_one_is_there)
     r->container_concurrency = 1;
     r->target = 1;
     r->max_scale = 2;
-    fleet_add(b.fleet, r, false);
+    deploy(r, false);
     settle();
     ask(&busy, HOST, 600 * SECOND);
     ask(&brief, HOST, 600 * SECOND);
@@ -539,7 +592,7 @@ TEST(a_cancelled_ticket_is_never_told_in_any_state)
     struct revision *r = revision("f", 1);
     r->container_concurrency = 1;
     r->max_scale = 1;
-    fleet_add(b.fleet, r, false);
+    deploy(r, false);
     settle();
     ask(&due, HOST, SECOND); /* granted, to be told at the end of the turn */
     b.backend->ops->cancel(b.backend, &due.t);
@@ -561,7 +614,7 @@ TEST(a_start_that_fails_tells_the_waiting_at_once_and_pauses)
     iso.mode = RUN_EXITS;
     struct revision *r = revision("f", 1);
     r->initial_scale = 0;
-    fleet_add(b.fleet, r, false);
+    deploy(r, false);
     ask(&c, HOST, 60 * SECOND);
     settle();
     CHECK(c.state == CALL_REFUSED && c.result == TICKET_FAILED);
@@ -587,7 +640,7 @@ TEST(what_cannot_get_better_is_not_tried_again_until_somebody_asks)
     setup();
     origin.mode = FETCH_FAILS;
     origin.retryable = false;
-    fleet_add(b.fleet, revision("f", 1), false);
+    deploy(revision("f", 1), false);
     pass(100 * SECOND);
     CHECK_EQ(b.starts_seen, 1);
     CHECK(b.facts.failing && b.facts.failed_phase == PHASE_IMAGE_PULL && !b.facts.ready_once);
@@ -611,7 +664,7 @@ TEST(an_instance_that_dies_with_requests_on_it_goes_when_they_let_go)
     setup();
     struct revision *r = revision("f", 1);
     r->min_scale = 1;
-    fleet_add(b.fleet, r, false);
+    deploy(r, false);
     settle();
     ask(&c, HOST, SECOND);
     settle();
@@ -633,7 +686,7 @@ TEST(a_request_may_be_over_between_an_instances_end_and_its_telling)
     setup();
     struct revision *r = revision("f", 1);
     r->min_scale = 1;
-    fleet_add(b.fleet, r, false);
+    deploy(r, false);
     settle();
     ask(&c, HOST, SECOND);
     settle();
@@ -651,7 +704,7 @@ TEST(a_request_that_an_instance_does_not_accept_moves_to_the_next_once)
     setup();
     struct revision *r = revision("f", 1);
     r->min_scale = 1;
-    fleet_add(b.fleet, r, false);
+    deploy(r, false);
     pass(SECOND);
     ask(&first, HOST, SECOND); /* takes the probe's connection with it */
     settle();
@@ -677,34 +730,139 @@ TEST(a_request_that_an_instance_does_not_accept_moves_to_the_next_once)
     CHECK(teardown());
 }
 
-TEST(a_new_revision_takes_over_only_when_it_is_ready_and_the_old_one_goes)
+TEST(a_dropped_revision_serves_who_is_with_it_and_is_forgotten)
 {
-    struct call c;
-    struct target_policy p;
+    struct call runs, waits, next;
     setup();
     struct revision *r = revision("f", 1);
     r->min_scale = 2;
-    fleet_add(b.fleet, r, false);
+    r->max_scale = 2;
+    r->container_concurrency = 1;
+    deploy(r, false);
     settle();
-    iso.mode = RUN_MUTE;
-    origin.mode = FETCH_HANGS;
+    ask(&runs, HOST, SECOND);
+    ask(&next, HOST, SECOND);
+    ask(&waits, HOST, 10 * SECOND); /* in the queue of the first */
+    settle();
+    CHECK(runs.state == CALL_RUNS && next.state == CALL_RUNS && waits.state == CALL_WAITS);
     fleet_add(b.fleet, revision("f", 2), false);
+    settle();
+    CHECK_STR(name_of(routed(HOST)), "f-00001"); /* ready, and asked for by nobody */
+    lead("f", 2);
+    fleet_drop(b.fleet, "default", "f", "f-00001");
+    settle();
+    CHECK_STR(name_of(routed(HOST)), "f-00002");
+    CHECK_STR(fleet_serving(b.fleet, "default", "f")->name, "f-00002");
+    CHECK(waits.state == CALL_WAITS);
+    done(&next, true);
+    settle();
+    CHECK_EQ(waits.state, CALL_RUNS);
+    CHECK_STR(name_of(waits.t.revision), "f-00001");
+    done(&waits, true);
+    done(&runs, true);
     pass(SECOND);
+    CHECK_EQ(fleet_totals(b.fleet).revisions, 1); /* min-scale holds nobody who is not reached */
+    CHECK_EQ(fleet_totals(b.fleet).ready, 1);
+    CHECK(!b.first.active && b.first.ready_once && b.first.actual == 0); /* the last word of the first */
+    CHECK(teardown());
+}
+
+TEST(a_dropped_revision_that_still_drains_can_be_had_back)
+{
+    struct call c;
+    setup();
+    deploy(revision("f", 1), false);
+    settle();
     ask(&c, HOST, SECOND);
     settle();
-    b.backend->ops->policy(c.t.target, &p);
-    CHECK_STR(p.revision, "f-00001");
-    CHECK_EQ(c.state, CALL_RUNS);
-    origin.mode = FETCH_OK;
-    fleet_add(b.fleet, revision("f", 3), false);
+    fleet_add(b.fleet, revision("f", 2), false);
     settle();
-    b.backend->ops->policy(c.t.target, &p);
-    CHECK_STR(p.revision, "f-00003");
-    CHECK_EQ(fleet_totals(b.fleet).revisions, 2); /* 1 still serves c; 2 never came and went */
+    lead("f", 2);
+    fleet_drop(b.fleet, "default", "f", "f-00001");
+    settle();
+    CHECK_EQ(fleet_totals(b.fleet).revisions, 2);
+    deploy(revision("f", 1), true); /* a rollback, while it has its request */
+    settle();
+    CHECK_EQ(iso.starts, 2);
+    CHECK_STR(name_of(routed(HOST)), "f-00001");
     done(&c, true);
-    pass(SECOND);
-    CHECK_EQ(fleet_totals(b.fleet).revisions, 1);
-    CHECK_EQ(fleet_totals(b.fleet).ready, 1);
+    pass(5 * SECOND);
+    CHECK_EQ(fleet_totals(b.fleet).revisions, 2);
+    ask(&c, HOST, SECOND);
+    settle();
+    CHECK_EQ(c.state, CALL_RUNS);
+    done(&c, true);
+    CHECK(teardown());
+}
+
+TEST(requests_are_shared_by_weight_and_tags_lead_where_they_say)
+{
+    int seen[3] = { 0 };
+    setup();
+    fleet_add(b.fleet, revision("f", 1), true);
+    fleet_add(b.fleet, revision("f", 2), true);
+    struct route_table *t = table("f", 3);
+    share(t, 0, "", 1, 9000);
+    share(t, 0, "", 2, 1000);
+    share(t, 1, "blue", 1, ROUTE_WEIGHT_ALL);
+    share(t, 2, "green", 2, ROUTE_WEIGHT_ALL);
+    table_set(t);
+    for (int k = 0; k < 10000; k++) {
+        const char *name = name_of(routed(HOST));
+        seen[strcmp(name, "f-00001") == 0 ? 1 : strcmp(name, "f-00002") == 0 ? 2 : 0]++;
+    }
+    CHECK_EQ(seen[0], 0);
+    CHECK(seen[2] > 850 && seen[2] < 1150); /* five standard deviations */
+    for (int k = 0; k < 100; k++) {
+        CHECK_STR(name_of(routed("green-f.default.localhost")), "f-00002");
+        CHECK_STR(name_of(routed("blue-f.default.svc.cluster.local")), "f-00001");
+        CHECK_STR(name_of(routed_as(HOST, "green", true)), "f-00002");
+        CHECK_STR(name_of(routed_as("green-f.default.localhost", "blue", true)), "f-00002");
+    }
+    CHECK(routed("red-f.default.localhost") == NULL);
+    CHECK(routed_as(HOST, "red", true) != NULL); /* as if it said nothing */
+    CHECK_STR(fleet_serving(b.fleet, "default", "f")->name, "f-00001");
+    fleet_route_remove(b.fleet, "default", "f");
+    CHECK(routed(HOST) == NULL && routed("green-f.default.localhost") == NULL);
+    CHECK(teardown());
+}
+
+TEST(a_private_service_has_no_public_name_and_no_distant_client)
+{
+    setup();
+    fleet_add(b.fleet, revision("f", 1), true);
+    struct route_table *t = table("f", 1);
+    share(t, 0, "", 1, ROUTE_WEIGHT_ALL);
+    t->cluster_local = true;
+    table_set(t);
+    CHECK(routed(HOST) == NULL);
+    CHECK(routed("f.default.svc.cluster.local") != NULL);
+    CHECK(routed_as("f.default.svc.cluster.local", "", false) == NULL);
+    lead("f", 1); /* public again */
+    CHECK(routed_as("f.default.svc.cluster.local", "", false) != NULL);
+    CHECK(routed_as(HOST, "", false) != NULL);
+    CHECK(teardown());
+}
+
+TEST(a_service_keeps_its_name_against_a_tag_of_another)
+{
+    setup();
+    fleet_add(b.fleet, revision("f", 1), true);
+    struct route_table *t = table("f", 2);
+    share(t, 0, "", 1, ROUTE_WEIGHT_ALL);
+    share(t, 1, "a", 1, ROUTE_WEIGHT_ALL);
+    table_set(t);
+    CHECK_STR(name_of(routed("a-f.default.localhost")), "f-00001");
+    deploy(revision("a-f", 1), true);
+    CHECK_STR(name_of(routed("a-f.default.localhost")), "a-f-00001");
+    t = table("f", 2);
+    share(t, 0, "", 1, ROUTE_WEIGHT_ALL);
+    share(t, 1, "a", 1, ROUTE_WEIGHT_ALL);
+    table_set(t);
+    CHECK_STR(name_of(routed("a-f.default.localhost")), "a-f-00001");
+    fleet_remove_service(b.fleet, "default", "f");
+    settle();
+    CHECK_STR(name_of(routed("a-f.default.localhost")), "a-f-00001");
     CHECK(teardown());
 }
 
@@ -715,7 +873,7 @@ TEST(a_deleted_service_refuses_the_waiting_and_outlives_the_running)
     struct revision *r = revision("f", 1);
     r->container_concurrency = 1;
     r->max_scale = 1;
-    fleet_add(b.fleet, r, false);
+    deploy(r, false);
     settle();
     ask(&runs, HOST, SECOND);
     ask(&waits, HOST, SECOND);
@@ -723,7 +881,7 @@ TEST(a_deleted_service_refuses_the_waiting_and_outlives_the_running)
     fleet_remove_service(b.fleet, "default", "f");
     settle();
     CHECK(waits.state == CALL_REFUSED && waits.result == TICKET_FAILED);
-    CHECK(b.backend->ops->route(b.backend, STR(HOST)) == NULL);
+    CHECK(routed(HOST) == NULL);
     CHECK_EQ(iso.open, 1);
     done(&runs, true);
     settle();
@@ -745,7 +903,7 @@ TEST(what_a_reference_became_first_is_what_every_later_start_asks_for)
     r->mount_count = COUNT_OF(mounts);
     iso.mode = RUN_EXITS; /* it never gets ready: known is known all the same */
     origin.has = "sha256:first";
-    fleet_add(b.fleet, r, false);
+    deploy(r, false);
     CHECK_STR(b.model, "");
     settle();
     CHECK_STR(b.model, "sha256:first");
@@ -770,7 +928,7 @@ TEST(an_origin_that_changes_between_two_first_readers_gives_both_the_same)
     struct revision *r = revision("f", 1);
     r->initial_scale = r->min_scale = 2;
     origin.mode = FETCH_HANGS;
-    fleet_add(b.fleet, r, false);
+    deploy(r, false);
     settle();
     CHECK_EQ(fleet_totals(b.fleet).starting, 2);
     for (int k = 0; k < 2; k++) {
@@ -795,12 +953,12 @@ TEST(a_deleted_service_that_still_drains_goes_with_the_fleet)
         origin.mode = FETCH_HANGS;
         r = revision("waits", 1); /* its lease is on an artifact that never comes */
         r->initial_scale = (uint32_t)instances;
-        fleet_add(b.fleet, r, false);
+        deploy(r, false);
         settle();
         origin.mode = FETCH_OK;
         r = revision("f", 1);
         r->initial_scale = (uint32_t)instances;
-        fleet_add(b.fleet, r, false);
+        deploy(r, false);
         settle();
         CHECK_EQ(origin.uses, 2 * instances);
         fleet_remove_service(b.fleet, "default", "waits");
@@ -818,14 +976,14 @@ TEST(a_full_node_makes_room_by_stopping_what_is_idle_longest)
     struct call c;
     setup();
     b.limits.instances_max = 2;
-    fleet_add(b.fleet, revision("old", 1), false);
+    deploy(revision("old", 1), false);
     settle();
     pass(SECOND);
-    fleet_add(b.fleet, revision("new", 1), false);
+    deploy(revision("new", 1), false);
     settle();
     struct revision *r = revision("f", 1);
     r->initial_scale = 0;
-    fleet_add(b.fleet, r, false);
+    deploy(r, false);
     ask(&c, HOST, 5 * SECOND);
     pass(SECOND);
     CHECK_EQ(c.state, CALL_RUNS);
@@ -844,7 +1002,7 @@ TEST(a_full_node_is_not_asked_all_the_time)
     b.limits.instances_max = 2;
     struct revision *r = revision("greedy", 1);
     r->min_scale = 10000;
-    fleet_add(b.fleet, r, false);
+    deploy(r, false);
     settle();
     pass(SECOND);
     CHECK_EQ(fleet_live(b.fleet), 2);
@@ -858,7 +1016,7 @@ TEST(a_full_node_is_not_asked_all_the_time)
     /* and yet, who waits gets the room that comes */
     r = revision("f", 1);
     r->initial_scale = 0;
-    fleet_add(b.fleet, r, false);
+    deploy(r, false);
     ask(&c, HOST, 5 * SECOND);
     settle();
     CHECK_EQ(c.state, CALL_WAITS);
@@ -903,7 +1061,7 @@ TEST(load_that_nobody_queues_for_is_a_panic_at_the_next_tick)
     struct revision *r = revision("f", 1); /* containerConcurrency 0: one instance takes them all */
     r->total = 10;
     r->target = 7;
-    fleet_add(b.fleet, r, false);
+    deploy(r, false);
     pass(20 * SECOND);
     CHECK_EQ(fleet_totals(b.fleet).ready, 1);
     load(calls, 35, 9 * SECOND);
@@ -930,7 +1088,7 @@ TEST(idle_ones_go_first_and_a_busy_one_ends_its_request)
     r->container_concurrency = 2;
     r->window_us = 6 * SECOND;
     r->panic_window_s = 1;
-    fleet_add(b.fleet, r, false);
+    deploy(r, false);
     pass(SECOND);
     load(calls, 8, 10 * SECOND);
     CHECK_EQ(fleet_totals(b.fleet).ready, 4);
@@ -967,7 +1125,7 @@ TEST(a_thousand_functions_at_zero_set_no_timer)
         snprintf(names[k], sizeof names[k], "z%d", k);
         struct revision *r = revision(names[k], 1);
         r->initial_scale = 0;
-        fleet_add(b.fleet, r, false);
+        deploy(r, false);
     }
     settle();
     CHECK(loop_turn(b.loop, true, &e) >= 0);
@@ -983,7 +1141,7 @@ TEST(a_start_that_never_comes_is_given_up_and_said_so)
     r->initial_scale = 0;
     r->window_us = 6 * SECOND;
     r->progress_deadline_us = 20 * SECOND;
-    fleet_add(b.fleet, r, false);
+    deploy(r, false);
     settle();
     CHECK(!b.facts.active && !b.facts.timed_out);
     origin.mode = FETCH_HANGS;
@@ -1027,7 +1185,7 @@ TEST(whatever_fails_while_instances_start_everybody_is_told_and_the_next_is_serv
         r->container_concurrency = 2;
         r->target = 2;
         r->max_scale = 3;
-        fleet_add(b.fleet, r, false);
+        deploy(r, false);
         fault_arm(nth);
         for (size_t k = 0; k < COUNT_OF(calls); k++)
             ask(&calls[k], HOST, 60 * SECOND);
@@ -1053,6 +1211,32 @@ TEST(whatever_fails_while_instances_start_everybody_is_told_and_the_next_is_serv
     CHECK(refused < nth); /* mostly somebody else takes over */
 }
 
+/* The newest and perhaps another share the requests, a tag names a third; the others are dropped. */
+static void random_routes(struct rng *r, uint64_t live[8], size_t *count)
+{
+    if (*count == 0)
+        return;
+    uint64_t newest = live[*count - 1], other = live[rng_below(r, *count)];
+    uint64_t third = live[rng_below(r, *count)];
+    uint32_t weight = (uint32_t)rng_below(r, ROUTE_WEIGHT_ALL - 1) + 1;
+    struct route_table *t = table("f", 2);
+    share(t, 0, "", newest, other == newest ? ROUTE_WEIGHT_ALL : weight);
+    if (other != newest)
+        share(t, 0, "", other, ROUTE_WEIGHT_ALL - weight);
+    share(t, 1, "tag", third, ROUTE_WEIGHT_ALL);
+    table_set(t);
+    size_t kept = 0;
+    for (size_t k = 0; k < *count; k++) {
+        char name[80];
+        snprintf(name, sizeof name, "f-%05d", (int)live[k]);
+        if (live[k] == newest || live[k] == other || live[k] == third)
+            live[kept++] = live[k];
+        else
+            fleet_drop(b.fleet, "default", "f", name);
+    }
+    *count = kept;
+}
+
 TEST(random_lives_keep_the_invariants)
 {
     static struct call calls[60];
@@ -1062,10 +1246,11 @@ TEST(random_lives_keep_the_invariants)
         b.limits.instances_max = 3 + rng_below(&r, 6);
         b.limits.starts_max = 1 + rng_below(&r, 3);
         memset(calls, 0, sizeof calls);
-        uint64_t generation = 0;
+        uint64_t generation = 0, live[8];
+        size_t live_count = 0;
         for (int step = 0; step < 400; step++) {
             struct call *c = &calls[rng_below(&r, COUNT_OF(calls))];
-            bool here = b.backend->ops->route(b.backend, STR(HOST)) != NULL;
+            bool here = routed(HOST) != NULL;
             uint64_t dice = rng_below(&r, 100);
             if (dice < 3 || !here) {
                 struct revision *v = revision("f", ++generation);
@@ -1076,8 +1261,13 @@ TEST(random_lives_keep_the_invariants)
                 v->queue_depth = (uint32_t)rng_below(&r, 20);
                 v->window_us = 6 * SECOND;
                 fleet_add(b.fleet, v, rng_chance(&r, 20));
+                live[live_count++] = generation;
+                random_routes(&r, live, &live_count);
             } else if (dice < 4) {
                 fleet_remove_service(b.fleet, "default", "f");
+                live_count = 0;
+            } else if (dice < 7) {
+                random_routes(&r, live, &live_count);
             } else if (dice < 50 && c->state != CALL_WAITS && c->state != CALL_RUNS) {
                 ask(c, HOST, rng_below(&r, 5 * SECOND));
             } else if (dice < 70 && c->state == CALL_RUNS) {
@@ -1139,7 +1329,7 @@ TEST(an_instance_that_turns_not_ready_keeps_its_requests_and_gets_no_new_ones)
     struct revision *r = revision("f", 1);
     r->min_scale = r->max_scale = 1;
     r->readiness = (struct probe){ .port = port, .period_s = 1, .timeout_s = 1, .failure_threshold = 2 };
-    fleet_add(b.fleet, r, false);
+    deploy(r, false);
     pass(SECOND);
     CHECK_EQ(b.facts.actual, 1);
     ask(&runs, HOST, SECOND);
@@ -1181,7 +1371,7 @@ TEST(a_failed_liveness_probe_ends_the_instance_and_brings_another)
     const struct probe liveness = { .port = port, .period_s = 1, .timeout_s = 1, .failure_threshold = 2 };
     r->min_scale = 1;
     r->liveness = &liveness;
-    fleet_add(b.fleet, r, false);
+    deploy(r, false);
     pass(SECOND);
     ask(&runs, HOST, SECOND);
     settle();
@@ -1216,7 +1406,7 @@ TEST(a_failed_startup_probe_fails_the_start_with_its_reason)
     struct revision *r = revision("f", 1);
     const struct probe startup = { .port = port, .period_s = 2, .timeout_s = 1, .failure_threshold = 3 };
     r->startup = &startup;
-    fleet_add(b.fleet, r, false);
+    deploy(r, false);
     pass(5 * SECOND);
     CHECK(!b.facts.failing);
     pass(2 * SECOND);
@@ -1235,7 +1425,7 @@ TEST(readiness_waits_for_the_startup_probe)
     const struct probe startup = { .port = port, .period_s = 10, .timeout_s = 1, .failure_threshold = 30 };
     r->startup = &startup;
     b.limits.start_ms = 5000; /* its own patience is longer */
-    fleet_add(b.fleet, r, false);
+    deploy(r, false);
     pass(60 * SECOND);
     CHECK_EQ(b.facts.actual, 0);
     CHECK(!b.facts.failing);

@@ -36,7 +36,13 @@ static void on_revision(void *ctx, struct revision *take_r, bool was_ready)
 }
 static void on_gone(void *ctx, const char *ns, const char *service) { (void)ctx, (void)ns, (void)service; }
 static void on_needed(void *ctx, const char *digest, bool needed) { (void)ctx, (void)digest, (void)needed; }
-static const struct catalog_observer observer = { on_revision, on_gone, on_needed };
+static void on_route(void *ctx, const struct route_table *t) { (void)ctx, (void)t; }
+static void on_idle(void *ctx, const char *ns, const char *service, const char *revision)
+{
+    (void)ctx, (void)ns, (void)service, (void)revision;
+}
+static const struct catalog_observer observer = { on_revision, on_route, on_idle, on_gone,
+                                                 on_needed };
 
 static void on_limit(void *ctx, const char *limit)
 {
@@ -525,6 +531,9 @@ TEST(a_version_that_the_log_forgot_is_gone_before_and_during_a_watch)
     stream_open(&w, &s, SERVICES "?watch=true", "");
     CHECK(stream_until(&w, &s, "\"name\":\"d\""));
     struct watchlog *log = catalog_log(w.catalog);
+    struct catalog_item item; /* the last thing that the catalog commits by itself */
+    while (!catalog_find(w.catalog, CATALOG_REVISIONS, "default", "d-00001", &item))
+        CHECK(loop_turn(w.loop, true, &w.e) >= 0);
     for (int i = 0; i < 3; i++)
         watchlog_append(log, watchlog_version(log) + 1, "services", "default", "z", "{}", "{}");
     CHECK(stream_until(&w, &s, "{\"type\":\"ERROR\",\"object\":"));

@@ -288,9 +288,17 @@ static const struct {
     { 'S', "{\"spec\":{\"traffic\":[{\"percent\":100,\"revisionName\":\"f-1\",\"latestRevision\":true}]}}",
       SERVICE_NOT_VALID,
       "may not set revisionName \"f-1\" when latestRevision is true: spec.traffic[0].latestRevision" },
-    { 'S', "{\"spec\":{\"traffic\":[{\"percent\":100,\"revisionName\":\"f-1\"}]}}", SERVICE_NOT_VALID,
-      "traffic splitting support is disabled: spec.traffic\none target for now, with latestRevision: "
-      "true and percent: 100" },
+    { 'S', "{\"metadata\":{\"annotations\":{\"serving.knative.dev/rollout-duration\":\"soon\"}}}",
+      SERVICE_NOT_VALID,
+      "invalid value: soon: metadata.annotations.serving.knative.dev/rollout-duration\n"
+      "duration \"soon\": not a number with a unit" },
+    { 'S', "{\"metadata\":{\"annotations\":{\"serving.knative.dev/rollout-duration\":\"-5s\"}}}",
+      SERVICE_NOT_VALID,
+      "rolloutDuration=-5s must be positive: metadata.annotations.serving.knative.dev/rollout-duration" },
+    { 'S', "{\"metadata\":{\"annotations\":{\"serving.knative.dev/rollout-duration\":\"1500ms\"}}}",
+      SERVICE_NOT_VALID,
+      "rolloutDuration=1500ms is not at second precision: "
+      "metadata.annotations.serving.knative.dev/rollout-duration" },
     /* annotations */
     { 'A', "{\"autoscaling.knative.dev/min-scale\":\"x\"}", SERVICE_NOT_VALID,
       "invalid value: x: " AN "min-scale" },

@@ -1,4 +1,5 @@
 #include "serving/status.h"
+#include "serving/route.h"
 #include "tap.h"
 
 static const struct {
@@ -174,6 +175,54 @@ static json_t *revision_status(bool ready, bool failing)
     return status_of_revision(&s, NULL, 0);
 }
 
+/* As the catalog puts it together: Configuration and Route first, then the Service. */
+static json_t *service_of(const char *created, const char *ready, const json_t *created_status,
+                          const json_t *serving)
+{
+    const struct status_configuration c = { "f", 2, created, ready, created_status };
+    AUTO_JSON json_t *configuration = status_of_configuration(&c, NULL, 0);
+    const struct route_revision known = { ready ? ready : "", STATUS_TRUE, false };
+    const struct route_ask ask = { .ns = "ns", .name = "f", .port = ":8080", .configuration = "f",
+                                   .revisions = &known, .revision_count = ready != NULL,
+                                   .latest_ready = ready ? ready : "", .latest_created = created,
+                                   .created = status_ready(created_status) };
+    struct route_rolling rolling = { .count = 0 };
+    struct route made;
+    route_make(&ask, &rolling, &made);
+    const struct status_route r = { "http://f.ns.localhost:8080", "http://f.ns.svc.cluster.local", 1,
+                                    made.assigned, made.reason, made.reason ? made.message : NULL,
+                                    made.traffic, NULL };
+    AUTO_JSON json_t *route = status_of_route(&r, NULL, 0);
+    const struct status_service s = { 5, configuration, route, serving };
+    route_done(&made);
+    return status_of_service(&s, NULL, 0);
+}
+
+TEST(a_route_says_that_a_rollout_is_under_way_and_what_its_traffic_lacks)
+{
+    struct status_route r = { "u", "c", 3, STATUS_TRUE, NULL, NULL, NULL, "1 2 3 f-1=99 f-2=1" };
+    char text[400];
+    AUTO_JSON json_t *rolling = status_of_route(&r, NULL, 0);
+    CHECK_STR(said(rolling, "Ready", text),
+              "Unknown RolloutInProgress: A gradual rollout of the latest revision(s) is in progress.");
+    CHECK_STR(said(rolling, "AllTrafficAssigned", text), "True");
+    CHECK_STR(json_text_key(rolling, "annotations", STATUS_ROLLING), "1 2 3 f-1=99 f-2=1");
+    r.rolling = NULL;
+    AUTO_JSON json_t *done = status_of_route(&r, rolling, 0);
+    CHECK_STR(said(done, "Ready", text), "True");
+    CHECK_STR(said(done, "CertificateProvisioned", text),
+              "True TLSNotEnabled: external-domain-tls is not enabled");
+    CHECK(!json_object_get(done, "annotations"));
+    r.assigned = STATUS_FALSE;
+    r.reason = "RevisionMissing";
+    r.message = "Revision \"f-9\" referenced in traffic not found.";
+    AUTO_JSON json_t *missing = status_of_route(&r, done, 0);
+    CHECK_STR(said(missing, "Ready", text),
+              "False RevisionMissing: Revision \"f-9\" referenced in traffic not found.");
+    CHECK_STR(said(missing, "IngressReady", text), "Unknown");
+    CHECK_EQ(json_int_at(missing, "observedGeneration", 0), 3);
+}
+
 TEST(a_service_is_ready_when_its_newest_revision_is_and_serves_the_older_until_then)
 {
     static const struct {
@@ -198,9 +247,7 @@ TEST(a_service_is_ready_when_its_newest_revision_is_and_serves_the_older_until_t
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         AUTO_JSON json_t *created =
             cases[i].exists ? revision_status(cases[i].ready, cases[i].failing) : NULL;
-        struct status_service s = { "f", "http://f.ns.localhost:8080", "http://f.ns.svc.cluster.local",
-                                    5, 2, "f-00002", cases[i].latest_ready, created, NULL };
-        AUTO_JSON json_t *status = status_of_service(&s, NULL, 0);
+        AUTO_JSON json_t *status = service_of("f-00002", cases[i].latest_ready, created, NULL);
         char text[400];
         CHECK_STR(said(status, "Ready", text), cases[i].all);
         CHECK_STR(said(status, "ConfigurationsReady", text), cases[i].configurations);
@@ -222,8 +269,7 @@ TEST(a_service_says_why_its_first_revision_keeps_failing_before_that_is_final)
                                    .failed_phase = PHASE_RUNTIME_INIT, .message = "boom" },
                                  false };
     AUTO_JSON json_t *created = status_of_revision(&r, NULL, 0);
-    struct status_service s = { "f", "u", "c", 1, 1, "f-00001", NULL, created, NULL };
-    AUTO_JSON json_t *status = status_of_service(&s, NULL, 0);
+    AUTO_JSON json_t *status = service_of("f-00001", NULL, created, NULL);
     char text[400];
     CHECK_STR(said(status, "Ready", text), "Unknown NotReady: Revision \"f-00001\" is tried again, so "
                                            "far: boom.");
@@ -234,8 +280,7 @@ TEST(a_service_says_why_its_first_revision_keeps_failing_before_that_is_final)
 TEST(a_service_shows_that_its_revision_cannot_start_any_more)
 {
     AUTO_JSON json_t *serving = revision_status(true, true);
-    struct status_service s = { "f", "u", "c", 1, 1, "f-00001", "f-00001", serving, serving };
-    AUTO_JSON json_t *status = status_of_service(&s, NULL, 0);
+    AUTO_JSON json_t *status = service_of("f-00001", "f-00001", serving, serving);
     char text[400];
     CHECK_STR(said(status, "Ready", text), "True");
     CHECK_STR(said(status, "ActivationHealthy", text), "False ExitCode1: Container failed with: boom");
@@ -248,8 +293,7 @@ TEST(a_missed_start_up_budget_is_said_beside_ready_and_goes_when_it_is_kept)
                                    .late_starts = "too slow" },
                                  false };
     AUTO_JSON json_t *late = status_of_revision(&r, NULL, 0);
-    struct status_service s = { "f", "u", "c", 1, 1, "f-00001", "f-00001", late, late };
-    AUTO_JSON json_t *status = status_of_service(&s, NULL, 0);
+    AUTO_JSON json_t *status = service_of("f-00001", "f-00001", late, late);
     char text[400];
     CHECK_STR(said(late, "StartBudgetMet", text), "False StartBudgetMissed: too slow");
     CHECK_STR(said(late, "Ready", text), "True");

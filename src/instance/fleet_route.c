@@ -1,0 +1,159 @@
+#include "instance/fleet_impl.h"
+
+#include <stdlib.h>
+
+enum { NAME_OWN, NAME_CLUSTER, NAMES };
+_Static_assert(NAMES == COUNT_OF(((struct fleet_host *)0)->names), "one name of each kind");
+
+/* ---- names ---- */
+
+static void name_release(struct fleet_host *h, size_t k)
+{
+    if (!h->names[k])
+        return;
+    (void)map_remove(&h->target->fleet->by_host, str_of(h->names[k]));
+    free(TAKE(h->names[k]));
+}
+
+/* A service's own name goes before a tag of another one; of two tags the first stays. */
+static void name_claim(struct fleet_host *h, size_t k, char *take_name)
+{
+    struct fleet *f = h->target->fleet;
+    struct fleet_host *other = map_find(&f->by_host, str_of(take_name));
+    if (other && h->tag[0]) {
+        free(take_name);
+        return;
+    }
+    if (other) {
+        ASSERT(other->tag[0]); /* own names are as different as the services are */
+        name_release(other, k);
+    }
+    h->names[k] = take_name;
+    map_put(&f->by_host, str_of(take_name), h);
+}
+
+static void host_name(struct fleet_host *h, const struct route_table *t)
+{
+    const char *dash = h->tag[0] ? "-" : "";
+    if (!t->cluster_local)
+        name_claim(h, NAME_OWN, xasprintf("%s%s%s.%s.localhost", h->tag, dash, t->name, t->ns));
+    name_claim(h, NAME_CLUSTER, xasprintf("%s%s%s.%s.svc.cluster.local", h->tag, dash, t->name, t->ns));
+}
+
+void fleet_route_clear(struct target *t)
+{
+    for (uint32_t i = 0; i < t->host_count; i++) {
+        for (size_t k = 0; k < NAMES; k++)
+            name_release(&t->hosts[i], k);
+        free(t->hosts[i].picks);
+    }
+    free(TAKE(t->hosts));
+    t->host_count = 0;
+}
+
+/* ---- weights ---- */
+
+static void host_set(struct fleet_host *h, struct target *t, const struct route_host *from)
+{
+    *h = (struct fleet_host){ .target = t };
+    memcpy(h->tag, from->tag, sizeof h->tag);
+    h->picks = xcalloc(MAX(1, from->count), sizeof *h->picks);
+    for (uint32_t i = 0; i < from->count; i++) {
+        struct rev *v = fleet_rev(t, from->shares[i].revision);
+        if (v)
+            h->picks[h->count++] = (struct fleet_pick){ v, from->shares[i].weight };
+    }
+}
+
+/* Whoever has most; of equals the newest. */
+static void serving_set(struct target *t)
+{
+    const struct fleet_host *own = &t->hosts[0];
+    const struct fleet_pick *most = NULL;
+    for (uint32_t i = 0; i < own->count; i++) {
+        const struct fleet_pick *p = &own->picks[i];
+        if (!most || p->weight > most->weight ||
+            (p->weight == most->weight && p->rev->spec->generation > most->rev->spec->generation))
+            most = p;
+    }
+    if (most)
+        t->serving = most->rev;
+}
+
+void fleet_route_set(struct fleet *f, const struct route_table *table)
+{
+    struct target *t = fleet_target(f, table->ns, table->name);
+    route_table_check(table);
+    if (!t)
+        return;
+    fleet_route_clear(t);
+    t->cluster_local = table->cluster_local;
+    t->hosts = xcalloc(table->count, sizeof *t->hosts);
+    t->host_count = table->count;
+    for (uint32_t i = 0; i < table->count; i++) {
+        host_set(&t->hosts[i], t, &table->hosts[i]);
+        host_name(&t->hosts[i], table);
+    }
+    serving_set(t);
+    fleet_route_check(t);
+}
+
+void fleet_route_remove(struct fleet *f, const char *ns, const char *service)
+{
+    struct target *t = fleet_target(f, ns, service);
+    if (t)
+        fleet_route_clear(t);
+}
+
+void fleet_route_forget(const struct rev *v)
+{
+    struct target *t = v->target;
+    for (uint32_t i = 0; i < t->host_count; i++) {
+        struct fleet_host *h = &t->hosts[i];
+        for (uint32_t k = h->count; k-- > 0;)
+            if (h->picks[k].rev == v)
+                h->picks[k] = h->picks[--h->count];
+    }
+    if (t->serving == v)
+        t->serving = t->revs.count ? CONTAINER_OF(t->revs.root.prev, struct rev, node) : NULL;
+}
+
+void fleet_route_check(const struct target *t)
+{
+    for (uint32_t i = 0; i < t->host_count; i++) {
+        const struct fleet_host *h = &t->hosts[i];
+        ASSERT(h->target == t && (i == 0) == !h->tag[0]);
+        for (uint32_t k = 0; k < h->count; k++)
+            ASSERT(h->picks[k].rev->target == t && h->picks[k].weight > 0);
+    }
+}
+
+/* ---- one request ---- */
+
+static const struct fleet_host *tag_find(const struct target *t, struct str tag)
+{
+    for (uint32_t i = 1; tag.size > 0 && i < t->host_count; i++)
+        if (str_is(tag, t->hosts[i].tag))
+            return &t->hosts[i];
+    return &t->hosts[0];
+}
+
+struct rev *fleet_route_pick(struct fleet *f, const struct backend_ask *ask)
+{
+    const struct fleet_host *h = map_find(&f->by_host, ask->host);
+    if (!h || (h->target->cluster_local && !ask->from_here))
+        return NULL;
+    if (!h->tag[0])
+        h = tag_find(h->target, ask->tag);
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < h->count; i++)
+        total += h->picks[i].weight;
+    if (h->count <= 1)
+        return h->count ? h->picks[0].rev : NULL;
+    uint64_t at = rng_below(&f->rng, total);
+    uint32_t i = 0;
+    while (at >= h->picks[i].weight)
+        at -= h->picks[i++].weight;
+    ASSERT(i < h->count);
+    return h->picks[i].rev;
+}
