@@ -128,7 +128,8 @@ class Autoscaler(HobCase):
     def test_scaling_down_cuts_nothing_that_is_in_flight(self):
         """Knative removes any pod; a request on it is cut when its grace is over, and in between it may answer 502."""
         hob, name = self.hob, "calm"
-        hob.deploy(name, containerConcurrency=1, annotations={**SHORT, "target": 1})
+        hob.deploy(name, containerConcurrency=1,
+                   annotations={**SHORT, "target": 1, "panic-threshold-percentage": 1000})
         with Load(hob, name, 4, "/sleep/150") as load:
             hob.wait_for("four instances", lambda: self.ready(name) >= 4)
         before = {i["id"] for i in hob.instances(name)}
