@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """tidy.py -- clang-tidy over src/ with the flags of a build folder. Usage: tidy.py BUILD [FILE...]
 
-The checks are in .clang-tidy. Exits 1 on a finding; one that is wrong is silenced where it stands, with
-NOLINTNEXTLINE(check) and the reason."""
+The checks are in .clang-tidy. Exits 1 on a finding that is not looked at yet. One that is wrong has a row in WRONG with the
+reason, so that a header needs no mark."""
 import concurrent.futures
 import json
 import os
@@ -16,6 +16,31 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 OURS = os.path.join(ROOT, "src") + os.sep
 # What is gcc's alone, or makes the analyzer see the sanitizers' code instead of ours.
 NOT_CLANGS = ("-fsanitize", "-fno-sanitize", "-Winvalid-pch", "-fpch", "-include")
+
+FILLED = "it is filled whenever it is used: the analyzer does not see through the callee's result"
+WRONG = {  # (file, check): why it is none
+    ("src/base/list.h", "clang-analyzer-unix.Malloc"): "what is freed is not in a list any more: list_remove() asserts it",
+    ("src/base/str.h", "clang-analyzer-core.NonNullParamChecker"): "what has a size has bytes",
+    ("src/instance/fnlog.c", "clang-analyzer-core.NullDereference"): "what has a size has bytes",
+    ("src/codec/yaml.c", "clang-analyzer-core.CallAndMessage"): FILLED,
+    ("src/cli/human.c", "clang-analyzer-core.UndefinedBinaryOperatorResult"): FILLED,
+    ("src/sandbox/order.c", "clang-analyzer-core.CallAndMessage"): FILLED,
+    ("src/sandbox/native.c", "clang-analyzer-core.CallAndMessage"): FILLED,
+    ("src/store/store.c", "clang-analyzer-core.UndefinedBinaryOperatorResult"): "CONTAINER_OF of the kind that was asked",
+}
+
+
+def findings(text):
+    """The text of those that have no row in WRONG, each with the notes below it."""
+    kept, keeps = [], False
+    for line in text.splitlines():
+        found = re.match(r"(\S+?):\d+:\d+: (?:error|warning): .*\[([\w.,-]+)\]$", line)
+        if found:
+            path = os.path.relpath(os.path.normpath(found.group(1)), ROOT)
+            keeps = (path, found.group(2).split(",")[0]) not in WRONG
+        if keeps:
+            kept.append(line)
+    return kept
 
 
 def commands(build):
@@ -47,9 +72,10 @@ def main():
         bad = 0
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             for done in pool.map(look, sorted({e["file"] for e in entries})):
-                if done.returncode != 0:
+                lines = findings(done.stdout) if done.stdout.strip() else done.stderr.splitlines()
+                if done.returncode != 0 and lines:
                     bad += 1
-                    print(done.stdout.strip() or done.stderr.strip(), flush=True)
+                    print("\n".join(lines), flush=True)
     print(f"{len(entries)} files, findings in {bad}")
     sys.exit(1 if bad or not entries else 0)
 
