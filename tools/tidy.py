@@ -36,7 +36,7 @@ def findings(text):
     for line in text.splitlines():
         found = re.match(r"(\S+?):\d+:\d+: (?:error|warning): .*\[([\w.,-]+)\]$", line)
         if found:
-            path = os.path.relpath(os.path.normpath(found.group(1)), ROOT)
+            path = found.group(1)[found.group(1).rindex("src/"):]
             keeps = (path, found.group(2).split(",")[0]) not in WRONG
         if keeps:
             kept.append(line)
