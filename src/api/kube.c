@@ -6,59 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* ---- namespaces: not kept, only told; one is there as soon as it is used, and "default" always ---- */
-
-struct naming {
-    json_t *items;
-    const char *last; /* of the last Service; they come in order */
-};
-
-static void namespace_add(json_t *items, const char *name)
-{
-    (void)json_array_append_new(items, json_pack("{s:s,s:s,s:{s:s},s:{s:s}}", "apiVersion", "v1", "kind",
-                                                 "Namespace", "metadata", "name", name, "status",
-                                                 "phase", "Active"));
-}
-
-static bool naming_item(void *ctx, const struct catalog_item *i)
-{
-    struct naming *n = ctx;
-    if ((!n->last || strcmp(n->last, i->ns) != 0) && strcmp(i->ns, "default") != 0)
-        namespace_add(n->items, i->ns);
-    n->last = i->ns;
-    return true;
-}
-
-/* /api/v1/namespaces[/{name}]; false: not such a path. */
-static bool namespaces_handle(struct kube *k, struct http_call *c)
-{
-    char text[OBJECT_NS_MAX];
-    uint32_t count = http_call_segments(c);
-    if (count < 3 || count > 4 || !http_call_segment(c, 0, text, sizeof text) ||
-        strcmp(text, "api") != 0 || !http_call_segment(c, 1, text, sizeof text) ||
-        strcmp(text, "v1") != 0 || !http_call_segment(c, 2, text, sizeof text) ||
-        strcmp(text, "namespaces") != 0)
-        return false;
-    AUTO_JSON json_t *items = json_array();
-    struct naming n = { items, NULL };
-    namespace_add(items, "default");
-    catalog_each(k->s.catalog, CATALOG_SERVICES, NULL, naming_item, &n);
-    AUTO_JSON json_t *all = json_pack("{s:s,s:s,s:{s:s},s:O}", "apiVersion", "v1", "kind", "NamespaceList",
-                                      "metadata", "resourceVersion", "", "items", items);
-    const json_t *answer = count == 3 ? all : NULL;
-    bool named = count == 4 && http_call_segment(c, 3, text, sizeof text);
-    for (size_t i = 0; named && i < json_array_size(items); i++)
-        if (strcmp(json_text_at(json_array_get(items, i), "metadata.name"), text) == 0)
-            answer = json_array_get(items, i);
-    if (!answer) {
-        AUTO_FREE char *message = xasprintf("namespaces \"%s\" not found", named ? text : "");
-        kube_refuse_with(c, 404, "NotFound", message);
-        return true;
-    }
-    kube_answer_tree(c, 200, answer);
-    return true;
-}
-
 /* ---- where to ---- */
 
 /* /api/v1/… or /apis/{group}/{version}/…, then {plural} or namespaces/{ns}/{plural}, then [/{name}] */
@@ -171,7 +118,7 @@ bool kube_handle(struct kube *k, struct http_call *c)
         resource_handle(k, c, &place);
     else if (!is(c, "GET") && !is(c, "HEAD"))
         kube_refuse_method(c, "GET, HEAD");
-    else if (!namespaces_handle(k, c) && !kube_docs_handle(c, &docs, loop_wall_ms()))
+    else if (!kube_docs_handle(c, &docs, loop_wall_ms()))
         kube_refuse_with(c, 404, "NotFound", "the server could not find the requested resource");
     return true;
 }

@@ -11,13 +11,14 @@
 #pragma once
 
 #include "net/http_server.h"
-#include "serving/catalog.h"
+#include "serving/registry.h"
 
 struct kube;
 
 struct kube_sources { /* all outlive it, but for the catalog, which may be freed before, and the texts */
     struct loop *loop;
     struct catalog *catalog;
+    struct registry *registry;
     const struct limits *limits;
     const char *ingress, *api; /* the addresses that people were given */
     void (*on_limit)(void *ctx, const char *limit); /* reached: to be counted by name */

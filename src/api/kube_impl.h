@@ -31,12 +31,15 @@ struct kube_place {
 };
 
 /* kube_source.c */
+/* False: there is none. Else on_item was called with it. */
 bool kube_find(const struct kube *k, const struct kube_resource *r, const char *ns, const char *name,
-               struct catalog_item *ret);
+               bool (*on_item)(void *ctx, const struct catalog_item *i), void *ctx);
 /* Ordered by namespace and name; ns NULL: all. */
 void kube_each(const struct kube *k, const struct kube_resource *r, const char *ns,
                bool (*on_item)(void *ctx, const struct catalog_item *i), void *ctx);
-void kube_submit(struct kube *k, const struct kube_resource *r, struct catalog_request *q);
+/* makes: it may create the object. < 0: nothing was submitted (the namespace is being terminated). */
+int kube_submit(struct kube *k, const struct kube_resource *r, struct catalog_request *q, bool makes,
+                struct err *e) MUST_USE;
 
 /* kube_refuse.c; each answers the call */
 void kube_refuse_with(struct http_call *c, int code, const char *reason, const char *message);

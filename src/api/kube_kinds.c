@@ -21,6 +21,46 @@ static const struct kube_column revision_columns[] = {
     { "Desired Replicas", "integer", "", 0, KUBE_CELL_TEXT, "status.desiredReplicas" },
 };
 
+static const struct kube_column namespace_columns[] = {
+    NAME_COLUMN, { "Status", "string", "", 0, KUBE_CELL_TEXT, "status.phase" }, AGE_COLUMN,
+};
+static const struct kube_column configmap_columns[] = {
+    NAME_COLUMN, { "Data", "integer", "", 0, KUBE_CELL_COUNT, "data" }, AGE_COLUMN,
+};
+static const struct kube_column secret_columns[] = {
+    NAME_COLUMN, { "Type", "string", "", 0, KUBE_CELL_TEXT, "type" },
+    { "Data", "integer", "", 0, KUBE_CELL_COUNT, "data" }, AGE_COLUMN,
+};
+static const struct kube_column event_columns[] = {
+    { "Last Seen", "string", "", 0, KUBE_CELL_AGE, "lastTimestamp" },
+    { "Type", "string", "", 0, KUBE_CELL_TEXT, "type" },
+    { "Reason", "string", "", 0, KUBE_CELL_TEXT, "reason" },
+    { "Object", "string", "", 0, KUBE_CELL_KIND, "involvedObject" },
+    { "Source", "string", "", 1, KUBE_CELL_TEXT, "source.component" },
+    { "Message", "string", "", 0, KUBE_CELL_TEXT, "message" },
+    { "First Seen", "string", "", 1, KUBE_CELL_AGE, "firstTimestamp" },
+    { "Count", "string", "", 1, KUBE_CELL_TEXT, "count" },
+    { "Name", "string", "name", 1, KUBE_CELL_TEXT, "metadata.name" },
+};
+static const struct kube_column core_service_columns[] = {
+    NAME_COLUMN,
+    { "Type", "string", "", 0, KUBE_CELL_TEXT, "spec.type" },
+    { "Cluster-IP", "string", "", 0, KUBE_CELL_TEXT, "spec.clusterIP" },
+    { "External-IP", "string", "", 0, KUBE_CELL_TEXT, "spec.externalName" },
+    { "Port(s)", "string", "", 0, KUBE_CELL_PORTS, "spec.ports" },
+    AGE_COLUMN,
+};
+static const struct kube_column domainmapping_columns[] = {
+    NAME_COLUMN,
+    { "URL", "string", "", 0, KUBE_CELL_TEXT, "status.url" },
+    { "Ready", "string", "", 0, KUBE_CELL_READY, "status" },
+    { "Reason", "string", "", 0, KUBE_CELL_READY, "reason" },
+};
+#define EVENT_FIELDS \
+    "involvedObject.kind,involvedObject.namespace,involvedObject.name,involvedObject.uid," \
+    "involvedObject.apiVersion,involvedObject.resourceVersion,involvedObject.fieldPath,reason,type," \
+    "reportingComponent,source"
+
 #define COLUMNS(table) .columns = table, .column_count = COUNT_OF(table)
 #define SERVING(plural_, singular_, name_) \
     .group = SERVING_GROUP, .version = "v1", .plural = plural_, .singular = singular_, .name = name_, \
@@ -28,12 +68,33 @@ static const struct kube_column revision_columns[] = {
     .api_version = SERVING_API_VERSION, .log_kind = plural_, .namespaced = true,                 \
     .categories = "all,knative,serving"
 
+#define CORE(plural_, singular_, name_, kind_)                                                      \
+    .group = "", .version = "v1", .plural = plural_, .singular = singular_, .name = name_, .full = plural_, \
+    .full_kind = name_, .api_version = "v1", .log_kind = plural_, .categories = "", .kind = kind_
+
 const struct kube_resource kube_resources[] = {
+    { CORE("namespaces", "namespace", "Namespace", REGISTRY_NAMESPACES), .short_names = "ns",
+      .source = KUBE_FROM_REGISTRY, .verbs = KUBE_ALL & ~(uint32_t)KUBE_DELETE_COLLECTION, .fields = "status.phase",
+      COLUMNS(namespace_columns) },
+    { CORE("configmaps", "configmap", "ConfigMap", REGISTRY_CONFIGMAPS), .namespaced = true,
+      .short_names = "cm", .source = KUBE_FROM_REGISTRY, .verbs = KUBE_ALL, COLUMNS(configmap_columns) },
+    { CORE("secrets", "secret", "Secret", REGISTRY_SECRETS), .namespaced = true, .short_names = "", .source = KUBE_FROM_REGISTRY, .verbs = KUBE_ALL,
+      .fields = "type", COLUMNS(secret_columns) },
+    { CORE("events", "event", "Event", REGISTRY_EVENTS), .namespaced = true, .short_names = "ev", .source = KUBE_FROM_REGISTRY, .verbs = KUBE_ALL,
+      .fields = EVENT_FIELDS, COLUMNS(event_columns) },
+    { CORE("services", "service", "Service", 0), .namespaced = true, .short_names = "svc",
+      .source = KUBE_FROM_VIEW, .verbs = KUBE_GET | KUBE_LIST, COLUMNS(core_service_columns) },
     { SERVING("services", "service", "Service"), .kind = CATALOG_SERVICES, .verbs = KUBE_ALL,
       .short_names = "kservice,ksvc", COLUMNS(service_columns) },
     { SERVING("revisions", "revision", "Revision"), .kind = CATALOG_REVISIONS,
       .verbs = KUBE_READ | KUBE_DELETE | KUBE_DELETE_COLLECTION, .short_names = "rev",
       COLUMNS(revision_columns) },
+    { .group = SERVING_GROUP, .version = "v1beta1", .plural = "domainmappings", .singular = "domainmapping",
+      .name = "DomainMapping", .full = "domainmappings." SERVING_GROUP,
+      .full_kind = "DomainMapping." SERVING_GROUP, .api_version = SERVING_GROUP "/v1beta1",
+      .log_kind = "domainmappings", .namespaced = true, .categories = "all,knative,serving",
+      .source = KUBE_FROM_REGISTRY, .kind = REGISTRY_DOMAINMAPPINGS, .verbs = KUBE_ALL, .short_names = "dm",
+      COLUMNS(domainmapping_columns) },
 };
 // clang-format on
 const size_t kube_resource_count = COUNT_OF(kube_resources);

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "serving/catalog.h"
+#include "serving/registry.h"
 
 enum kube_verb { /* bits; named as in an APIResource's verbs */
     KUBE_GET = 1,
@@ -36,6 +36,11 @@ struct kube_column {
     const char *path;
 };
 
+enum kube_source {
+    KUBE_FROM_CATALOG,
+    KUBE_FROM_REGISTRY,
+    KUBE_FROM_VIEW, /* made from the Service of the same name when it is read */
+};
 struct kube_resource {
     const char *group, *version; /* group "": core */
     const char *plural, *singular, *name; /* "services", "service", "Service" */
@@ -44,7 +49,8 @@ struct kube_resource {
     const char *api_version;     /* "serving.knative.dev/v1" */
     const char *log_kind;        /* in the store and the change log */
     bool namespaced;
-    enum catalog_kind kind;
+    enum kube_source source;
+    uint32_t kind; /* enum catalog_kind or enum registry_kind, as the source is */
     uint32_t verbs;
     const char *short_names, *categories; /* joined by commas; "" for none */
     const char *fields; /* beyond metadata.name and metadata.namespace, joined by commas; NULL: none */

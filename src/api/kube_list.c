@@ -193,20 +193,29 @@ void kube_list_handle(struct kube *k, struct http_call *c, const struct kube_pla
     json_decref(l.objects);
 }
 
-void kube_get_handle(struct kube *k, struct http_call *c, const struct kube_place *place)
+struct getting {
+    struct http_call *call;
+    const struct kube_resource *resource;
+};
+
+static bool get_item(void *ctx, const struct catalog_item *item)
 {
-    struct catalog_item item;
-    if (!kube_find(k, place->resource, place->ns, place->name, &item)) {
-        kube_refuse_not_found(c, place->resource, place->name);
-        return;
-    }
-    if (kube_form(c) != KUBE_TABLE) {
-        kube_answer(c, 200, str_of(item.text), NULL);
-        return;
+    struct getting *g = ctx;
+    if (kube_form(g->call) != KUBE_TABLE) {
+        kube_answer(g->call, 200, str_of(item->text), NULL);
+        return false;
     }
     AUTO_JSON json_t *one = json_array();
     char version[24];
-    (void)json_array_append_new(one, json_loads(item.text, 0, NULL));
-    (void)snprintf(version, sizeof version, "%lld", (long long)item.version);
-    table_answer(c, place->resource, one, version, "");
+    (void)json_array_append_new(one, json_loads(item->text, 0, NULL));
+    (void)snprintf(version, sizeof version, "%lld", (long long)item->version);
+    table_answer(g->call, g->resource, one, version, "");
+    return false;
+}
+
+void kube_get_handle(struct kube *k, struct http_call *c, const struct kube_place *place)
+{
+    struct getting g = { c, place->resource };
+    if (!kube_find(k, place->resource, place->ns, place->name, get_item, &g))
+        kube_refuse_not_found(c, place->resource, place->name);
 }

@@ -193,6 +193,9 @@ static void on_done(struct catalog_request *q, int r, const struct catalog_item 
         refuse_why(p);
     else if (r < 0)
         kube_refuse_err(p->call, p->resource, q, r, e);
+    else if (p->resource->kind == REGISTRY_NAMESPACES && p->resource->source == KUBE_FROM_REGISTRY &&
+             q->verb == CATALOG_DELETE)
+        kube_answer(p->call, 200, str_of(item->text), NULL); /* it is only marked so far */
     else if (q->verb == CATALOG_DELETE || q->verb == CATALOG_DELETE_REVISION)
         answer_deleted(p, item);
     else
@@ -215,6 +218,17 @@ static struct pending *pending_new(struct kube *k, struct http_call *c, const st
     memcpy(p->q.name, place->name, sizeof p->q.name);
     list_push(&k->calls, &p->node);
     return p;
+}
+
+static void pending_submit(struct pending *p, bool makes)
+{
+    struct err e;
+    int r = kube_submit(p->kube, p->resource, &p->q, makes, &e);
+    if (r == 0)
+        return;
+    json_decref(TAKE(p->q.take_body));
+    kube_refuse_err(p->call, p->resource, &p->q, r, &e);
+    pending_free(p);
 }
 
 /* ---- what becomes of an object, and whose its fields are ---- */
@@ -318,7 +332,7 @@ void kube_create_handle(struct kube *k, struct http_call *c, const struct kube_p
     struct pending *p = pending_new(k, c, place, CATALOG_CREATE);
     p->q.take_body = body;
     if (body_fits(c, place, body, false) && change_read(c, p, body)) {
-        kube_submit(k, p->resource, &p->q);
+        pending_submit(p, true);
         return;
     }
     json_decref(body);
@@ -334,7 +348,7 @@ static void patch_submit(struct kube *k, struct http_call *c, const struct kube_
     p->kind = kind;
     p->patch = take_body;
     if (body_fits(c, place, take_body, partial) && change_read(c, p, take_body))
-        kube_submit(k, p->resource, &p->q);
+        pending_submit(p, kind == KUBE_APPLY);
     else
         pending_free(p);
 }
@@ -401,7 +415,8 @@ void kube_patch_handle(struct kube *k, struct http_call *c, const struct kube_pl
 
 static enum catalog_verb delete_verb(const struct kube_resource *r)
 {
-    return r->kind == CATALOG_REVISIONS ? CATALOG_DELETE_REVISION : CATALOG_DELETE;
+    return r->source == KUBE_FROM_CATALOG && r->kind == CATALOG_REVISIONS ? CATALOG_DELETE_REVISION
+                                                                         : CATALOG_DELETE;
 }
 
 /* The body may be DeleteOptions: preconditions and a dry run are acted on. Owned objects always go
@@ -449,7 +464,7 @@ void kube_delete_handle(struct kube *k, struct http_call *c, const struct kube_p
         pending_free(p);
         return;
     }
-    kube_submit(k, p->resource, &p->q);
+    pending_submit(p, false);
 }
 
 /* ---- deletecollection: many deletions, a few at a time, one answer ---- */
@@ -507,7 +522,7 @@ static void sweep_go_on(struct sweep *s)
         p->sweep = s;
         p->q.dry_run = s->dry_run;
         s->open++;
-        kube_submit(s->kube, place.resource, &p->q);
+        pending_submit(p, false);
     }
     if (s->open > 0)
         return;

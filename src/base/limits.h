@@ -90,6 +90,9 @@
     X(traffic_targets_max,        "",      100, 1, 1000, "targets in the traffic of one service")     \
     X(objects_max,                "",      10000, 1, 1000000, "services")                             \
     X(object_bytes_max,           "bytes", 1048576, 1024, 16777216, "one object in the store")          \
+    X(registry_objects_max,       "",      10000, 16, 1000000, "objects of one kind beside the services: config maps, secrets, …") \
+    X(events_max,                 "",      1000, 0, 100000, "Events kept; the oldest go")              \
+    X(events_age_s,               "s",     3600, 60, 31536000, "Events older than this go")           \
     X(watch_events_max,           "",      4096, 1, 1000000, "changes that a watch can still be told of; the oldest go, and slower watchers list again") \
     X(watch_ms,                   "ms",    1800000, 1000, 86400000, "a watch, if the client does not ask for less") \
     X(watch_log_bytes,            "bytes", 8388608, 65536, 4294967296, "text of those changes")         \

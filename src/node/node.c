@@ -11,6 +11,8 @@
 #include "node/token.h"
 #include "sandbox/native.h"
 #include "serving/catalog.h"
+#include "serving/events.h"
+#include "serving/namespaces.h"
 #include "store/store.h"
 #include "telemetry/metrics.h"
 
@@ -37,6 +39,9 @@ struct node {
     struct metrics *metrics;
     struct fleet *fleet;
     struct catalog *catalog;
+    struct registry *registry;
+    struct namespaces *namespaces;
+    struct events *events;
     struct kube *kube;
     struct admin *admin;
     struct http_server *api, *api_local;
@@ -359,6 +364,9 @@ static void node_close(struct node *n)
         ;
     /* From the outside in: who may call somebody goes before whom it calls. */
     ingress_free(n->ingress);
+    events_free(n->events);
+    namespaces_free(n->namespaces);
+    registry_free(TAKE(n->registry));
     catalog_free(TAKE(n->catalog)); /* answers what waits, with "cancelled" */
     http_server_free(n->api);
     http_server_free(n->api_local);
@@ -408,7 +416,13 @@ static int services_open(struct node *n, uint64_t seed, struct err *e)
     r = catalog_open(n->loop, n->store, c->limits, c->ingress, &catalog_observer, n, &n->catalog, e);
     if (r < 0)
         return err_wrap(e, "services in %s", c->shown_dir);
-    const struct kube_sources objects = { .loop = n->loop, .catalog = n->catalog, .limits = c->limits,
+    r = registry_open(n->loop, n->store, catalog_log(n->catalog), c->limits, &n->registry, e);
+    if (r < 0)
+        return err_wrap(e, "objects in %s", c->shown_dir);
+    n->namespaces = namespaces_new(n->loop, n->catalog, n->registry);
+    n->events = events_new(n->loop, n->catalog, n->registry, c->limits);
+    const struct kube_sources objects = { .loop = n->loop, .catalog = n->catalog,
+                                          .registry = n->registry, .limits = c->limits,
                                           .ingress = c->ingress, .api = c->api, .on_limit = on_limit,
                                           .ctx = n };
     n->kube = kube_new(&objects);

@@ -102,6 +102,8 @@ struct catalog_request { /* embedded by the caller; zero it first; lives until o
     void *ctx;
     struct list_node node, open_node; /* the catalog's own, as what follows */
     struct catalog *catalog;
+    struct registry *registry; /* where it went there (registry.h) */
+    uint32_t registry_kind;
     struct loop_task task;
 };
 void catalog_submit(struct catalog *c, struct catalog_request *q); /* on_done follows, never at once */

@@ -333,14 +333,16 @@ const struct manifest_row manifest_rows[] = {
 // clang-format on
 const size_t manifest_row_count = COUNT_OF(manifest_rows);
 
-static const struct manifest_row *row_find(const char *path)
+static const struct manifest_table service_table = { manifest_rows, COUNT_OF(manifest_rows) };
+
+static const struct manifest_row *row_find(const struct manifest_table *t, const char *path)
 {
-    size_t low = 0, high = manifest_row_count;
+    size_t low = 0, high = t->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        int order = strcmp(path, manifest_rows[middle].path);
+        int order = strcmp(path, t->rows[middle].path);
         if (order == 0)
-            return &manifest_rows[middle];
+            return &t->rows[middle];
         if (order < 0)
             high = middle;
         else
@@ -375,6 +377,7 @@ static void step_index(struct place *into, const struct place *from, size_t inde
 }
 
 struct walk {
+    const struct manifest_table *table;
     const struct limits *limits;
     struct manifest_findings *f;
 };
@@ -542,12 +545,12 @@ static void value_apply(struct walk *w, const struct place *at, const struct man
                         json_t *j);
 
 /* A field that is not there, and whose parent is. */
-static void defaults_apply(const struct place *at, const struct manifest_row *parent, json_t *object)
+static void defaults_apply(const struct walk *w, const struct place *at, const struct manifest_row *parent, json_t *object)
 {
     const char *base = parent && parent->like ? parent->like : at->row;
     size_t size = strlen(base);
-    for (size_t i = 0; i < manifest_row_count; i++) {
-        const struct manifest_row *row = &manifest_rows[i];
+    for (size_t i = 0; i < w->table->count; i++) {
+        const struct manifest_row *row = &w->table->rows[i];
         const char *rest = row->path + size;
         if (!row->initial || strncmp(row->path, base, size) != 0 || (size > 0 && *rest != '.'))
             continue;
@@ -566,7 +569,7 @@ static void object_apply(struct walk *w, const struct place *at, const struct ma
     json_object_foreach_safe(object, next, key, value) {
         struct place inner;
         step(&inner, at, own, key);
-        const struct manifest_row *row = row_find(inner.row);
+        const struct manifest_row *row = row_find(w->table, inner.row);
         if (!row)
             refusals_add(&w->f->unknown, inner.seen, NULL, "unknown field \"%s\"", inner.seen);
         if (!row || row->rule == MANIFEST_SERVER || says_nothing(row->kind, value))
@@ -579,7 +582,7 @@ static void object_apply(struct walk *w, const struct place *at, const struct ma
                 (void)json_object_set_new(object, key, canonical);
         }
     }
-    defaults_apply(at, own, object);
+    defaults_apply(w, at, own, object);
 }
 
 static void list_apply(struct walk *w, const struct place *at, const struct manifest_row *own,
@@ -592,7 +595,7 @@ static void list_apply(struct walk *w, const struct place *at, const struct mani
         struct place inner;
         json_t *element = json_array_get(list, i);
         step_index(&inner, &from, i);
-        const struct manifest_row *row = row_find(inner.row);
+        const struct manifest_row *row = row_find(w->table, inner.row);
         ASSERT(row);
         value_apply(w, &inner, row, element);
     }
@@ -624,7 +627,13 @@ static void value_apply(struct walk *w, const struct place *at, const struct man
 
 void manifest_apply(json_t *object, const struct limits *l, struct manifest_findings *f)
 {
-    struct walk w = { l, f };
+    manifest_apply_table(&service_table, object, l, f);
+}
+
+void manifest_apply_table(const struct manifest_table *t, json_t *object, const struct limits *l,
+                          struct manifest_findings *f)
+{
+    struct walk w = { t, l, f };
     struct place root = { { 0 }, { 0 } };
     if (json_is_object(object))
         object_apply(&w, &root, NULL, object);
@@ -634,7 +643,7 @@ void manifest_apply(json_t *object, const struct limits *l, struct manifest_find
 
 const char *manifest_list_keys(const char *path)
 {
-    const struct manifest_row *row = row_find(path);
+    const struct manifest_row *row = row_find(&service_table, path);
     return row ? row->keys : NULL;
 }
 

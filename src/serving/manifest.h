@@ -47,6 +47,10 @@ struct manifest_row {
 extern const struct manifest_row manifest_rows[]; /* sorted by path (strcmp) */
 extern const size_t manifest_row_count;
 
+struct manifest_table { /* of one kind */
+    const struct manifest_row *rows;
+    size_t count;
+};
 struct manifest_findings {
     struct refusals unknown;  /* the message is the whole sentence; no paths to merge */
     struct refusals types;    /* likewise */
@@ -57,6 +61,9 @@ void manifest_findings_done(struct manifest_findings *f);
 
 /* Changes the tree in place. Unknown fields are removed and reported, always. */
 void manifest_apply(json_t *object, const struct limits *l, struct manifest_findings *f);
+/* The same for another kind's table. */
+void manifest_apply_table(const struct manifest_table *t, json_t *object, const struct limits *l,
+                          struct manifest_findings *f);
 /* The `keys` of the list at a path as the table has it ("spec.template.spec.containers[].env"), or NULL. */
 const char *manifest_list_keys(const char *path);
 void manifest_document(FILE *out); /* docs/reference/manifest.md */

@@ -92,6 +92,14 @@ TEST(copies_cannot_grow_without_bound)
     }
     CHECK_EQ(json_patch_apply(document, wide, &l, &result, &e), -CODE_EXHAUSTED);
     CHECK_EQ(json_patch_apply(document, deep, &l, &result, &e), -CODE_EXHAUSTED);
+    /* where a value goes counts, not only how deep it is itself */
+    AUTO_JSON json_t *inner = json_loads("[{\"op\":\"add\",\"path\":\"/a/x\",\"value\":[[[[[[[]]]]]]]}]", 0, NULL);
+    l.json_depth_max = 8;
+    json_t *fits = NULL;
+    CHECK_EQ(json_patch_apply(document, inner, &l, &fits, &e), 0);
+    json_decref(fits);
+    l.json_depth_max = 7;
+    CHECK_EQ(json_patch_apply(document, inner, &l, &result, &e), -CODE_EXHAUSTED);
     l.json_patch_ops_max = 199;
     CHECK_EQ(json_patch_apply(document, deep, &l, &result, &e), -CODE_INVALID);
     CHECK(!result);

@@ -1,6 +1,8 @@
 /* The API as its clients see it: bytes over a loopback socket, a store on disk, nothing faked between. */
 #include "api/kube.h"
 #include "os/fault.h"
+#include "serving/events.h"
+#include "serving/namespaces.h"
 #include "tap.h"
 
 #include <arpa/inet.h>
@@ -15,6 +17,9 @@ struct world {
     struct loop *loop;
     struct store *store;
     struct catalog *catalog;
+    struct registry *registry;
+    struct namespaces *namespaces;
+    struct events *events;
     struct kube *kube;
     struct http_server *server;
     struct revision *revisions[8]; /* emitted, in order */
@@ -74,7 +79,12 @@ static bool world_open(struct world *w)
     if (loop_open(&w->loop, &w->e) < 0 || store_open(w->loop, w->dir, &w->limits, &w->store, &w->e) < 0 ||
         catalog_open(w->loop, w->store, &w->limits, "127.0.0.1:80", &observer, w, &w->catalog, &w->e) < 0)
         return false;
-    const struct kube_sources sources = { .loop = w->loop, .catalog = w->catalog, .limits = &w->limits,
+    if (registry_open(w->loop, w->store, catalog_log(w->catalog), &w->limits, &w->registry, &w->e) < 0)
+        return false;
+    w->namespaces = namespaces_new(w->loop, w->catalog, w->registry);
+    w->events = events_new(w->loop, w->catalog, w->registry, &w->limits);
+    const struct kube_sources sources = { .loop = w->loop, .catalog = w->catalog,
+                                          .registry = w->registry, .limits = &w->limits,
                                           .ingress = "127.0.0.1:80", .api = "127.0.0.1:8081",
                                           .on_limit = on_limit, .ctx = w };
     w->kube = kube_new(&sources);
@@ -85,6 +95,9 @@ static void world_free(struct world *w)
 {
     http_server_free(w->server);
     kube_free(w->kube);
+    events_free(w->events);
+    namespaces_free(w->namespaces);
+    registry_free(w->registry);
     catalog_free(w->catalog);
     store_free(w->store);
     loop_free(w->loop);
@@ -321,6 +334,144 @@ TEST(a_conversation_goes_as_with_kubernetes)
     }
 }
 
+#define CORE(plural) "/api/v1/namespaces/default/" plural
+#define CONFIG(name, rest) "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"" name "\"}" rest "}"
+#define SECRET(name, rest) "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"name\":\"" name "\"}" rest "}"
+#define MAPPINGS "/apis/serving.knative.dev/v1beta1/namespaces/default/domainmappings"
+#define MAPPING(name, rest) "{\"apiVersion\":\"serving.knative.dev/v1beta1\",\"kind\":\"DomainMapping\",\"metadata\":{\"name\":\"" name "\"}" rest "}"
+#define TABLE_ACCEPT "Accept: application/json;as=Table;v=v1;g=meta.k8s.io\r\n"
+
+static const struct step {
+    const char *method, *target, *headers, *body;
+    int status;
+    const char *has;
+} core_story[] = {
+    { "POST", CORE("configmaps"), JSON, CONFIG("c", ",\"data\":{\"a\":\"1\",\"empty\":\"\"}"), 201, "\"uid\":\"\n\"empty\":\"\"\n\"manager\":\"unknown\"" },
+    { "POST", CORE("configmaps"), JSON, CONFIG("c", ""), 409, "configmaps \\\"c\\\" already exists" },
+    { "GET", CORE("configmaps/c"), NULL, NULL, 200, "\"kind\":\"ConfigMap\"\n\"a\":\"1\"" },
+    { "GET", CORE("configmaps/d"), NULL, NULL, 404, "configmaps \\\"d\\\" not found\n\"details\":{\"name\":\"d\",\"kind\":\"configmaps\"}" },
+    { "GET", CORE("configmaps"), TABLE_ACCEPT, NULL, 200, "\"name\":\"Data\"\n\"cells\":[\"c\",2,\"" },
+    { "POST", CORE("configmaps"), JSON, CONFIG("x", ",\"data\":{\"a b\":\"1\"}"), 422, "ConfigMap \\\"x\\\" is invalid: data[a b]: Invalid value: \\\"a b\\\": a valid config key" },
+    { "POST", CORE("configmaps"), JSON, CONFIG("x", ",\"data\":{\"a\":\"1\"},\"binaryData\":{\"a\":\"MQ==\"}"), 422, "duplicate of key present in binaryData" },
+    { "POST", CORE("configmaps"), JSON, CONFIG("x", ",\"binaryData\":{\"a\":\"M!==\"}"), 422, "illegal base64 data at input byte 1" },
+    { "POST", CORE("configmaps"), JSON, CONFIG("x", ",\"date\":{}"), 400, "ConfigMap in version \\\"v1\\\" cannot be handled as a ConfigMap: strict decoding error: unknown field \\\"date\\\"" },
+    { "POST", CORE("configmaps"), JSON, CONFIG("X_", ""), 422, "metadata.name: Invalid value: \\\"X_\\\": a lowercase RFC 1123 subdomain" },
+    { "POST", CORE("configmaps"), JSON, "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"generateName\":\"g-\"}}", 201, "\"name\":\"g-" },
+    { "PATCH", CORE("configmaps/c"), MERGE, "{\"data\":{\"a\":null},\"immutable\":true}", 200, "\"immutable\":true" },
+    { "PATCH", CORE("configmaps/c"), MERGE, "{\"data\":{\"a\":\"2\"}}", 422, "data: Forbidden: field is immutable when `immutable` is set" },
+    { "PATCH", CORE("configmaps/c"), MERGE, "{\"immutable\":false}", 422, "immutable: Forbidden" },
+    { "PATCH", CORE("configmaps/c"), MERGE, "{\"metadata\":{\"labels\":{\"x\":\"y\"}}}", 200, "\"x\":\"y\"" },
+    { "PATCH", CORE("configmaps/c"), MERGE, "{\"metadata\":{\"resourceVersion\":\"1\",\"labels\":{\"x\":\"z\"}}}", 409, "the object has been modified" },
+    { "PUT", CORE("configmaps/nothere"), JSON, CONFIG("nothere", ""), 404, "not found" },
+    { "DELETE", CORE("configmaps/c"), JSON, "{\"preconditions\":{\"resourceVersion\":\"1\"}}", 409, "Precondition failed: ResourceVersion" },
+    { "DELETE", CORE("configmaps/c?dryRun=All"), NULL, NULL, 200, "Success" },
+    { "DELETE", CORE("configmaps/c"), NULL, NULL, 200, "\"kind\":\"configmaps\"\n\"status\":\"Success\"" },
+    { "DELETE", CORE("configmaps/c"), NULL, NULL, 404, "not found" },
+    { "POST", CORE("secrets"), JSON, SECRET("s", ",\"stringData\":{\"one\":\"a\",\"two\":\"ab\",\"three\":\"abc\"},\"data\":{\"old\":\"MQ==\"}"), 201,
+      "\"one\":\"YQ==\"\n\"two\":\"YWI=\"\n\"three\":\"YWJj\"\n\"old\":\"MQ==\"\n\"type\":\"Opaque\"" },
+    { "POST", CORE("secrets"), JSON, SECRET("t", ",\"type\":\"kubernetes.io/tls\",\"data\":{\"tls.crt\":\"\"}"), 422, "data[tls.key]: Required value" },
+    { "POST", CORE("secrets"), JSON, SECRET("t", ",\"data\":{\"a\":\"MQ=\"}"), 422, "illegal base64" },
+    { "PATCH", CORE("secrets/s"), MERGE, "{\"type\":\"other\"}", 422, "type: Invalid value: \\\"other\\\": field is immutable" },
+    { "GET", CORE("secrets?fieldSelector=type%3DOpaque"), NULL, NULL, 200, "\"name\":\"s\"" },
+    { "GET", CORE("secrets?fieldSelector=type%3Dx"), NULL, NULL, 200, "\"items\":[]" },
+    { "PATCH", CORE("configmaps/a?fieldManager=ann"), APPLY, "apiVersion: v1\nkind: ConfigMap\ndata: {x: \"1\"}\n", 201, "\"f:data\":{\"f:x\":{}}" },
+    { "POST", MAPPINGS, JSON, MAPPING("www.example.com", ""), 400, "admission webhook \\\"validation.webhook.serving.knative.dev\\\" denied the request: validation failed: missing field(s): spec.ref" },
+    { "POST", MAPPINGS, JSON, MAPPING("www.example.com", ",\"spec\":{\"ref\":{\"kind\":\"Service\",\"name\":\"f\"}}"), 201, "\"generation\":1\n\"reason\":\"IngressNotConfigured\"" },
+    { "PATCH", MAPPINGS "/www.example.com", MERGE, "{\"spec\":{\"ref\":{\"name\":\"g\"}}}", 200, "\"generation\":2" },
+    /* namespaces */
+    { "POST", "/api/v1/namespaces", JSON, "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"team\"}}", 201, "\"phase\":\"Active\"\n\"kubernetes.io/metadata.name\":\"team\"" },
+    { "DELETE", "/api/v1/namespaces/default", NULL, NULL, 403, "namespaces \\\"default\\\" is forbidden: this namespace may not be deleted" },
+    { "POST", "/apis/serving.knative.dev/v1/namespaces/used/services", JSON, SERVICE("f"), 201, "\"namespace\":\"used\"" },
+    { "POST", "/api/v1/namespaces/used/configmaps", JSON, CONFIG("c", ""), 201, "\"namespace\":\"used\"" },
+    { "GET", "/api/v1/namespaces/used", NULL, NULL, 200, "\"phase\":\"Active\"" },
+    { "GET", "/api/v1/namespaces/used/services/f", NULL, NULL, 200, "\"type\":\"ExternalName\"\n\"externalName\":\"f.used.localhost\"\n\"serving.knative.dev/route\":\"f\"" },
+    { "GET", "/api/v1/namespaces/used/services", TABLE_ACCEPT, NULL, 200, "\"cells\":[\"f\",\"ExternalName\",\"\",\"f.used.localhost\",\"80/TCP\"" },
+    { "DELETE", "/api/v1/namespaces/used/services/f", NULL, NULL, 405, "Allow: GET, HEAD\r" },
+    { "DELETE", "/api/v1/namespaces/used", NULL, NULL, 200, "\"phase\":\"Terminating\"\n\"deletionTimestamp\":\"" },
+    { "GET", "/api/v1/configmaps?labelSelector=none", NULL, NULL, 200, "\"kind\":\"ConfigMapList\"" },
+};
+
+static bool story_told(struct world *w, const struct step *steps, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        AUTO_FREE char *answer = ask(w, steps[i].method, steps[i].target, steps[i].headers, steps[i].body);
+        struct str rest = str_of(steps[i].has);
+        bool fits = status_of(answer) == steps[i].status;
+        while (fits && rest.size > 0) {
+            struct str part = str_cut(&rest, '\n');
+            fits = part.size == 0 || memmem(answer, strlen(answer), part.at, part.size);
+        }
+        if (!fits)
+            printf("# step %zu, %s %s: expected %d, %s; got %s\n", i, steps[i].method, steps[i].target, steps[i].status,
+                   steps[i].has, answer);
+        if (!fits)
+            return false;
+    }
+    return true;
+}
+
+TEST(the_core_kinds_are_as_in_kubernetes)
+{
+    __attribute__((cleanup(world_auto))) struct world w;
+    CHECK(world_open(&w));
+    CHECK(story_told(&w, core_story, COUNT_OF(core_story)));
+}
+
+TEST(a_namespace_takes_with_it_what_is_in_it)
+{
+    __attribute__((cleanup(world_auto))) struct world w;
+    CHECK(world_open(&w));
+    for (int i = 0; i < 50; i++) { /* more than go at once */
+        AUTO_FREE char *service = xasprintf("{\"apiVersion\":\"serving.knative.dev/v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"s%d\"},"
+                                            "\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"image\":\"file:///a\"}]}}}}", i);
+        AUTO_FREE char *config = xasprintf("{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"c%d\"}}", i);
+        AUTO_FREE char *a = ask(&w, "POST", "/apis/serving.knative.dev/v1/namespaces/gone/services", JSON, service);
+        AUTO_FREE char *b = ask(&w, "POST", "/api/v1/namespaces/gone/configmaps", JSON, config);
+        CHECK(status_of(a) == 201 && status_of(b) == 201);
+    }
+    AUTO_FREE char *stays = ask(&w, "POST", CORE("configmaps"), JSON, CONFIG("stays", ""));
+    AUTO_FREE char *marked = ask(&w, "DELETE", "/api/v1/namespaces/gone", NULL, NULL);
+    CHECK(status_of(stays) == 201 && status_of(marked) == 200);
+    AUTO_FREE char *late = ask(&w, "POST", "/api/v1/namespaces/gone/configmaps", JSON, CONFIG("late", ""));
+    AUTO_FREE char *later = ask(&w, "POST", "/apis/serving.knative.dev/v1/namespaces/gone/services", JSON, SERVICE("late"));
+    CHECK(status_of(late) == 403 && status_of(later) == 403);
+    CHECK(strstr(later, "unable to create new content in namespace gone because it is being terminated"));
+    int status = 200;
+    for (int i = 0; i < 3000 && status == 200; i++) {
+        AUTO_FREE char *answer = ask(&w, "GET", "/api/v1/namespaces/gone", NULL, NULL);
+        status = status_of(answer);
+    }
+    CHECK_EQ(status, 404);
+    CHECK_EQ(catalog_services(w.catalog), 0);
+    CHECK_EQ(registry_count(w.registry, REGISTRY_CONFIGMAPS), 1);
+}
+
+TEST(what_happens_is_told_as_events)
+{
+    __attribute__((cleanup(world_auto))) struct world w;
+    struct catalog_facts failed = { .failing = true, .failed_phase = PHASE_RUNTIME_INIT, .exit_status = 3, .message = "boom" };
+    struct catalog_facts up = { .ready_once = true, .active = true, .actual = 2, .desired = 2, .exit_status = -1 };
+    static const char target[] = CORE("events?fieldSelector=involvedObject.name%3Df-00001,involvedObject.kind%3DRevision");
+    CHECK(world_open(&w));
+    AUTO_FREE char *created = ask(&w, "POST", SERVICES, JSON, SERVICE("f"));
+    CHECK_EQ(status_of(created), 201);
+    static const char *const wanted[] = { "Created Revision \\\"f-00001\\\"", "\"reason\":\"ExitCode3\"", "Scaled from 0 to 2 instances", "\"RevisionReady\"" };
+    for (size_t k = 0; k < COUNT_OF(wanted); k++) {
+        bool there = false;
+        for (int i = 0; i < 5000 && !there; i++) {
+            AUTO_FREE char *answer = ask(&w, "GET", target, NULL, NULL);
+            there = strstr(answer, wanted[k]) != NULL;
+        }
+        if (!there)
+            FAIL("no %s", wanted[k]);
+        if (k < 2)
+            catalog_revision_facts(w.catalog, "default", "f-00001", k == 0 ? &failed : &up);
+    }
+    AUTO_FREE char *table = ask(&w, "GET", CORE("events"), TABLE_ACCEPT, NULL);
+    CHECK(strstr(table, "\"Warning\",\"ExitCode3\",\"revision/f-00001\",\"hob\",\""));
+    CHECK(strstr(table, "\"service/f\""));
+}
+
 TEST(the_openapi_document_is_a_message_that_gnostic_reads)
 {
     __attribute__((cleanup(world_auto))) struct world w;
@@ -503,11 +654,23 @@ TEST(a_label_selector_holds_for_events)
     CHECK(!strstr(s.all, "BOOKMARK")); /* nobody asked for them */
 }
 
+/* For tests that write the log themselves: nobody else may commit then. */
+static void events_off(struct world *w)
+{
+    events_free(TAKE(w->events));
+    for (int i = 0; i < 20000 && store_version(w->store) == 0; i++) { /* the namespace "default" */
+        if (loop_turn(w->loop, false, &w->e) < 0)
+            abort();
+        usleep(100);
+    }
+}
+
 TEST(a_version_that_the_log_forgot_is_gone_before_and_during_a_watch)
 {
     __attribute__((cleanup(world_auto))) struct world w;
     __attribute__((cleanup(stream_auto))) struct stream s = { .fd = -1 };
     CHECK(world_open(&w));
+    events_off(&w);
     make(&w, SERVICE("zero"));
     int64_t before = version_of(&w, SERVICES);
     w.limits.watch_events_max = 1; /* the ring was made larger; its text may not grow */
@@ -582,6 +745,7 @@ TEST(a_slow_watcher_gets_everything_when_it_reads)
     __attribute__((cleanup(stream_auto))) struct stream s = { .fd = -1 };
     CHECK(world_open(&w));
     w.limits.watch_log_bytes = 64 << 20;
+    events_off(&w);
     stream_open(&w, &s, SERVICES "?watch=true", "");
     CHECK(stream_until(&w, &s, "200 OK"));
     struct watchlog *log = catalog_log(w.catalog);

@@ -42,6 +42,8 @@ TEST(sets_join_part_and_meet)
     CHECK(same(all, "{\"f:x\":{\"f:a\":{},\"f:b\":{}},\"f:y\":{\".\":{},\"f:c\":{}},\"f:z\":{}}"));
     CHECK(same(less, "{\"f:x\":{\"f:a\":{}},\"f:y\":{\"f:c\":{}}}"));
     CHECK(same(both, "{\"f:x\":{\"f:b\":{}},\"f:y\":{}}"));
+    AUTO_JSON json_t *other_way = fieldset_union(b, a);
+    CHECK(json_equal(other_way, all));
     AUTO_JSON json_t *none = json_object();
     AUTO_JSON json_t *same_a = fieldset_minus(a, none), *nothing = fieldset_minus(a, a);
     CHECK(json_equal(same_a, a) && fieldset_empty(nothing));
