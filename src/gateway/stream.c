@@ -2,6 +2,8 @@
 #include "gateway/client.h"
 #include "net/http1_write.h"
 
+#include <stdio.h>
+
 enum { INTERIMS_MAX = 64 }; /* 1xx heads before an answer */
 
 static uint64_t now_of(const struct client *c) { return loop_now_us(c->ingress->loop); }
@@ -243,8 +245,10 @@ static enum step function_gone(struct client *c, enum channel_result how)
     }
     if (link_may_resend(c))
         return exchange_reconnect(c);
-    const char *why = x->answer_begun ? "the function ended the connection in mid-answer"
-                                      : "the function ended the connection without an answer";
+    const char *said = x->leased && x->lease.start ? x->lease.start->error : ""; /* hob gave it up */
+    char why[320];
+    snprintf(why, sizeof why, "the function ended the connection %s%s%s",
+             x->answer_begun ? "in mid-answer" : "without an answer", said[0] ? ": " : "", said);
     return exchange_refuse(
         c, &(struct problem){ .kind = PROBLEM_INSTANCE_DIED, .detail = why, .phase = "handler" },
         INVOCATION_FAILED);

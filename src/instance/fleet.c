@@ -10,6 +10,21 @@ void fleet_rev_check(const struct rev *v)
         ASSERT(v->queue.count <= v->spec->queue_depth);
 }
 
+/* Where the oldest start hangs, for a revision that is late without a failure. */
+static void hanging_text(const struct rev *v, char *into, size_t size)
+{
+    const struct instance *oldest = NULL;
+    LIST_EACH(&v->instances, n, tmp) {
+        const struct instance *i = CONTAINER_OF(n, struct instance, node);
+        if (i->state <= INSTANCE_STARTING && (!oldest || i->start.begin_us < oldest->start.begin_us))
+            oldest = i;
+    }
+    if (oldest)
+        snprintf(into, size, "instance %s is still in %s, %llu s after its start was decided", oldest->id,
+                 phase_name(instance_phase(oldest)),
+                 (unsigned long long)((fleet_now(v->target->fleet) - oldest->start.begin_us) / 1000000));
+}
+
 void fleet_tell(struct rev *v)
 {
     struct fleet *f = v->target->fleet;
@@ -33,6 +48,8 @@ void fleet_tell(struct rev *v)
         facts.desired = 0;
     }
     snprintf(facts.message, sizeof facts.message, "%s", v->message);
+    if (!v->failing && fleet_is_late(v))
+        hanging_text(v, facts.message, sizeof facts.message);
     v->told = fleet_decision_mark(v);
     if (!v->target->removed)
         f->observer->on_facts(f->ctx, v->spec, &facts);

@@ -105,6 +105,7 @@ struct rev *fleet_route_pick(struct fleet *f, const struct backend_ask *ask); /*
 
 /* fleet_scale.c */
 void fleet_scale_open(struct rev *v, bool was_ready);
+bool fleet_is_late(const struct rev *v); /* never ready, and its progress deadline has passed */
 int64_t fleet_decision_mark(const struct rev *v); /* changes with what is told of the decision */
 extern const struct instance_ops fleet_instance_ops;
 void fleet_evaluate(struct rev *v); /* may free v */

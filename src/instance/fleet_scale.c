@@ -229,7 +229,13 @@ void fleet_scale_open(struct rev *v, bool was_ready)
 int64_t fleet_decision_mark(const struct rev *v)
 {
     const struct kpa_decision *d = kpa_last(v->kpa);
-    return (int64_t)d->wanted * 16 + (int64_t)d->activity * 2 + d->timed_out;
+    return (int64_t)d->wanted * 32 + (int64_t)d->activity * 4 + d->timed_out * 2 + fleet_is_late(v);
+}
+
+bool fleet_is_late(const struct rev *v)
+{
+    uint64_t now_us = fleet_now(v->target->fleet);
+    return !v->ready_once && now_us - v->created_us > v->spec->progress_deadline_us;
 }
 
 /* The tick is every two seconds while there is anything to decide; at zero there is no timer. */
@@ -260,8 +266,7 @@ void fleet_evaluate(struct rev *v)
     if (v->reserve && v->running + v->queue.count == 0)
         desired = 0; /* nothing leads to it and nobody is on it: what it holds is for the one that took over */
     /* Trying again by itself is for what may pass; a wrong digest waits for somebody to ask. */
-    bool late = !v->ready_once && now_us - v->created_us > v->spec->progress_deadline_us;
-    if (v->failing && (!v->fail_retryable || late) && v->queue.count == 0)
+    if (v->failing && (!v->fail_retryable || fleet_is_late(v)) && v->queue.count == 0)
         desired = v->ready;
     uint32_t live = v->ready + v->starting;
     if (v->yielded && v->running + v->queue.count == 0)

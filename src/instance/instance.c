@@ -635,6 +635,24 @@ void instance_launch(struct instance *i)
     }
 }
 
+enum phase instance_phase(const struct instance *i)
+{
+    static const enum phase own[] = { PHASE_WARMUP, PHASE_ALLOCATE, PHASE_MODEL_LOAD };
+    const struct instance_internals *in = i->in;
+    if (i->state == INSTANCE_WAITING)
+        return PHASE_SCHEDULE;
+    if (!all_present(in))
+        return in->image.present ? PHASE_MODEL_FETCH : PHASE_IMAGE_PULL;
+    if (!in->exec_seen)
+        return PHASE_SANDBOX;
+    if (in->checks.health.ready)
+        return PHASE_MODEL_VERIFY;
+    for (size_t k = 0; k < COUNT_OF(own); k++)
+        if (i->start.phases[own[k]].outcome == PHASE_OPEN)
+            return own[k];
+    return PHASE_RUNTIME_INIT;
+}
+
 /* ---- life ----------------------------------------------------------------------------------- */
 
 struct instance *instance_new(const struct instance_env *env, const struct instance_ops *ops,

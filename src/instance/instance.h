@@ -104,6 +104,8 @@ struct instance *instance_new(const struct instance_env *env, const struct insta
 void instance_free(struct instance *i); /* any time; what runs is killed, no callback any more */
 
 void instance_launch(struct instance *i); /* WAITING -> STARTING */
+/* What an instance that is not ready yet waits for. */
+enum phase instance_phase(const struct instance *i);
 /* Drains: SIGTERM when no request is on it any more, at the latest after drain_ms or its timeoutSeconds,
  * whichever is longer; SIGKILL drain_ms after that. on_ended follows. */
 void instance_stop(struct instance *i);

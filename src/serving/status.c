@@ -227,7 +227,7 @@ static void revision_conditions(const struct status_revision *s, const struct fa
     } else if (s->late && !f->ready_once) {
         set[OF_RESOURCES].status = STATUS_FALSE;
         set[OF_RESOURCES].reason = "ProgressDeadlineExceeded";
-        set[OF_RESOURCES].message = "Initial scale was never achieved";
+        set[OF_RESOURCES].message = why->message;
     } else if (f->failing) {
         /* Ready stays: it says that the Revision could run. That it cannot now is said beside it. */
         set[OF_ACTIVATION] = (struct condition){ "ActivationHealthy", STATUS_FALSE, why->reason,
@@ -250,8 +250,11 @@ json_t *status_of_revision(const struct status_revision *s, const json_t *before
     struct condition set[REVISION_CONDITIONS];
     struct failure why = { 0 };
     const char *digest = s->facts.image_digest;
+    const char *hangs = s->facts.message && *s->facts.message ? s->facts.message : NULL;
     if (s->facts.failing)
         failure_of(s, &why);
+    else if (s->late)
+        why.message = xasprintf("Initial scale was never achieved%s%s", hangs ? ": " : "", hangs ? hangs : "");
     revision_conditions(s, &why, set);
     json_t *status = json_object();
     (void)json_object_set_new(status, "actualReplicas", json_integer(s->facts.actual));

@@ -60,7 +60,7 @@ struct start_record { /* one cold start */
     uint32_t page_cache_permille; /* of the models' bytes, resident before the start */
     enum phase failed_phase;      /* valid when failed */
     bool failed, finished;
-    char error[256];
+    char error[256]; /* why it failed; of one that was ready: why it was given up since */
 };
 
 /* A phase that begins again keeps its first start, and begin..begin is one opening: with several

@@ -1,4 +1,5 @@
 """Startup, liveness and readiness probes on the real binary: each kind passing, failing and recovering."""
+import json
 import threading
 import unittest
 
@@ -30,7 +31,9 @@ class H(http.server.BaseHTTPRequestHandler):
         pass
 http.server.ThreadingHTTPServer(("", int(os.environ["PORT"])), H).serve_forever()
 """
-FAST = {"periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": 2}
+# A machine under load answers late: only who tests the timeout has a short one.
+FAST = {"periodSeconds": 1, "timeoutSeconds": 10, "failureThreshold": 2}
+HASTY = {"timeoutSeconds": 1}
 ONE = {"min-scale": 1, "max-scale": 1}
 
 
@@ -115,10 +118,19 @@ class Probes(HobCase):
     def test_a_failed_liveness_probe_replaces_the_instance(self):
         hob = self.hob
         hob.deploy("live", liveness=healthz(), annotations=ONE)
-        old = self.only("live")["id"]
+        old, running = self.only("live")["id"], []
+        caller = threading.Thread(target=lambda: running.append(hob.ingress("live", path="/sleep/600000")))
+        caller.start()
+        hob.wait_for("it to be busy", lambda: hob.instances("live")[0]["inFlight"] == 1)
         self.assertEqual(hob.ingress("live", path="/sicken")[0], 200)
         hob.wait_for("another", lambda: self.only("live")["id"] != old)
         self.assertEqual(hob.ingress("live", path="/healthz")[::2], (200, b"well"))
+        caller.join()
+        self.assertEqual(running[0][0], 502)  # what ran on it is told why, and so is its record
+        why = "the function ended the connection without an answer: Liveness probe failed: " \
+              "HTTP probe failed with statuscode: 503"
+        self.assertEqual(json.loads(running[0][2])["detail"], why)
+        self.assertEqual(hob.invocation(running[0][1]["Hob-Invocation-Id"])["error"], why)
         text = self.log_of("live")
         self.assertIn("hob: Liveness probe failed: HTTP probe failed with statuscode: 503; the instance is replaced", text)
         self.assertIn("told to end", text)  # SIGTERM came first
@@ -126,7 +138,7 @@ class Probes(HobCase):
 
     def test_an_instance_that_answers_nothing_any_more_is_replaced(self):
         hob = self.hob
-        hob.deploy("stuck", liveness=healthz(), annotations=ONE)
+        hob.deploy("stuck", liveness=healthz(**HASTY), annotations=ONE)
         old = self.only("stuck")["id"]
         self.assertEqual(hob.ingress("stuck", path="/hush")[0], 200)
         hob.wait_for("another", lambda: self.only("stuck")["id"] != old)
@@ -179,7 +191,8 @@ class Probes(HobCase):
     def test_a_command_that_does_not_end_in_time_fails(self):
         hob = self.hob
         late = {"serving.knative.dev/progress-deadline": "4s"}
-        hob.deploy("hangs", wait=False, startup=self.script("echo so far; setsid sleep 100 & sleep 100"), annotations=late)
+        hob.deploy("hangs", wait=False, annotations=late,
+                   startup=self.script("echo so far; setsid sleep 100 & sleep 100", **HASTY))
         hob.deploy("missing", wait=False, startup={"exec": {"command": ["/no/such/thing"]}, **FAST}, annotations=late)
         self.assertIn("Startup probe failed: command timed out after 1000 ms: so far",
                       hob.wait_condition("hangs", "False")["message"])

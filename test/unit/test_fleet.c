@@ -1436,4 +1436,20 @@ TEST(readiness_waits_for_the_startup_probe)
     CHECK(teardown());
 }
 
+TEST(a_revision_that_is_late_without_a_failure_says_where_it_hangs)
+{
+    setup();
+    struct revision *r = revision("f", 1);
+    r->progress_deadline_us = 10 * SECOND;
+    origin.mode = FETCH_HANGS;
+    fleet_add(b.fleet, r, false);
+    pass(9 * SECOND);
+    CHECK_STR(b.facts.message, "");
+    for (int k = 0; k < 4; k++)
+        pass(SECOND);
+    CHECK(!b.facts.failing);
+    CHECK(strstr(b.facts.message, " is still in image_pull, 1"));
+    CHECK(teardown());
+}
+
 TEST_MAIN()

@@ -270,6 +270,57 @@ TEST(a_sandbox_without_commands_runs_none)
     CHECK(stage_close(&s));
 }
 
+static int fds_open(void)
+{
+    int count = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    while (dir && readdir(dir))
+        count++;
+    if (dir)
+        closedir(dir);
+    return count;
+}
+
+/* Fails the 1st operation of a start, then the 2nd, … until one gets through. */
+TEST(a_start_that_fails_midway_leaves_neither_descriptor_nor_sandbox)
+{
+    NEEDS_ROOT;
+    struct world w;
+    struct sandbox_spec spec = run_spec(waits);
+    int refused = 0;
+    spec.commands = true;
+    CHECK(world_open(&w));
+    w.limits.sandbox_pool = 1;
+    CHECK(world_launch(&w, false));
+    WORLD_UNTIL(&w, w.tier->ops->pool_ready(w.tier) == 1);
+    for (int nth = 1;; nth++) {
+        struct run x = { .w = &w, .pipes = { -1, -1 } };
+        struct err e = { 0 };
+        int before = fds_open();
+        CHECK(nth < 40);
+        fault_arm(nth);
+        int r = w.tier->ops->start(w.tier, &spec, &run_events, &x, &x.sb, &x.pipes, &e);
+        bool fired = fault_fired();
+        fault_arm(0);
+        CHECK((x.sb != NULL) == (r == 0));
+        if (r < 0) {
+            CHECK(fired && e.text[0]);
+            CHECK_EQ(fds_open(), before);
+            refused++;
+            continue;
+        }
+        w.tier->ops->free(x.sb);
+        close(x.pipes.out_fd);
+        close(x.pipes.phases_fd);
+        if (!fired)
+            break;
+        WORLD_UNTIL(&w, w.tier->ops->pool_ready(w.tier) == 1);
+    }
+    CHECK(refused >= 4); /* the runner's pair, its watch, the two pipes */
+    CHECK_EQ(world_stop(&w), 0);
+    world_close(&w);
+}
+
 TEST(what_cannot_be_sent_is_refused)
 {
     static char huge[RUNNER_ORDER_MAX];

@@ -304,4 +304,14 @@ TEST(a_missed_start_up_budget_is_said_beside_ready_and_goes_when_it_is_kept)
     CHECK_STR(said(kept, "StartBudgetMet", text), "absent");
 }
 
+TEST(a_passed_progress_deadline_says_where_the_start_hangs)
+{
+    struct status_revision r = { "img", "user-container",
+                                 { .exit_status = -1, .message = "instance f-1 is still in model_fetch" }, true };
+    AUTO_JSON json_t *late = status_of_revision(&r, NULL, 0);
+    char text[400];
+    CHECK_STR(said(late, "Ready", text), "False ProgressDeadlineExceeded: Initial scale was never achieved: "
+                                         "instance f-1 is still in model_fetch");
+}
+
 TEST_MAIN()
