@@ -58,6 +58,7 @@ struct fake {
     bool hold;               /* tickets wait until released */
     enum ticket_result next; /* what tickets get */
     bool cold, stale_next;
+    bool shared; /* policy.h2c: a connection was handed out, and does for all */
     struct start_record start;
     uint64_t ready_us;
     int functions[FUNCTIONS]; /* the functions' ends, in order of connection; -1: closed */
@@ -109,6 +110,7 @@ static inline void fake_reconnect(struct backend *b, struct ticket *t, struct le
     struct fake *f = fake_of(b);
     (void)lease;
     f->reconnects++;
+    f->shared = false;
     f->granted--; /* the lease is in the ticket again */
     list_push(&f->waiting, &t->node);
     loop_defer(f->loop, &f->task);
@@ -144,7 +146,9 @@ static inline void fake_turn(struct fake *f, struct ticket *t)
         return;
     }
     f->granted++;
-    if (f->idle_count > 0) {
+    if (f->policy.h2c && f->shared) {
+        lease.fd = -1;
+    } else if (f->idle_count > 0) {
         lease.fd = f->idle[--f->idle_count];
         lease.fd_reused = true;
     } else {
@@ -154,6 +158,7 @@ static inline void fake_turn(struct fake *f, struct ticket *t)
         f->functions[f->connected] = ends[1];
         f->gates[f->connected++] = ends[0];
         lease.fd = ends[0];
+        f->shared = true;
     }
     t->on_turn(t, TICKET_GRANTED, &lease, 0, NULL);
 }

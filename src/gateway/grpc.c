@@ -15,16 +15,15 @@ int grpc_timeout_parse(struct str text, uint64_t *ret_ms, struct err *e)
 {
     static const struct {
         char unit;
-        uint64_t ns;
-    } units[] = { { 'H', UINT64_C(3600000000000) }, { 'M', UINT64_C(60000000000) },
-                  { 'S', 1000000000 },              { 'm', 1000000 },
-                  { 'u', 1000 },                    { 'n', 1 } };
+        uint32_t ms, per_ms; /* one of them is 1 */
+    } units[] = { { 'H', 3600000, 1 }, { 'M', 60000, 1 }, { 'S', 1000, 1 },
+                  { 'm', 1, 1 },       { 'u', 1, 1000 },  { 'n', 1, 1000000 } };
     uint64_t value;
     if (text.size >= 2 && text.size <= DIGITS_MAX + 1 &&
         str_u64(str_head(text, text.size - 1), &value))
         for (size_t i = 0; i < COUNT_OF(units); i++)
             if (units[i].unit == text.at[text.size - 1]) {
-                *ret_ms = (value * units[i].ns + 999999) / 1000000;
+                *ret_ms = (value * units[i].ms + units[i].per_ms - 1) / units[i].per_ms;
                 return 0;
             }
     return err_set(e, CODE_INVALID,
