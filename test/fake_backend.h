@@ -46,7 +46,7 @@ static inline void world_free(struct loop_world *w)
 
 /* ---- a backend without instances ---------------------------------------------------------- */
 
-enum { FUNCTIONS = 64, RECORDS = 128 };
+enum { FUNCTIONS = 256, RECORDS = 512 };
 
 struct fake {
     struct backend backend;

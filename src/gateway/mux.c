@@ -136,12 +136,19 @@ static void transmit(struct mux *m)
 
 /* ---- time --------------------------------------------------------------------------------- */
 
+/* An idle connection would keep a function that has been told to stop from stopping. */
+static uint64_t idle_most_us(const struct mux *m)
+{
+    const struct limits *l = m->ingress->limits;
+    return (m->side == HTTP2_SERVER ? l->http_idle_ms : l->h2_function_idle_ms) * 1000;
+}
+
 static uint64_t due_us(const struct mux *m)
 {
     const struct limits *l = m->ingress->limits;
     uint64_t due = meter_due_us(&m->write_meter);
-    if (m->side == HTTP2_SERVER && m->idle_us != UINT64_MAX)
-        due = MIN(due, m->idle_us + l->http_idle_ms * 1000);
+    if (m->idle_us != UINT64_MAX)
+        due = MIN(due, m->idle_us + idle_most_us(m));
     if (m->waiting_us != UINT64_MAX)
         due = MIN(due, m->waiting_us + l->http_head_ms * 1000);
     return MIN(due, m->linger_us);
@@ -153,7 +160,9 @@ static void note_time(struct mux *m)
     uint64_t now_us = now_of(m);
     bool lingers = m->linger_us != UINT64_MAX;
     m->idle_us = lingers || http2_streams(m->h) > 0 ? UINT64_MAX : MIN(m->idle_us, now_us);
-    m->waiting_us = !lingers && http2_waiting(m->h) ? MIN(m->waiting_us, now_us) : UINT64_MAX;
+    /* A function may be busy for as long as its requests' deadlines let it. */
+    bool hurried = m->side == HTTP2_SERVER && !lingers;
+    m->waiting_us = hurried && http2_waiting(m->h) ? MIN(m->waiting_us, now_us) : UINT64_MAX;
     uint64_t due = due_us(m);
     if (due == UINT64_MAX)
         loop_cancel(m->ingress->loop, &m->timer);
@@ -182,8 +191,8 @@ static void on_due(struct loop_timer *t)
     } else if (m->waiting_us != UINT64_MAX && m->waiting_us + l->http_head_ms * 1000 <= now_us) {
         limits[INGRESS_LIMIT_http_head_ms]++;
         net_close(m);
-    } else if (m->idle_us != UINT64_MAX && m->idle_us + l->http_idle_ms * 1000 <= now_us) {
-        limits[INGRESS_LIMIT_http_idle_ms]++;
+    } else if (m->idle_us != UINT64_MAX && m->idle_us + idle_most_us(m) <= now_us) {
+        limits[INGRESS_LIMIT_http_idle_ms] += m->side == HTTP2_SERVER;
         http2_shut(m->h);
         transmit(m);
         if (channel_attached(&m->net))
@@ -244,7 +253,7 @@ static struct mux *mux_open(struct ingress *in, enum http2_side side, int take_f
     m->again.run = on_again;
     m->idle_us = now_of(m);
     m->waiting_us = m->linger_us = UINT64_MAX;
-    meter_init(&m->write_meter, in->limits->http_body_rate_bytes_s,
+    meter_init(&m->write_meter, side == HTTP2_SERVER ? in->limits->http_body_rate_bytes_s : 0,
                in->limits->http_idle_ms * 1000);
     list_push(list_of(m), &m->node);
     if (side == HTTP2_SERVER)

@@ -125,6 +125,7 @@ static struct {
     int starts, open;
     bool stubborn; /* SIGTERM ends nothing */
     int deaf; /* so many connections are not accepted, though no end was told */
+    enum { SOCKETS_READY, SOCKETS_LATE, SOCKETS_NONE } sockets;
 } iso;
 static void sb_started(struct loop_task *t)
 {
@@ -176,7 +177,7 @@ static void tier_signal(struct sandbox *sb, int signo)
 static int tier_socket(struct sandbox *sb, struct err *e)
 {
     (void)sb;
-    if (fault_hit("socket"))
+    if (iso.sockets != SOCKETS_READY || fault_hit("socket"))
         return err_set(e, CODE_UNAVAILABLE, "none at hand");
     if (iso.mode == RUN_EXITS || (iso.deaf > 0 && iso.deaf--))
         return open("/dev/null", O_RDONLY | O_CLOEXEC); /* nothing listens: connect fails */
@@ -184,7 +185,10 @@ static int tier_socket(struct sandbox *sb, struct err *e)
 }
 static void tier_want(struct sandbox *sb, void (*on_socket)(void *, int), void *ctx)
 {
-    (void)sb, on_socket(ctx, -1);
+    (void)sb;
+    on_socket(ctx, iso.sockets == SOCKETS_LATE
+                       ? socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+                       : -1);
 }
 static int tier_usage(struct sandbox *sb, uint64_t *cpu, uint64_t *mem)
 {
@@ -294,6 +298,7 @@ static void setup(void)
     iso.mode = RUN_OK;
     iso.deaf = 0;
     iso.stubborn = false;
+    iso.sockets = SOCKETS_READY;
     iso.starts = iso.open = origin.uses = 0;
     origin.made = 0;
     iso.tier.ops = &tier_ops;
@@ -727,6 +732,114 @@ TEST(a_request_that_an_instance_does_not_accept_moves_to_the_next_once)
     b.backend->ops->cancel(b.backend, &c.t); /* in the queue for the second time */
     pass(SECOND);
     CHECK_EQ(c.state, CALL_WAITS);
+    CHECK(teardown());
+}
+
+/* ---- functions of HTTP/2: one connection for all ---------------------------------------------- */
+
+enum { SHARED = 5 };
+
+static void shared_setup(uint64_t max_scale)
+{
+    setup();
+    struct revision *r = revision("f", 1);
+    r->protocol = PORT_H2C;
+    r->min_scale = 1;
+    r->max_scale = (uint32_t)max_scale;
+    deploy(r, false);
+    pass(SECOND);
+}
+/* How many of them have a connection; -1: not all of them run. */
+static int with_connection(const struct call *calls)
+{
+    int count = 0;
+    for (int i = 0; i < SHARED; i++) {
+        if (calls[i].state != CALL_RUNS)
+            return -1;
+        count += calls[i].lease.fd >= 0;
+    }
+    return count;
+}
+
+TEST(requests_of_an_h2c_function_get_one_connection_the_first_of_them_first)
+{
+    struct call calls[SHARED];
+    shared_setup(1);
+    for (int i = 0; i < SHARED; i++)
+        ask(&calls[i], HOST, SECOND);
+    settle();
+    CHECK_EQ(with_connection(calls), 1);
+    CHECK(calls[0].lease.fd >= 0);
+    /* Two find it broken: one new one. */
+    b.backend->ops->reconnect(b.backend, &calls[1].t, &calls[1].lease);
+    b.backend->ops->reconnect(b.backend, &calls[2].t, &calls[2].lease);
+    calls[1].state = calls[2].state = CALL_WAITS;
+    settle();
+    CHECK_EQ(with_connection(calls), 2);
+    CHECK(calls[1].lease.fd >= 0);
+    for (int i = 0; i < SHARED; i++)
+        done(&calls[i], false);
+    CHECK_EQ(fleet_totals(b.fleet).running, 0);
+    CHECK(teardown());
+}
+
+TEST(who_waits_for_anothers_connection_is_served_though_that_one_gives_up)
+{
+    struct call calls[SHARED], first, second;
+    shared_setup(1);
+    iso.sockets = SOCKETS_LATE;
+    ask(&first, HOST, SECOND);
+    for (int i = 0; i < SHARED; i++)
+        ask(&calls[i], HOST, SECOND);
+    b.backend->ops->cancel(b.backend, &first.t);
+    settle();
+    CHECK_EQ(with_connection(calls), 1);
+    for (int i = 0; i < SHARED; i++)
+        done(&calls[i], false);
+
+    ask(&second, HOST, SECOND);
+    settle();
+    b.backend->ops->reconnect(b.backend, &second.t, &second.lease);
+    second.state = CALL_WAITS;
+    ask(&calls[0], HOST, SECOND);
+    b.backend->ops->cancel(b.backend, &second.t);
+    settle();
+    CHECK_EQ(calls[0].state, CALL_RUNS);
+    CHECK(calls[0].lease.fd >= 0);
+    done(&calls[0], false);
+    CHECK_EQ(fleet_totals(b.fleet).running, 0);
+    CHECK(teardown());
+}
+
+TEST(when_the_shared_connection_cannot_be_made_nobody_is_forgotten)
+{
+    struct call calls[SHARED];
+    shared_setup(1);
+    iso.sockets = SOCKETS_NONE;
+    for (int i = 0; i < SHARED; i++)
+        ask(&calls[i], HOST, 5 * SECOND);
+    settle();
+    iso.sockets = SOCKETS_READY; /* the next instance is fine */
+    pass(3 * SECOND);
+    CHECK_EQ(with_connection(calls), 1);
+    CHECK_EQ(iso.starts, 2);
+    for (int i = 0; i < SHARED; i++)
+        done(&calls[i], false);
+    CHECK_EQ(fleet_totals(b.fleet).running, 0);
+    CHECK(teardown());
+}
+
+TEST(a_connection_cancelled_on_its_way_is_closed_and_the_next_request_gets_another)
+{
+    struct call a, c;
+    shared_setup(1);
+    ask(&a, HOST, SECOND);
+    b.backend->ops->cancel(b.backend, &a.t); /* it is due, with the connection */
+    ask(&c, HOST, SECOND);
+    settle();
+    CHECK_EQ(c.state, CALL_RUNS);
+    CHECK(c.lease.fd >= 0);
+    done(&c, false);
     CHECK(teardown());
 }
 

@@ -228,27 +228,33 @@ TEST(an_answer_that_nobody_reads_holds_a_bounded_number_of_bytes)
     h2_end(&b);
 }
 
-TEST(a_client_that_opens_its_window_by_the_byte_is_cut_off)
+/* More than the stream may take, and so much that only the peer's window is in the way of the end. */
+TEST(a_client_that_does_not_open_its_window_is_cut_off)
 {
-    struct bench b;
-    CHECK(bench_prepare(&b));
-    b.limits.h2_window_bytes = 16384;
-    CHECK(bench_start(&b));
-    static char block[60000];
-    struct peer *c = CLIENT(b);
-    struct http2_stream *s = ask(&b, c, GET, true);
-    CHECK(PUMP_UNTIL(&b, b.fake.connected == 1));
-    say(b.fake.functions[0], "HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n");
-    ASSERT(send(b.fake.functions[0], block, sizeof block, 0) == sizeof block);
-    settle(&b);
-    for (int i = 0; i < 300 && !ended(s); i++)
-        wait_ms(&b, 1000);
-    CHECK_EQ(http2_stream_end(s), HTTP2_RESET);
-    CHECK(b.ingress->counters.limits[INGRESS_LIMIT_http_body_rate_bytes_s] > 0);
-    CHECK_EQ(b.fake.records[0].outcome, INVOCATION_CLIENT_GONE);
-    http2_stream_drop(s, HTTP2_DROP_CUT);
-    close(c->fd);
-    h2_end(&b);
+    static const size_t sizes[] = { 60000, 20000 };
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+        struct bench b;
+        char head[100];
+        CHECK(bench_prepare(&b));
+        b.limits.h2_window_bytes = 16384;
+        CHECK(bench_start(&b));
+        static char block[60000];
+        struct peer *c = CLIENT(b);
+        struct http2_stream *s = ask(&b, c, GET, true);
+        CHECK(PUMP_UNTIL(&b, b.fake.connected == 1));
+        snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", sizes[i]);
+        say(b.fake.functions[0], head);
+        ASSERT(send(b.fake.functions[0], block, sizes[i], 0) == (ssize_t)sizes[i]);
+        settle(&b);
+        for (int k = 0; k < 300 && !ended(s); k++)
+            wait_ms(&b, 1000);
+        CHECK_EQ(http2_stream_end(s), HTTP2_RESET);
+        CHECK(b.ingress->counters.limits[INGRESS_LIMIT_http_body_rate_bytes_s] > 0);
+        CHECK_EQ(b.fake.records[0].outcome, INVOCATION_CLIENT_GONE);
+        http2_stream_drop(s, HTTP2_DROP_CUT);
+        close(c->fd);
+        h2_end(&b);
+    }
 }
 
 TEST(time_ends_a_connection_in_the_middle_of_a_head_and_one_without_a_stream)
@@ -354,6 +360,27 @@ TEST(requests_of_either_version_share_one_connection_to_a_function_that_speaks_h
     h2_end(&b);
 }
 
+TEST(a_second_connection_that_comes_too_late_is_closed)
+{
+    BENCH(b);
+    b.fake.policy.h2c = true;
+    struct peer *c = CLIENT(b);
+    struct http2_stream *one = ask(&b, c, GET, true);
+    CHECK(PUMP_UNTIL(&b, b.fake.connected == 1));
+    struct peer *f = FUNCTION(b, 0);
+    CHECK(served(&b, f));
+    b.fake.shared = false; /* it made another, all the same */
+    struct http2_stream *two = ask(&b, c, GET, true);
+    CHECK(PUMP_UNTIL(&b, b.fake.connected == 2));
+    CHECK(served(&b, f));
+    CHECK_EQ(hear_end(&b, b.fake.functions[1]), -1);
+    http2_stream_drop(one, HTTP2_DROP_CUT);
+    http2_stream_drop(two, HTTP2_DROP_CUT);
+    settle(&b);
+    close(c->fd);
+    h2_end(&b);
+}
+
 TEST(what_the_function_refused_is_sent_once_more_and_not_twice)
 {
     BENCH(b);
@@ -431,6 +458,39 @@ TEST(a_lease_without_a_connection_gets_one_when_the_old_one_is_gone)
     CHECK(PUMP_UNTIL(&b, ended(s)));
     CHECK(says(s, "HTTP/1.1 204 "));
     CHECK_EQ(b.ingress->counters.resent, 0);
+    http2_stream_drop(s, HTTP2_DROP_DONE);
+    close(c->fd);
+    h2_end(&b);
+}
+
+TEST(an_idle_connection_to_a_function_is_closed_and_a_busy_one_that_is_slow_is_not)
+{
+    BENCH(b);
+    b.fake.policy.h2c = true;
+    struct peer *c = CLIENT(b);
+    struct http2_stream *s = ask(&b, c, GET, true);
+    CHECK(PUMP_UNTIL(&b, b.fake.connected == 1));
+    struct peer *f = FUNCTION(b, 0);
+    struct http2_stream *at = served(&b, f);
+    CHECK(at);
+    ASSERT(send(f->fd, "\0\0\x08\6", 4, MSG_NOSIGNAL) == 4); /* half a frame's head, and then it thinks */
+    for (int i = 0; i < 60; i++)
+        wait_ms(&b, 1000);
+    CHECK(!ended(s) && !f->ended);
+    http2_stream_drop(at, HTTP2_DROP_CUT);
+    hang_up(&b, 0);
+    f->ended = true;
+    CHECK(PUMP_UNTIL(&b, b.fake.connected == 2)); /* a GET may be sent again */
+    f = FUNCTION(b, 1);
+    CHECK((at = served(&b, f)) != NULL);
+    reply(&b, at, "HTTP/1.1 204 No Content\r\n\r\n", true);
+    http2_stream_drop(at, HTTP2_DROP_DONE);
+    CHECK(PUMP_UNTIL(&b, ended(s)));
+    settle(&b);
+    wait_ms(&b, b.limits.h2_function_idle_ms - 1);
+    CHECK(!f->ended);
+    wait_ms(&b, 1);
+    CHECK(PUMP_UNTIL(&b, f->ended));
     http2_stream_drop(s, HTTP2_DROP_DONE);
     close(c->fd);
     h2_end(&b);
