@@ -59,6 +59,7 @@
     X(scale_down_delay_ms,        "ms",    0, 0, 3600000, "before fewer instances are wanted (scale-down-delay)") \
     X(scale_retention_ms,         "ms",    0, 0, 3600000, "the last instance stays so much longer (scale-to-zero-pod-retention-period)") \
     X(instances_max,              "",      256, 1, 10000, "instances on this node, all together")      \
+    X(instances_first_percent,    "",      6, 0, 50, "of instances_max, kept for the first instance of a service") \
     X(starts_max,                 "",      16, 1, 1000, "cold starts in progress on this node; more wait their turn") \
     X(start_ms,                   "ms",    120000, 100, 3600000, "a cold start without the fetches, until ready") \
     X(drain_ms,                   "ms",    30000, 0, 3600000, "from SIGTERM to SIGKILL when timeoutSeconds is not longer") \

@@ -44,6 +44,7 @@ struct rev {
     uint32_t ready, starting; /* live instances: those that take requests, and those that do not (yet, or
                                * not now: COUNTED_UNREADY); draining ones are neither */
     bool ready_once, reserve; /* reserve: dropped; unreachable: goes to zero and then away */
+    bool held; /* wants more than its share of the node leaves it now */
     bool yielded; /* gave an idle instance to another; wants none back until it is asked */
     bool failing, fail_retryable;
     uint32_t failures;     /* starts failed in a row */

@@ -1,8 +1,10 @@
 #include "instance/fleet_impl.h"
 
 #include "base/log.h"
+#include "scale/share.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 enum {
     BACKOFF_DOUBLINGS = 6,
@@ -15,6 +17,13 @@ enum {
 static void launch_next(struct fleet *f);
 
 /* ---- counting --------------------------------------------------------------------------------- */
+
+static struct share_node node_of(const struct fleet *f)
+{
+    const struct limits *l = f->env.limits;
+    uint32_t max = (uint32_t)l->instances_max;
+    return (struct share_node){ max, share_first(max, (uint32_t)l->instances_first_percent), f->live };
+}
 
 /* A revision that found the node full may find room now. */
 static void room_again(struct fleet *f)
@@ -56,7 +65,8 @@ void fleet_reap(struct instance *i)
     struct fleet *f = v->target->fleet;
     ASSERT(i->in_flight == 0 && i->gone && i->counted == COUNTED_NOT);
     list_remove(&v->instances, &i->node);
-    if (f->live-- == f->env.limits->instances_max)
+    uint32_t first = node_of(f).first;
+    if (f->live-- + first >= f->env.limits->instances_max)
         room_again(f);
     instance_free(i);
     fleet_evaluate_soon(v);
@@ -74,28 +84,6 @@ static void launch_next(struct fleet *f)
         i->counted = COUNTED_LAUNCHING;
         instance_launch(i);
     }
-}
-
-/* The instance that has been idle longest, of any other revision that can spare it. */
-static struct instance *idle_elsewhere(struct fleet *f, const struct rev *but)
-{
-    struct instance *best = NULL;
-    const struct map_slot *s;
-    for (uint32_t at = 0; (s = map_next(&f->by_key, &at)) != NULL;) {
-        const struct target *t = s->value;
-        LIST_EACH(&t->revs, vn, vtmp) {
-            const struct rev *v = CONTAINER_OF(vn, struct rev, node);
-            if (v == but || v->ready <= v->spec->min_scale)
-                continue;
-            LIST_EACH(&v->instances, n, tmp) {
-                struct instance *i = CONTAINER_OF(n, struct instance, node);
-                if (i->state == INSTANCE_READY && i->in_flight == 0 &&
-                    (!best || i->idle_since_us < best->idle_since_us))
-                    best = i;
-            }
-        }
-    }
-    return best;
 }
 
 static void stop_instance(struct instance *i)
@@ -131,26 +119,109 @@ static void start_one(struct rev *v)
     launch_next(f);
 }
 
+/* Every revision of this node, and what it holds and wants; to be freed. */
+struct claims {
+    struct share_claim *at;
+    struct rev **of;
+    uint32_t count, asker;
+};
+
+static struct instance *idle_longest(const struct rev *v)
+{
+    struct instance *best = NULL;
+    LIST_EACH(&v->instances, n, tmp) {
+        struct instance *i = CONTAINER_OF(n, struct instance, node);
+        if (i->state == INSTANCE_READY && i->in_flight == 0 && (!best || i->idle_since_us < best->idle_since_us))
+            best = i;
+    }
+    return best;
+}
+
+static struct share_claim claim_of(const struct rev *v, uint64_t now_us)
+{
+    const struct instance *idle = idle_longest(v);
+    uint32_t live = v->ready + v->starting;
+    return (struct share_claim){ .live = live, .min = v->spec->min_scale,
+                                 .waits = live == 0 && v->queue.count > 0 && now_us >= v->retry_us,
+                                 .idle = idle != NULL, .idle_since_us = idle ? idle->idle_since_us : 0 };
+}
+
+static struct claims claims_make(struct fleet *f, const struct rev *asker)
+{
+    struct claims c = { .at = xcalloc(f->revisions, sizeof *c.at), .of = xcalloc(f->revisions, sizeof(struct rev *)) };
+    uint64_t now_us = fleet_now(f);
+    const struct map_slot *s;
+    for (uint32_t at = 0; (s = map_next(&f->by_key, &at)) != NULL;) {
+        const struct target *t = s->value;
+        LIST_EACH(&t->revs, n, tmp) {
+            ASSERT(c.count < f->revisions);
+            c.of[c.count] = CONTAINER_OF(n, struct rev, node);
+            if (c.of[c.count] == asker)
+                c.asker = c.count;
+            c.at[c.count] = claim_of(c.of[c.count], now_us);
+            c.count++;
+        }
+    }
+    return c;
+}
+
+static void claims_free(struct claims *c)
+{
+    free(c->at);
+    free(c->of);
+}
+
+static bool goes_first(const struct instance *a, const struct instance *b);
+
+static struct instance *least_busy(const struct rev *v)
+{
+    struct instance *best = NULL;
+    LIST_EACH(&v->instances, n, tmp) {
+        struct instance *i = CONTAINER_OF(n, struct instance, node);
+        if (i->state <= INSTANCE_READY && i->counted != COUNTED_NOT && (!best || goes_first(i, best)))
+            best = i;
+    }
+    return best;
+}
+
+/* The node has no room for v: somebody gives one up, if anybody has to. Its end brings v back here. */
+static void make_room(struct rev *v, const struct claims *c)
+{
+    struct fleet *f = v->target->fleet;
+    struct share_node n = node_of(f);
+    uint32_t who;
+    bool wanted = v->queue.count > 0 || (v->ready + v->starting == 0 && !v->ready_once);
+    enum share_from from = wanted ? share_victim(&n, c->at, c->count, c->asker, &who) : SHARE_NOBODY;
+    struct instance *victim = from == SHARE_NOBODY ? NULL
+                              : from == SHARE_IDLE ? idle_longest(c->of[who])
+                                                   : least_busy(c->of[who]);
+    if (!victim)
+        return;
+    c->of[who]->yielded |= from == SHARE_IDLE;
+    if (from == SHARE_BUSY)
+        log_event(LOG_INFO, "instance.yields", "instance=%s to=%s in_flight=%u", victim->id, v->spec->name,
+                  victim->in_flight);
+    stop_instance(victim);
+}
+
 static void scale_up(struct rev *v, uint32_t desired)
 {
     struct fleet *f = v->target->fleet;
+    v->held = false;
     if (f->draining || fleet_now(f) < v->retry_us)
         return;
-    while (v->ready + v->starting < desired) {
-        if (f->live >= f->env.limits->instances_max) {
-            f->observer->on_limit(f->ctx, "instances_max");
-            struct instance *idle = v->queue.count > 0 ? idle_elsewhere(f, v) : NULL;
-            if (idle) {
-                ((struct rev *)idle->owner)->yielded = true;
-                stop_instance(idle); /* its end brings this revision back here */
-            }
-            return;
-        }
-        uint32_t failures = v->failures;
-        start_one(v);
-        if (v->failures != failures)
-            return; /* it failed on the spot: the pause has begun */
-    }
+    struct share_node n = node_of(f);
+    struct claims c = claims_make(f, v);
+    uint32_t want = desired - (v->ready + v->starting);
+    uint32_t granted = share_grant(&n, c.at, c.count, c.asker, want);
+    v->held = granted < want;
+    if (v->held)
+        f->observer->on_limit(f->ctx, "instances_max");
+    if (granted == 0)
+        make_room(v, &c);
+    claims_free(&c);
+    for (uint32_t failures = v->failures; granted > 0 && v->failures == failures; granted--)
+        start_one(v); /* one that failed on the spot began a pause */
 }
 
 /* Before b, if a goes: what is not ready yet, then the longest idle, then the least busy. */
@@ -188,7 +259,7 @@ static void scale_down(struct rev *v, uint32_t desired, bool busy_too)
 static uint64_t retry_pause_us(const struct rev *v)
 {
     const struct fleet *f = v->target->fleet;
-    if (f->live < f->env.limits->instances_max)
+    if (!v->held && f->live < f->env.limits->instances_max)
         return EVALUATE_QUIET_US;
     return v->queue.count > 0 ? FULL_WAITED_FOR_US : FULL_US;
 }

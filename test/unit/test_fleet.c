@@ -1126,20 +1126,90 @@ TEST(a_full_node_is_not_asked_all_the_time)
     }
     CHECK(b.limits_hit > before);
     CHECK(b.limits_hit - before <= 10);
-    /* and yet, who waits gets the room that comes */
+    /* and yet, who waits with nothing gets room */
     r = revision("f", 1);
     r->initial_scale = 0;
     deploy(r, false);
     ask(&c, HOST, 5 * SECOND);
-    settle();
-    CHECK_EQ(c.state, CALL_WAITS);
-    fleet_remove_service(b.fleet, "default", "greedy");
     for (int ms = 0; ms < 50; ms++) {
         sim_us += 1000;
         settle();
     }
     CHECK_EQ(c.state, CALL_RUNS);
     done(&c, true);
+    CHECK(teardown());
+}
+
+TEST(a_min_scale_and_a_burst_give_way_to_a_neighbours_first_instance)
+{
+    struct call c, busy[2];
+    struct fleet_totals t;
+    setup();
+    b.limits.instances_max = 2;
+    struct revision *r = revision("greedy", 1);
+    r->min_scale = 10000;
+    fleet_add(b.fleet, r, false);
+    pass(SECOND);
+    CHECK_EQ(fleet_live(b.fleet), 2);
+    r = revision("f", 1);
+    r->initial_scale = 0;
+    r->container_concurrency = 1;
+    r->target = r->total = 1;
+    r->window_us = 6 * SECOND;
+    fleet_add(b.fleet, r, false);
+    ask(&c, HOST, 5 * SECOND);
+    pass(SECOND);
+    CHECK_EQ(c.state, CALL_RUNS);
+    CHECK(fleet_service_totals(b.fleet, "default", "greedy", &t) && t.ready == 1); /* never its last */
+    done(&c, false);
+
+    /* A busy one ends what it has first: nothing is cut. */
+    fleet_remove_service(b.fleet, "default", "greedy");
+    pass(60 * SECOND);
+    for (int i = 0; i < 2; i++)
+        ask(&busy[i], HOST, 60 * SECOND);
+    pass(SECOND);
+    CHECK(busy[0].state == CALL_RUNS && busy[1].state == CALL_RUNS);
+    fleet_add(b.fleet, revision("small", 1), true);
+    ask(&c, "small.default.localhost", 60 * SECOND);
+    pass(SECOND);
+    CHECK_EQ(c.state, CALL_WAITS);
+    CHECK(fleet_service_totals(b.fleet, "default", "f", &t) && t.ready == 1 && t.running == 2);
+    done(&busy[0], false);
+    done(&busy[1], false);
+    pass(SECOND);
+    CHECK_EQ(c.state, CALL_RUNS);
+    done(&c, false);
+    CHECK(teardown());
+}
+
+TEST(a_burst_does_not_take_what_is_for_first_instances)
+{
+    enum { CALLS = 60 };
+    static struct call burst[CALLS];
+    struct call c;
+    setup();
+    b.limits.instances_max = 10;
+    b.limits.instances_first_percent = 20;
+    struct revision *r = revision("f", 1);
+    r->container_concurrency = 1;
+    r->target = r->total = 1;
+    fleet_add(b.fleet, r, false);
+    pass(SECOND);
+    for (int i = 0; i < CALLS; i++)
+        ask(&burst[i], HOST, 600 * SECOND);
+    pass(SECOND);
+    CHECK_EQ(fleet_live(b.fleet), 8);
+    fleet_add(b.fleet, revision("small", 1), true);
+    ask(&c, "small.default.localhost", 60 * SECOND);
+    pass(SECOND / 10); /* nobody had to end for it */
+    CHECK_EQ(c.state, CALL_RUNS);
+    CHECK_EQ(fleet_live(b.fleet), 9);
+    done(&c, false);
+    for (int left = CALLS; left > 0;)
+        for (int i = 0; i < CALLS; i++, pass(1000))
+            if (burst[i].state == CALL_RUNS)
+                done(&burst[i], false), left--;
     CHECK(teardown());
 }
 
