@@ -20,7 +20,13 @@ static const char resources[] =
     "\"Service\",\"verbs\":[\"create\",\"delete\",\"get\",\"list\",\"patch\",\"update\"],\"shortNames\":["
     "\"kservice\",\"ksvc\"],\"categories\":[\"all\",\"knative\",\"serving\"]},{\"name\":\"revisions\","
     "\"singularName\":\"revision\",\"namespaced\":true,\"kind\":\"Revision\",\"verbs\":[\"delete\",\"get\","
-    "\"list\"],\"shortNames\":[\"rev\"],\"categories\":[\"all\",\"knative\",\"serving\"]}]}";
+    "\"list\"],\"shortNames\":[\"rev\"],\"categories\":[\"all\",\"knative\",\"serving\"]},"
+    "{\"name\":\"configurations\",\"singularName\":\"configuration\",\"namespaced\":true,\"kind\":\"Configuration\","
+    "\"verbs\":[\"get\",\"list\",\"watch\"],\"shortNames\":[\"config\",\"cfg\"],"
+    "\"categories\":[\"all\",\"knative\",\"serving\"]},"
+    "{\"name\":\"routes\",\"singularName\":\"route\",\"namespaced\":true,\"kind\":\"Route\","
+    "\"verbs\":[\"get\",\"list\",\"watch\"],\"shortNames\":[\"rt\"],"
+    "\"categories\":[\"all\",\"knative\",\"serving\"]}]}";
 /* kubectl looks for these to learn whether it may ask for a dry run and for field validation. */
 #define QUERY(name)                                                                                \
     "{\"name\":\"" name "\",\"in\":\"query\",\"schema\":{\"type\":\"string\",\"uniqueItems\":true}}"

@@ -56,6 +56,19 @@ static const struct kube_column domainmapping_columns[] = {
     { "Ready", "string", "", 0, KUBE_CELL_READY, "status" },
     { "Reason", "string", "", 0, KUBE_CELL_READY, "reason" },
 };
+static const struct kube_column configuration_columns[] = {
+    NAME_COLUMN,
+    { "LatestCreated", "string", "", 0, KUBE_CELL_TEXT, "status.latestCreatedRevisionName" },
+    { "LatestReady", "string", "", 0, KUBE_CELL_TEXT, "status.latestReadyRevisionName" },
+    { "Ready", "string", "", 0, KUBE_CELL_READY, "status" },
+    { "Reason", "string", "", 0, KUBE_CELL_READY, "reason" },
+};
+static const struct kube_column route_columns[] = {
+    NAME_COLUMN,
+    { "URL", "string", "", 0, KUBE_CELL_TEXT, "status.url" },
+    { "Ready", "string", "", 0, KUBE_CELL_READY, "status" },
+    { "Reason", "string", "", 0, KUBE_CELL_READY, "reason" },
+};
 #define EVENT_FIELDS \
     "involvedObject.kind,involvedObject.namespace,involvedObject.name,involvedObject.uid," \
     "involvedObject.apiVersion,involvedObject.resourceVersion,involvedObject.fieldPath,reason,type," \
@@ -95,6 +108,10 @@ const struct kube_resource kube_resources[] = {
       .log_kind = "domainmappings", .namespaced = true, .categories = "all,knative,serving",
       .source = KUBE_FROM_REGISTRY, .kind = REGISTRY_DOMAINMAPPINGS, .verbs = KUBE_ALL, .short_names = "dm",
       COLUMNS(domainmapping_columns) },
+    { SERVING("configurations", "configuration", "Configuration"), .kind = CATALOG_CONFIGURATIONS,
+      .verbs = KUBE_READ, .short_names = "config,cfg", COLUMNS(configuration_columns) },
+    { SERVING("routes", "route", "Route"), .kind = CATALOG_ROUTES, .verbs = KUBE_READ,
+      .short_names = "rt", COLUMNS(route_columns) },
 };
 // clang-format on
 const size_t kube_resource_count = COUNT_OF(kube_resources);

@@ -95,7 +95,7 @@ static const uint8_t fields_of_size[NAME_SIZE_MAX + 1][SAME_SIZE_MAX] = {
     [17] = { F(TRANSFER_ENCODING), F(X_FORWARDED_PROTO), F(HOB_INVOCATION_ID),
              F(SEC_WEBSOCKET_KEY) },
     [18] = { F(PREFERENCE_APPLIED), F(PROXY_AUTHENTICATE) },
-    [19] = { F(PROXY_AUTHORIZATION) },
+    [19] = { F(PROXY_AUTHORIZATION), F(KNATIVE_SERVING_TAG) },
 #undef F
 };
 

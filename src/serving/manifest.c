@@ -22,7 +22,7 @@ const struct manifest_row manifest_rows[] = {
       .meaning = "a prefix; hob appends five characters" },
     { "metadata.generation", MANIFEST_ANY, MANIFEST_SERVER, .meaning = "written by hob" },
     { "metadata.labels", MANIFEST_TEXT_MAP, MANIFEST_MAY,
-      .meaning = "copied to nothing; found by labelSelector" },
+      .meaning = "copied to its Configuration and Route; found by labelSelector" },
     { "metadata.managedFields", MANIFEST_ANY, MANIFEST_SERVER, .meaning = "written by hob" },
     { "metadata.name", MANIFEST_TEXT, MANIFEST_MAY,
       .meaning = "a DNS-1035 label; the first part of the host name" },

@@ -710,6 +710,135 @@ TEST(a_revision_that_serves_is_kept_behind_many_newer_that_do_not_start)
     CHECK_STR(json_text_at(j, "status.latestReadyRevisionName"), "f-00002");
 }
 
+/* ---- Configuration, Route, traffic ---- */
+
+#define TRAFFIC(targets) "{\"spec\":{\"traffic\":[" targets "]}}"
+
+static const char *routing_of(struct world *w, const char *revision, char into[80])
+{
+    AUTO_JSON json_t *v = read_item(w, CATALOG_REVISIONS, revision);
+    const char *route = json_text_key(v, "metadata.annotations", "serving.knative.dev/routes");
+    snprintf(into, 80, "%s %s", json_text_key(v, "metadata.labels", "serving.knative.dev/routingState"),
+             route ? route : "-");
+    return into;
+}
+
+TEST(configuration_and_route_follow_the_service_and_go_with_it)
+{
+    __attribute__((cleanup(world_auto))) struct world w;
+    __attribute__((cleanup(call_auto))) struct call c = { 0 };
+    CHECK(world_open(&w));
+    submit(&w, &c, CATALOG_CREATE, "", SERVICE("f", "a"));
+    settle(&w);
+    submit(&w, &c, CATALOG_MERGE, "f", "{\"metadata\":{\"labels\":{\"a\":\"b\"},\"annotations\":{"
+                                       "\"kubectl.kubernetes.io/last-applied-configuration\":\"{}\","
+                                       "\"x/y\":\"z\"}}}");
+    settle(&w);
+    tell(&w, "f-00001", &ready_facts);
+    AUTO_JSON json_t *s = read_item(&w, CATALOG_SERVICES, "f");
+    AUTO_JSON json_t *k = read_item(&w, CATALOG_CONFIGURATIONS, "f");
+    AUTO_JSON json_t *r = read_item(&w, CATALOG_ROUTES, "f");
+    AUTO_JSON json_t *v = read_item(&w, CATALOG_REVISIONS, "f-00001");
+    CHECK_STR(json_text_at(k, "metadata.labels.a"), "b");
+    CHECK_STR(json_text_at(r, "metadata.annotations.x/y"), "z");
+    CHECK(!json_text_key(r, "metadata.annotations", "kubectl.kubernetes.io/last-applied-configuration"));
+    CHECK_STR(json_text_at(k, "metadata.ownerReferences.0.kind"), "Service");
+    CHECK_STR(json_text_at(r, "metadata.ownerReferences.0.uid"), json_text_at(s, "metadata.uid"));
+    CHECK_STR(json_text_at(v, "metadata.ownerReferences.0.kind"), "Configuration");
+    CHECK_STR(json_text_at(v, "metadata.ownerReferences.0.uid"), json_text_at(k, "metadata.uid"));
+    CHECK(json_equal(json_at(k, "spec.template"), json_at(s, "spec.template")));
+    CHECK_STR(json_text_at(r, "spec.traffic.0.configurationName"), "f");
+    CHECK_STR(json_text_at(r, "status.traffic.0.revisionName"), "f-00001");
+    CHECK_STR(ready_of(&w, CATALOG_CONFIGURATIONS, "f"), "True");
+    CHECK_STR(ready_of(&w, CATALOG_ROUTES, "f"), "True");
+    CHECK(json_int_at(k, "metadata.generation", 0) == 1 && json_int_at(r, "metadata.generation", 0) == 1);
+
+    submit(&w, &c, CATALOG_MERGE, "f", TRAFFIC("{\"revisionName\":\"f-00001\",\"percent\":100}"));
+    settle(&w);
+    submit(&w, &c, CATALOG_MERGE, "f", IMAGE_PATCH("b"));
+    settle(&w);
+    AUTO_JSON json_t *k2 = read_item(&w, CATALOG_CONFIGURATIONS, "f");
+    AUTO_JSON json_t *r2 = read_item(&w, CATALOG_ROUTES, "f");
+    CHECK_STR(json_text_at(k2, "metadata.uid"), json_text_at(k, "metadata.uid"));
+    CHECK(json_int_at(k2, "metadata.generation", 0) == 2 && json_int_at(r2, "metadata.generation", 0) == 2);
+    CHECK_EQ(json_int_at(k2, "status.observedGeneration", 0), 2);
+    submit(&w, &c, CATALOG_DELETE, "f", NULL);
+    settle(&w);
+    CHECK_EQ(w.store.count, 0);
+    CHECK(!read_item(&w, CATALOG_ROUTES, "f"));
+}
+
+TEST(traffic_moves_when_it_can_and_only_who_is_needed_runs)
+{
+    __attribute__((cleanup(world_auto))) struct world w;
+    __attribute__((cleanup(call_auto))) struct call c = { 0 };
+    char text[80];
+    CHECK(world_open(&w));
+    submit(&w, &c, CATALOG_CREATE, "", SERVICE("f", "a"));
+    settle(&w);
+    CHECK_STR(routing_of(&w, "f-00001", text), "pending -");
+    tell(&w, "f-00001", &ready_facts);
+    CHECK_STR(routing_of(&w, "f-00001", text), "active f");
+    submit(&w, &c, CATALOG_MERGE, "f", IMAGE_PATCH("b"));
+    settle(&w);
+    CHECK_STR(w.route, "f-00001=10000");
+    tell(&w, "f-00002", &ready_facts);
+    CHECK_STR(w.route, "f-00002=10000");
+    CHECK_STR(w.emitted, "f-00001 f-00002 -f-00001 ");
+    CHECK_STR(routing_of(&w, "f-00001", text), "reserve -");
+    CHECK_STR(routing_of(&w, "f-00002", text), "active f");
+
+    uint32_t routes = w.routes;
+    submit(&w, &c, CATALOG_MERGE, "f",
+           TRAFFIC("{\"revisionName\":\"f-00001\",\"percent\":30,\"tag\":\"old\"},"
+                   "{\"latestRevision\":true,\"percent\":70}"));
+    settle(&w);
+    CHECK_STR(w.route, "f-00001=3000 f-00002=7000 old:f-00001=10000");
+    CHECK_EQ(w.routes, routes + 1);
+    CHECK_STR(w.emitted, "f-00001 f-00002 -f-00001 f-00001+ "); /* it was ready before */
+    submit(&w, &c, CATALOG_DELETE_REVISION, "f-00001", NULL);
+    settle(&w);
+    CHECK_EQ(c.r, -CODE_PRECONDITION);
+
+    submit(&w, &c, CATALOG_MERGE, "f", TRAFFIC("{\"revisionName\":\"f-00007\",\"percent\":100}"));
+    settle(&w);
+    CHECK_EQ(c.r, 0);
+    CHECK_EQ(w.routes, routes + 1); /* a wrong target moves nothing */
+    CHECK_STR(ready_of(&w, CATALOG_SERVICES, "f"), "False");
+    CHECK(world_crash(&w, true)); /* nor does a restart */
+    settle(&w);
+    CHECK_STR(w.route, "f-00001=3000 f-00002=7000 old:f-00001=10000");
+    CHECK_STR(ready_of(&w, CATALOG_SERVICES, "f"), "False");
+}
+
+TEST(a_gradual_rollout_goes_on_by_itself_and_over_a_restart)
+{
+    __attribute__((cleanup(world_auto))) struct world w;
+    __attribute__((cleanup(call_auto))) struct call c = { 0 };
+    CHECK(world_open(&w));
+    submit(&w, &c, CATALOG_CREATE, "", SERVICE("f", "a"));
+    settle(&w);
+    tell(&w, "f-00001", &ready_facts);
+    submit(&w, &c, CATALOG_MERGE, "f",
+           "{\"metadata\":{\"annotations\":{\"serving.knative.dev/rollout-duration\":\"3600s\"}}}");
+    settle(&w);
+    submit(&w, &c, CATALOG_MERGE, "f", IMAGE_PATCH("b"));
+    settle(&w);
+    tell(&w, "f-00002", &ready_facts);
+    CHECK_STR(w.route, "f-00001=9900 f-00002=100");
+    CHECK_STR(w.emitted, "f-00001 f-00002 "); /* both are needed */
+    CHECK_STR(ready_of(&w, CATALOG_ROUTES, "f"), "Unknown");
+    CHECK(world_crash(&w, true));
+    settle(&w);
+    CHECK_STR(w.route, "f-00001=9900 f-00002=100");
+    CHECK_STR(w.emitted, "f-00001+ f-00002+ ");
+    submit(&w, &c, CATALOG_MERGE, "f",
+           "{\"metadata\":{\"annotations\":{\"serving.knative.dev/rollout-duration\":null}}}");
+    settle(&w);
+    CHECK_STR(w.route, "f-00002=10000");
+    CHECK_STR(ready_of(&w, CATALOG_SERVICES, "f"), "True");
+}
+
 /* ---- together ---- */
 
 TEST(requests_for_one_service_wait_for_each_other_and_none_is_lost)

@@ -295,7 +295,7 @@ static const struct {
       "Content-Type: application/com.github.proto-openapi.spec.v2.v1.0+protobuf\r\nContent-Length: 15\r" },
     { "GET", "/openapi/v2", NULL, NULL, 200, "\"swagger\":\"2.0\"" },
     { "POST", "/version", JSON, "{}", 405, "\"reason\":\"MethodNotAllowed\"" },
-    { "GET", "/apis/serving.knative.dev/v1/routes", NULL, NULL, 404, "the server could not find the requested resource" },
+    { "GET", "/apis/serving.knative.dev/v1/journeys", NULL, NULL, 404, "the server could not find the requested resource" },
     { "GET", "/apis/serving.knative.dev/v1/namespaces/a%2Fb/services", NULL, NULL, 404, "could not find" },
     { "GET", "/apis/serving.knative.dev/v1/namespaces/A_B/services", NULL, NULL, 400, "namespace \\\"A_B\\\": a lowercase RFC 1123 label" },
     { "GET", "/apis/serving.knative.dev/v1/namespaces/default/services/f/status", NULL, NULL, 404, "could not find" },
