@@ -1148,7 +1148,7 @@ TEST(a_min_scale_and_a_burst_give_way_to_a_neighbours_first_instance)
     b.limits.instances_max = 2;
     struct revision *r = revision("greedy", 1);
     r->min_scale = 10000;
-    fleet_add(b.fleet, r, false);
+    deploy(r, false);
     pass(SECOND);
     CHECK_EQ(fleet_live(b.fleet), 2);
     r = revision("f", 1);
@@ -1156,7 +1156,7 @@ TEST(a_min_scale_and_a_burst_give_way_to_a_neighbours_first_instance)
     r->container_concurrency = 1;
     r->target = r->total = 1;
     r->window_us = 6 * SECOND;
-    fleet_add(b.fleet, r, false);
+    deploy(r, false);
     ask(&c, HOST, 5 * SECOND);
     pass(SECOND);
     CHECK_EQ(c.state, CALL_RUNS);
@@ -1170,7 +1170,7 @@ TEST(a_min_scale_and_a_burst_give_way_to_a_neighbours_first_instance)
         ask(&busy[i], HOST, 60 * SECOND);
     pass(SECOND);
     CHECK(busy[0].state == CALL_RUNS && busy[1].state == CALL_RUNS);
-    fleet_add(b.fleet, revision("small", 1), true);
+    deploy(revision("small", 1), true);
     ask(&c, "small.default.localhost", 60 * SECOND);
     pass(SECOND);
     CHECK_EQ(c.state, CALL_WAITS);
@@ -1194,13 +1194,13 @@ TEST(a_burst_does_not_take_what_is_for_first_instances)
     struct revision *r = revision("f", 1);
     r->container_concurrency = 1;
     r->target = r->total = 1;
-    fleet_add(b.fleet, r, false);
+    deploy(r, false);
     pass(SECOND);
     for (int i = 0; i < CALLS; i++)
         ask(&burst[i], HOST, 600 * SECOND);
     pass(SECOND);
     CHECK_EQ(fleet_live(b.fleet), 8);
-    fleet_add(b.fleet, revision("small", 1), true);
+    deploy(revision("small", 1), true);
     ask(&c, "small.default.localhost", 60 * SECOND);
     pass(SECOND / 10); /* nobody had to end for it */
     CHECK_EQ(c.state, CALL_RUNS);
