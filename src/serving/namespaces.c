@@ -77,7 +77,7 @@ static void service_delete(struct namespaces *n, const char *ns, const char *nam
     d->q.user = "system:namespace-controller";
     d->q.on_done = on_deleted;
     (void)snprintf(d->q.ns, sizeof d->q.ns, "%s", ns);
-    (void)snprintf(d->q.name, sizeof d->q.name, "%s", name);
+    (void)snprintf(d->q.name, sizeof d->q.name, "%.*s", (int)sizeof d->q.name - 1, name);
     list_push(&n->deletions, &d->node);
     catalog_submit(n->catalog, &d->q);
 }
