@@ -109,9 +109,9 @@ class Probes(HobCase):
                        env={"HEALTHY_MS": "600"})
         self.assertEqual(hob.ingress("inside", path="/healthz")[::2], (200, b"well"))
         self.assertEqual(hob.ingress("outside", path="/healthz")[::2], (503, b"not yet"))  # it was ready before
-        hob.deploy("circle", wait=False, probe={"httpGet": {"path": "/redirect/circle"}, **FAST},
+        hob.deploy("circle", wait=False, startup={"httpGet": {"path": "/redirect/circle"}, **FAST},
                    annotations={"serving.knative.dev/progress-deadline": "3s"})
-        hob.wait_for("its end", lambda: (hob.condition("circle") or {}).get("status") == "False")
+        self.assertIn("Startup probe failed: stopped after 10 redirects", hob.wait_condition("circle", "False")["message"])
 
     # liveness
 
