@@ -274,7 +274,7 @@ void fleet_scale_open(struct rev *v, bool was_ready)
     const struct kpa_config c = {
         .metric = r->by_rps ? KPA_RPS : KPA_CONCURRENCY,
         .aggregation = r->weighted ? WINDOW_EXPONENTIAL : WINDOW_LINEAR,
-        .total_micro = micro(r->total),
+        .total_micro = MIN(MAX(micro(r->total), UINT64_C(1)), KPA_TOTAL_MAX),
         .target_micro = MAX(micro(r->target), KPA_TARGET_MIN),
         .burst_micro = r->burst_capacity < 0 ? KPA_BURST_ALWAYS : (int64_t)micro(r->burst_capacity),
         .window_s = (uint32_t)(r->window_us / 1000000),

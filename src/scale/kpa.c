@@ -56,7 +56,8 @@ static uint32_t delay_slots(const struct kpa_config *c)
 
 struct kpa *kpa_new(const struct kpa_config *c, uint32_t ready, uint64_t now_us)
 {
-    ASSERT(c->max >= 1 && c->max >= c->min && c->target_micro >= KPA_TARGET_MIN && c->total_micro > 0);
+    ASSERT(c->max >= 1 && c->max >= c->min && c->target_micro >= KPA_TARGET_MIN && c->total_micro > 0 &&
+           c->total_micro <= KPA_TOTAL_MAX);
     ASSERT(c->up_rate_micro > 0 && c->down_rate_micro > 0 && c->panic_threshold_micro > 0);
     _Static_assert(_Alignof(struct maxima_entry) <= _Alignof(uint64_t), "it lies behind the buckets");
     size_t slots = delay_slots(c), buckets = (size_t)c->window_s + c->panic_window_s;

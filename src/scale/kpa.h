@@ -40,6 +40,7 @@ enum kpa_activity { KPA_ACTIVATING, KPA_ACTIVE, KPA_INACTIVE };
 #define KPA_MICRO        UINT64_C(1000000)
 #define KPA_TICK_US      UINT64_C(2000000)
 #define KPA_TARGET_MIN   (KPA_MICRO / 100) /* of target × utilization */
+#define KPA_TOTAL_MAX    (KPA_MICRO * 100000000) /* times ten thousand instances it still is an int64_t */
 #define KPA_BURST_ALWAYS INT64_C(-1)
 /* What an activation may take longer than the progress deadline before it is given up. */
 #define KPA_ACTIVATION_BUFFER_US UINT64_C(30000000)
@@ -48,7 +49,7 @@ enum kpa_activity { KPA_ACTIVATING, KPA_ACTIVE, KPA_INACTIVE };
 struct kpa_config {
     enum kpa_metric metric;
     enum window_kind aggregation;
-    uint64_t total_micro;           /* per instance, of the metric; > 0 */
+    uint64_t total_micro;           /* per instance, of the metric; from 1 to KPA_TOTAL_MAX */
     uint64_t target_micro;          /* total × utilization, >= KPA_TARGET_MIN */
     int64_t burst_micro;            /* target burst capacity; KPA_BURST_ALWAYS */
     uint32_t window_s, panic_window_s; /* panic: window × its percentage, rounded, >= 1 */

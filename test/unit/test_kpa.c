@@ -243,7 +243,7 @@ TEST(a_decision_says_its_numbers)
     kpa_explain(&c, &d, text);
     CHECK_STR(text, "1 instance wanted: no load, but active for less than the window of 60 s");
     for (int r = 0; r < KPA_REASONS; r++) { /* none is without one, and none is cut */
-        c.total_micro = c.target_micro = UINT64_C(1000000000000000);
+        c.total_micro = c.target_micro = KPA_TOTAL_MAX;
         d = (struct kpa_decision){ .apply = 1000, .desired = 1000000, .reason = (enum kpa_reason)r,
                                    .stable_micro = UINT64_MAX, .panicking = true, .panic_micro = UINT64_MAX };
         kpa_explain(&c, &d, text);

@@ -7,6 +7,7 @@ static struct limits limits;
 
 #define HEX64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
+static void (*change_limits)(struct limits *l); /* NULL: as they come */
 static const json_t *resolved_models; /* what an earlier boot left in the status */
 
 /* Decodes what service_prepare() makes of a pod and annotations, as the catalog does. */
@@ -17,6 +18,8 @@ static int decode(const char *pod, const char *annotations, struct revision **re
     struct service_draft d;
     struct service_terms t = { &limits, "ns", SERVICE_UNKNOWN_REFUSE, "abcde" };
     limits_default(&limits);
+    if (change_limits)
+        change_limits(&limits);
     int r = json_read(str_of(pod), &limits, &p, e);
     ASSERT(r == 0);
     r = json_read(str_of(annotations), &limits, &a, e);
@@ -45,6 +48,40 @@ static int decode(const char *pod, const char *annotations, struct revision **re
     r = revision_decode(&s, &limits, ret, e);
     service_draft_done(&d);
     return r;
+}
+
+static void other_limits(struct limits *l)
+{
+    l->scale_target = 50;
+    l->scale_target_percent = 80;
+    l->scale_rps_target = 20;
+    l->scale_burst = 0;
+    l->scale_window_s = 30;
+    l->scale_panic_window_percent = 5; /* 1.5 s: rounded */
+    l->scale_panic_percent = 300;
+    l->scale_initial = 3;
+    l->scale_retention_ms = 5000;
+    l->scale_down_delay_ms = 7000;
+}
+
+TEST(what_no_annotation_says_the_limits_say_as_config_autoscaler_does)
+{
+    AUTO(revision) struct revision *r = NULL, *rps = NULL;
+    struct err e;
+    change_limits = other_limits;
+    int one = decode("{\"containers\":[{\"image\":\"file:///f\"}]}", "{}", &r, &e);
+    int two = decode("{\"containers\":[{\"image\":\"file:///f\"}],\"containerConcurrency\":4}",
+                     "{\"autoscaling.knative.dev/metric\":\"rps\",\"autoscaling.knative.dev/initial-scale\":\"0\","
+                     "\"autoscaling.knative.dev/scale-to-zero-pod-retention-period\":\"0s\","
+                     "\"autoscaling.knative.dev/window\":\"10s\"}", &rps, &e);
+    change_limits = NULL;
+    CHECK(one == 0 && two == 0);
+    CHECK(r->total == 50 && r->target == 40 && r->burst_capacity == 0 && !r->by_rps);
+    CHECK(r->window_us == 30000000 && r->panic_window_s == 2 && r->panic_threshold == 3);
+    CHECK(r->initial_scale == 3 && r->retention_us == 5000000 && r->scale_down_delay_us == 7000000);
+    CHECK(rps->by_rps && rps->total == 20 && rps->target == 16); /* containerConcurrency is not a rate */
+    CHECK(rps->initial_scale == 0 && rps->retention_us == 0 && rps->window_us == 10000000);
+    CHECK_EQ(rps->panic_window_s, 1);
 }
 
 TEST(a_minimal_revision_has_knatives_defaults)

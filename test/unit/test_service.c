@@ -1,3 +1,4 @@
+#include "serving/annotations.h"
 #include "serving/manifest.h"
 #include "serving/pod.h"
 #include "serving/revision.h"
@@ -704,6 +705,23 @@ static void extreme_run(const char *patch, char where, const char *leaf)
             tap_failed = true;
     }
     service_draft_done(&d);
+}
+
+TEST(initial_scale_zero_is_refused_where_it_is_not_allowed)
+{
+    AUTO_JSON json_t *a = json_pack("{s:s}", "autoscaling.knative.dev/initial-scale", "0");
+    struct limits l;
+    limits_default(&l);
+    for (uint64_t allowed = 0; allowed < 2; allowed++) {
+        struct refusals no = { 0 }, warnings = { 0 };
+        l.scale_initial_zero = allowed;
+        annotations_check(a, "at", &l, &no, &warnings);
+        uint32_t count = no.count;
+        bool said = count == 1 && strcmp(no.rows[0].message, "invalid value: 0") == 0;
+        refusals_done(&no);
+        refusals_done(&warnings);
+        CHECK(allowed ? count == 0 : said);
+    }
 }
 
 TEST(a_number_at_the_edge_is_refused_by_name_or_does_no_harm)
