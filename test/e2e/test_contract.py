@@ -98,6 +98,13 @@ class Contract(HobCase):
             self.assertTrue(self.seen["fds"][number]["write"], number)
         self.assertEqual(self.seen["opens"], {n: None for n in self.seen["opens"]})
 
+    def test_of_the_hosts_folders_only_the_store_is_named_and_only_by_what_is_mounted_from_it(self):
+        text = self.hob.ingress("look", path="/file/proc/self/mountinfo")[2].decode()
+        named = {line.split()[4]: line.split()[3] for line in text.splitlines() if self.hob.folder in line}
+        self.assertEqual(sorted(named), ["/app", "/model/weights.bin"])  # SECURITY.md says so
+        for place, root in named.items():
+            self.assertIn("/data/store/", root, place)
+
     # limits
 
     def test_cgroups_say_the_limits(self):

@@ -15,7 +15,7 @@ class Share(HobCase):
         hob.wait_for("a full node", lambda: len([i for i in hob.instances("greedy") if i["state"] == "ready"]) == 3)
         begin = time.monotonic()
         for name in ("one", "two"):
-            hob.deploy(name, wait=False, annotations={"initial-scale": 0})
+            hob.deploy(name, annotations={"initial-scale": 0})
             self.assertEqual(hob.ingress(name)[0], 200)
         self.assertLess(time.monotonic() - begin, 15)  # it was the whole queue_wait_ms, and then refused
         self.assertEqual(hob.ingress("greedy")[0], 200)
