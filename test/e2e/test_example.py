@@ -228,6 +228,30 @@ class Training(unittest.TestCase):
         for source in map(str, range(200)):
             self.assertEqual(f"lib{source}1" in names, f"lib{source}-dev" in names)
 
+    def test_nothing_of_a_held_out_record_is_learned(self):
+        """With other words and another section in the held-out records only, the weights are the same to the byte."""
+        def dump(changed):
+            return "".join(f"Package: p{n}\nSource: p{n}\nSection: {('games', 'net')[n % 2 ^ (f'p{n}' in changed)]}\n"
+                           f"Description: {'altogether different' if f'p{n}' in changed else f'word{n} and more'}\n\n"
+                           for n in range(200))
+
+        def trained(text):
+            with tempfile.TemporaryDirectory(prefix="hob-example-") as folder:
+                path = os.path.join(folder, "dump")
+                with open(path, "w", encoding="utf-8") as f:
+                    f.write(text)
+                done = Trained.train(folder, "--from", path)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                with open(os.path.join(folder, "model.bin"), "rb") as f, \
+                        open(os.path.join(folder, "held-out.jsonl"), encoding="utf-8") as held:
+                    return f.read(), {json.loads(line)["id"] for line in held}
+
+        weights, held = trained(dump(set()))
+        self.assertTrue(held)
+        self.assertTrue(weights == trained(dump(held))[0])
+        learned = {f"p{n}" for n in range(200)} - held
+        self.assertFalse(weights == trained(dump(set(sorted(learned)[:3])))[0], "the control: what is learned counts")
+
     def test_empty_lists_are_said_to_be_empty(self):
         with tempfile.TemporaryDirectory(prefix="hob-example-") as folder:
             done = Trained.train(folder, "--from", "/dev/null")
