@@ -1,49 +1,242 @@
 #include "api/kube_docs.h"
 
 #include "api/kube_reply.h"
+#include "api/kube_schema.h"
 
-#define GROUP_VERSION SERVING_GROUP "/v1"
-#define GROUP_TEXT                                                                                 \
-    "\"name\":\"" SERVING_GROUP "\",\"versions\":[{\"groupVersion\":\"" GROUP_VERSION                       \
-    "\",\"version\":\"v1\"}],\"preferredVersion\":{\"groupVersion\":\"" GROUP_VERSION                       \
-    "\",\"version\":\"v1\"}"
+#include <stdio.h>
+#include <stdlib.h>
 
-static const char groups[] = "{\"kind\":\"APIGroupList\",\"apiVersion\":\"v1\",\"groups\":[{" GROUP_TEXT "}]}";
-static const char group[] = "{\"kind\":\"APIGroup\",\"apiVersion\":\"v1\"," GROUP_TEXT "}";
-static const char core[] =
-    "{\"kind\":\"APIResourceList\",\"groupVersion\":\"v1\",\"resources\":[{\"name\":\"namespaces\","
-    "\"singularName\":\"namespace\",\"namespaced\":false,\"kind\":\"Namespace\",\"verbs\":[\"get\","
-    "\"list\"],\"shortNames\":[\"ns\"]}]}";
-static const char resources[] =
-    "{\"kind\":\"APIResourceList\",\"apiVersion\":\"v1\",\"groupVersion\":\"" GROUP_VERSION
-    "\",\"resources\":[{\"name\":\"services\",\"singularName\":\"service\",\"namespaced\":true,\"kind\":"
-    "\"Service\",\"verbs\":[\"create\",\"delete\",\"get\",\"list\",\"patch\",\"update\"],\"shortNames\":["
-    "\"kservice\",\"ksvc\"],\"categories\":[\"all\",\"knative\",\"serving\"]},{\"name\":\"revisions\","
-    "\"singularName\":\"revision\",\"namespaced\":true,\"kind\":\"Revision\",\"verbs\":[\"delete\",\"get\","
-    "\"list\"],\"shortNames\":[\"rev\"],\"categories\":[\"all\",\"knative\",\"serving\"]},"
-    "{\"name\":\"configurations\",\"singularName\":\"configuration\",\"namespaced\":true,\"kind\":\"Configuration\","
-    "\"verbs\":[\"get\",\"list\",\"watch\"],\"shortNames\":[\"config\",\"cfg\"],"
-    "\"categories\":[\"all\",\"knative\",\"serving\"]},"
-    "{\"name\":\"routes\",\"singularName\":\"route\",\"namespaced\":true,\"kind\":\"Route\","
-    "\"verbs\":[\"get\",\"list\",\"watch\"],\"shortNames\":[\"rt\"],"
-    "\"categories\":[\"all\",\"knative\",\"serving\"]}]}";
-/* kubectl looks for these to learn whether it may ask for a dry run and for field validation. */
-#define QUERY(name)                                                                                \
-    "{\"name\":\"" name "\",\"in\":\"query\",\"schema\":{\"type\":\"string\",\"uniqueItems\":true}}"
-#define OPERATION(verb)                                                                            \
-    "\"" verb "\":{\"parameters\":[" QUERY("dryRun") "," QUERY("fieldValidation") ","               \
-    QUERY("fieldManager") "],\"responses\":{\"200\":{\"description\":\"OK\"}},"                          \
-    "\"x-kubernetes-group-version-kind\":{\"group\":\"" SERVING_GROUP                                 \
-    "\",\"kind\":\"Service\",\"version\":\"v1\"}}"
-static const char openapi3_index[] =
-    "{\"paths\":{\"apis/" GROUP_VERSION "\":{\"serverRelativeURL\":\"/openapi/v3/apis/" GROUP_VERSION
-    "?hash=" HOB_VERSION "\"}}}";
-static const char openapi3[] =
-    "{\"openapi\":\"3.0.0\",\"info\":{\"title\":\"hob\",\"version\":\"" HOB_VERSION
-    "\"},\"paths\":{\"/apis/" GROUP_VERSION "/namespaces/{namespace}/services\":{" OPERATION("post")
-    "},\"/apis/" GROUP_VERSION "/namespaces/{namespace}/services/{name}\":{" OPERATION("put") ","
-    OPERATION("patch") "," OPERATION("delete") "}},\"components\":{\"schemas\":{}}}";
-static const char openapi2[] = "{\"swagger\":\"2.0\",\"info\":{\"title\":\"hob\",\"version\":\"1\"},\"paths\":{}}";
+/* The groups and versions there are; the rest follows from kube_resources. The first version of a group is preferred. */
+static const struct group_version {
+    const char *group, *version, *name, *path; /* name: "serving.knative.dev/v1" */
+} versions[] = {
+    { "", "v1", "v1", "api/v1" },
+    { SERVING_GROUP, "v1", SERVING_GROUP "/v1", "apis/" SERVING_GROUP "/v1" },
+    { SERVING_GROUP, "v1beta1", SERVING_GROUP "/v1beta1", "apis/" SERVING_GROUP "/v1beta1" },
+};
+
+static bool of(const struct kube_resource *r, const struct group_version *v)
+{
+    return strcmp(r->group, v->group) == 0 && strcmp(r->version, v->version) == 0;
+}
+
+static json_t *words(const char *joined)
+{
+    struct str rest = str_of(joined);
+    json_t *list = json_array();
+    while (rest.size > 0) {
+        struct str word = str_cut(&rest, ',');
+        (void)json_array_append_new(list, json_stringn(word.at, word.size));
+    }
+    return list;
+}
+
+static json_t *verbs_of(const struct kube_resource *r)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < KUBE_VERBS; i++)
+        if (r->verbs & 1u << i)
+            (void)json_array_append_new(list, json_string(kube_verb_name(1u << i)));
+    return list;
+}
+
+static void words_set(json_t *into, const char *key, const char *joined)
+{
+    if (*joined)
+        (void)json_object_set_new(into, key, words(joined));
+}
+
+/* ---- discovery, as it always was ---- */
+
+static json_t *resources_make(const struct group_version *v)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < kube_resource_count; i++) {
+        const struct kube_resource *r = &kube_resources[i];
+        if (!of(r, v))
+            continue;
+        json_t *row = json_pack("{s:s,s:s,s:b,s:s,s:o}", "name", r->plural, "singularName", r->singular,
+                                "namespaced", r->namespaced, "kind", r->name, "verbs", verbs_of(r));
+        words_set(row, "shortNames", r->short_names);
+        words_set(row, "categories", r->categories);
+        (void)json_array_append_new(list, row);
+    }
+    return json_pack("{s:s,s:s,s:s,s:o}", "kind", "APIResourceList", "apiVersion", "v1", "groupVersion", v->name,
+                     "resources", list);
+}
+
+static json_t *group_fields(void)
+{
+    json_t *list = json_array();
+    const struct group_version *preferred = &versions[1];
+    for (size_t i = 1; i < COUNT_OF(versions); i++)
+        (void)json_array_append_new(list, json_pack("{s:s,s:s}", "groupVersion", versions[i].name, "version",
+                                                    versions[i].version));
+    return json_pack("{s:s,s:o,s:{s:s,s:s}}", "name", SERVING_GROUP, "versions", list, "preferredVersion",
+                     "groupVersion", preferred->name, "version", preferred->version);
+}
+
+static json_t *group_make(void)
+{
+    json_t *group = group_fields();
+    (void)json_object_set_new(group, "kind", json_string("APIGroup"));
+    (void)json_object_set_new(group, "apiVersion", json_string("v1"));
+    return group;
+}
+
+static json_t *groups_make(void)
+{
+    return json_pack("{s:s,s:s,s:[o]}", "kind", "APIGroupList", "apiVersion", "v1", "groups", group_fields());
+}
+
+/* ---- discovery in one answer (apidiscovery.k8s.io) ---- */
+
+static json_t *aggregated_resource(const struct kube_resource *r)
+{
+    json_t *row = json_pack("{s:s,s:s,s:o,s:{s:s,s:s,s:s},s:s}", "resource", r->plural, "singularResource",
+                            r->singular, "verbs", verbs_of(r), "responseKind", "group", r->group, "version",
+                            r->version, "kind", r->name, "scope", r->namespaced ? "Namespaced" : "Cluster");
+    words_set(row, "shortNames", r->short_names);
+    words_set(row, "categories", r->categories);
+    return row;
+}
+
+static json_t *aggregated_make(bool core, const char *version)
+{
+    json_t *list = json_array();
+    AUTO_FREE char *api_version = xasprintf("apidiscovery.k8s.io/%s", version);
+    for (size_t i = 0; i < COUNT_OF(versions); i++) {
+        json_t *resources = json_array();
+        if (core != !*versions[i].group) {
+            json_decref(resources);
+            continue;
+        }
+        for (size_t k = 0; k < kube_resource_count; k++)
+            if (of(&kube_resources[k], &versions[i]))
+                (void)json_array_append_new(resources, aggregated_resource(&kube_resources[k]));
+        (void)json_array_append_new(list, json_pack("{s:s,s:s,s:o}", "version", versions[i].version, "freshness",
+                                                    "Current", "resources", resources));
+    }
+    json_t *metadata = core ? json_object() : json_pack("{s:s}", "name", SERVING_GROUP);
+    return json_pack("{s:s,s:s,s:{},s:[{s:o,s:o}]}", "kind", "APIGroupDiscoveryList", "apiVersion", api_version,
+                     "metadata", "items", "metadata", metadata, "versions", list);
+}
+
+/* "v2", "v2beta1", or NULL: the client wants the old form. The first that it names and we have. */
+static const char *aggregated_version(const struct http_call *c)
+{
+    struct str rest = http_call_header(c, "Accept");
+    while (rest.at && rest.size > 0) {
+        struct str range = str_cut(&rest, ',');
+        bool list = memmem(range.at, range.size, "as=APIGroupDiscoveryList", 24) != NULL;
+        if (!list)
+            return NULL;
+        while (range.size > 0) {
+            struct str parameter = str_trim(str_cut(&range, ';'));
+            if (str_is(parameter, "v=v2"))
+                return "v2";
+            if (str_is(parameter, "v=v2beta1"))
+                return "v2beta1";
+        }
+    }
+    return NULL;
+}
+
+static void answer_tree(struct http_call *c, json_t *take_j)
+{
+    kube_answer_tree(c, 200, take_j);
+    json_decref(take_j);
+}
+
+static void answer_discovery(struct http_call *c, bool core, json_t *take_plain)
+{
+    const char *version = aggregated_version(c);
+    AUTO_JSON json_t *plain = take_plain;
+    if (!version) {
+        kube_answer_tree(c, 200, plain);
+        return;
+    }
+    AUTO_FREE char *type = xasprintf("application/json;g=apidiscovery.k8s.io;v=%s;as=APIGroupDiscoveryList", version);
+    AUTO_JSON json_t *j = aggregated_make(core, version);
+    struct buf b;
+    buf_init(&b, 1 << 20);
+    json_write(j, &b);
+    http_answer(c, 200, type, NULL, buf_str(&b));
+    buf_done(&b);
+}
+
+/* ---- OpenAPI ---- */
+
+/* kubectl looks for the parameters to learn whether it may ask for a dry run and for field validation. */
+static json_t *operation(const struct kube_resource *r, bool changes)
+{
+    static const char *const names[] = { "dryRun", "fieldManager", "fieldValidation" };
+    json_t *parameters = json_array();
+    for (size_t i = 0; changes && i < COUNT_OF(names); i++)
+        (void)json_array_append_new(parameters, json_pack("{s:s,s:s,s:{s:s,s:b}}", "name", names[i], "in", "query",
+                                                          "schema", "type", "string", "uniqueItems", 1));
+    return json_pack("{s:o,s:{s:{s:s}},s:{s:s,s:s,s:s}}", "parameters", parameters, "responses", "200",
+                     "description", "OK", "x-kubernetes-group-version-kind", "group", r->group, "kind", r->name,
+                     "version", r->version);
+}
+
+static void operations_add(json_t *paths, const struct kube_resource *r, const struct group_version *v)
+{
+    AUTO_FREE char *all = xasprintf("/%s%s/%s", v->path, r->namespaced ? "/namespaces/{namespace}" : "", r->plural);
+    AUTO_FREE char *one = xasprintf("%s/{name}", all);
+    AUTO_JSON json_t *on_all = json_pack("{s:o}", "get", operation(r, false));
+    AUTO_JSON json_t *on_one = json_pack("{s:o}", "get", operation(r, false));
+    if (r->verbs & KUBE_CREATE)
+        (void)json_object_set_new(on_all, "post", operation(r, true));
+    if (r->verbs & KUBE_UPDATE)
+        (void)json_object_set_new(on_one, "put", operation(r, true));
+    if (r->verbs & KUBE_PATCH)
+        (void)json_object_set_new(on_one, "patch", operation(r, true));
+    if (r->verbs & KUBE_DELETE)
+        (void)json_object_set_new(on_one, "delete", operation(r, true));
+    (void)json_object_set(paths, all, on_all);
+    (void)json_object_set(paths, one, on_one);
+}
+
+/* NULL for v: all of them. */
+static void described(const struct group_version *v, json_t *paths, json_t *schemas)
+{
+    for (size_t k = 0; k < COUNT_OF(versions); k++)
+        for (size_t i = 0; i < kube_resource_count && (!v || v == &versions[k]); i++) {
+            const struct kube_resource *r = &kube_resources[i];
+            if (!of(r, &versions[k]))
+                continue;
+            AUTO_FREE char *name = kube_schema_name(r);
+            (void)json_object_set_new(schemas, name, kube_schema(r));
+            operations_add(paths, r, &versions[k]);
+        }
+}
+
+static json_t *openapi3_make(const struct group_version *v)
+{
+    json_t *paths = json_object(), *schemas = json_object();
+    described(v, paths, schemas);
+    return json_pack("{s:s,s:{s:s,s:s},s:o,s:{s:o}}", "openapi", "3.0.0", "info", "title", "hob", "version",
+                     HOB_VERSION, "paths", paths, "components", "schemas", schemas);
+}
+
+static json_t *openapi2_make(void)
+{
+    json_t *paths = json_object(), *schemas = json_object();
+    described(NULL, paths, schemas);
+    return json_pack("{s:s,s:{s:s,s:s},s:o,s:o}", "swagger", "2.0", "info", "title", "hob", "version", HOB_VERSION,
+                     "paths", paths, "definitions", schemas);
+}
+
+static json_t *openapi3_index(void)
+{
+    json_t *paths = json_object();
+    for (size_t i = 0; i < COUNT_OF(versions); i++) {
+        AUTO_FREE char *url = xasprintf("/openapi/v3/%s?hash=%s", versions[i].path, HOB_VERSION);
+        (void)json_object_set_new(paths, versions[i].path, json_pack("{s:s}", "serverRelativeURL", url));
+    }
+    return json_pack("{s:o}", "paths", paths);
+}
 
 /* The same as a gnostic openapi_v2.Document in protobuf: swagger "2.0", info { title "hob", version "1" }.
  * Older kubectl reads nothing else. */
@@ -57,17 +250,7 @@ static void answer_openapi2(struct http_call *c)
         http_answer(c, 200, PROTOBUF_TYPE, NULL,
                     (struct str){ openapi2_protobuf, sizeof openapi2_protobuf - 1 });
     else
-        http_answer(c, 200, "application/json", NULL, str_of(openapi2));
-}
-
-static void answer_tree(struct http_call *c, json_t *take_j)
-{
-    struct buf b;
-    buf_init(&b, 4096);
-    json_write(take_j, &b);
-    json_decref(take_j);
-    kube_answer(c, 200, buf_str(&b), NULL);
-    buf_done(&b);
+        answer_tree(c, openapi2_make());
 }
 
 /* The Kubernetes whose manners hob has, which clients compare with their own; then what is hob's. */
@@ -86,34 +269,39 @@ static json_t *versions_make(const char *api)
                      "serverAddressByClientCIDRs", "clientCIDR", "0.0.0.0/0", "serverAddress", api);
 }
 
+/* A page of one version: its resources, or its schemas. */
+static bool version_handle(struct http_call *c, struct str path)
+{
+    static const struct str v3 = { "/openapi/v3/", 12 };
+    bool schemas = str_starts(path, v3);
+    struct str rest = schemas ? str_from(path, v3.size) : str_from(path, 1);
+    for (size_t i = 0; i < COUNT_OF(versions); i++) {
+        if (!str_is(rest, versions[i].path))
+            continue;
+        answer_tree(c, schemas ? openapi3_make(&versions[i]) : resources_make(&versions[i]));
+        return true;
+    }
+    return false;
+}
+
 bool kube_docs_handle(struct http_call *c, const struct kube_docs *d, int64_t now_wall_ms)
 {
-    static const struct {
-        const char *path, *text;
-    } pages[] = {
-        { "/apis", groups },
-        { "/apis/" SERVING_GROUP, group },
-        { "/apis/" GROUP_VERSION, resources },
-        { "/api/v1", core },
-        { "/openapi/v3", openapi3_index },
-        { "/openapi/v3/apis/" GROUP_VERSION, openapi3 },
-    };
     struct str path = http_call_path(c);
     if (path.size > 1 && path.at[path.size - 1] == '/')
         path.size--;
-    for (size_t i = 0; i < COUNT_OF(pages); i++) {
-        if (!str_is(path, pages[i].path))
-            continue;
-        http_answer(c, 200, "application/json", NULL, str_of(pages[i].text));
-        return true;
-    }
     if (str_is(path, "/api"))
-        answer_tree(c, versions_make(d->api));
+        answer_discovery(c, true, versions_make(d->api));
+    else if (str_is(path, "/apis"))
+        answer_discovery(c, false, groups_make());
+    else if (str_is(path, "/apis/" SERVING_GROUP))
+        answer_tree(c, group_make());
     else if (str_is(path, "/version"))
         answer_tree(c, version_make(d, now_wall_ms));
     else if (str_is(path, "/openapi/v2"))
         answer_openapi2(c);
+    else if (str_is(path, "/openapi/v3"))
+        answer_tree(c, openapi3_index());
     else
-        return false;
+        return path.size > 1 && version_handle(c, path);
     return true;
 }

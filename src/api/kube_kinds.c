@@ -21,6 +21,19 @@ static const struct kube_column revision_columns[] = {
     { "Desired Replicas", "integer", "", 0, KUBE_CELL_TEXT, "status.desiredReplicas" },
 };
 
+static const struct kube_column configuration_columns[] = {
+    NAME_COLUMN,
+    { "LatestCreated", "string", "", 0, KUBE_CELL_TEXT, "status.latestCreatedRevisionName" },
+    { "LatestReady", "string", "", 0, KUBE_CELL_TEXT, "status.latestReadyRevisionName" },
+    { "Ready", "string", "", 0, KUBE_CELL_READY, "status" },
+    { "Reason", "string", "", 0, KUBE_CELL_READY, "reason" },
+};
+static const struct kube_column route_columns[] = {
+    NAME_COLUMN,
+    { "URL", "string", "", 0, KUBE_CELL_TEXT, "status.url" },
+    { "Ready", "string", "", 0, KUBE_CELL_READY, "status" },
+    { "Reason", "string", "", 0, KUBE_CELL_READY, "reason" },
+};
 static const struct kube_column namespace_columns[] = {
     NAME_COLUMN, { "Status", "string", "", 0, KUBE_CELL_TEXT, "status.phase" }, AGE_COLUMN,
 };
@@ -51,19 +64,6 @@ static const struct kube_column core_service_columns[] = {
     AGE_COLUMN,
 };
 static const struct kube_column domainmapping_columns[] = {
-    NAME_COLUMN,
-    { "URL", "string", "", 0, KUBE_CELL_TEXT, "status.url" },
-    { "Ready", "string", "", 0, KUBE_CELL_READY, "status" },
-    { "Reason", "string", "", 0, KUBE_CELL_READY, "reason" },
-};
-static const struct kube_column configuration_columns[] = {
-    NAME_COLUMN,
-    { "LatestCreated", "string", "", 0, KUBE_CELL_TEXT, "status.latestCreatedRevisionName" },
-    { "LatestReady", "string", "", 0, KUBE_CELL_TEXT, "status.latestReadyRevisionName" },
-    { "Ready", "string", "", 0, KUBE_CELL_READY, "status" },
-    { "Reason", "string", "", 0, KUBE_CELL_READY, "reason" },
-};
-static const struct kube_column route_columns[] = {
     NAME_COLUMN,
     { "URL", "string", "", 0, KUBE_CELL_TEXT, "status.url" },
     { "Ready", "string", "", 0, KUBE_CELL_READY, "status" },
@@ -102,16 +102,16 @@ const struct kube_resource kube_resources[] = {
     { SERVING("revisions", "revision", "Revision"), .kind = CATALOG_REVISIONS,
       .verbs = KUBE_READ | KUBE_DELETE | KUBE_DELETE_COLLECTION, .short_names = "rev",
       COLUMNS(revision_columns) },
+    { SERVING("configurations", "configuration", "Configuration"), .kind = CATALOG_CONFIGURATIONS,
+      .verbs = KUBE_READ, .short_names = "config,cfg", COLUMNS(configuration_columns) },
+    { SERVING("routes", "route", "Route"), .kind = CATALOG_ROUTES, .verbs = KUBE_READ, .short_names = "rt",
+      COLUMNS(route_columns) },
     { .group = SERVING_GROUP, .version = "v1beta1", .plural = "domainmappings", .singular = "domainmapping",
       .name = "DomainMapping", .full = "domainmappings." SERVING_GROUP,
       .full_kind = "DomainMapping." SERVING_GROUP, .api_version = SERVING_GROUP "/v1beta1",
       .log_kind = "domainmappings", .namespaced = true, .categories = "all,knative,serving",
       .source = KUBE_FROM_REGISTRY, .kind = REGISTRY_DOMAINMAPPINGS, .verbs = KUBE_ALL, .short_names = "dm",
       COLUMNS(domainmapping_columns) },
-    { SERVING("configurations", "configuration", "Configuration"), .kind = CATALOG_CONFIGURATIONS,
-      .verbs = KUBE_READ, .short_names = "config,cfg", COLUMNS(configuration_columns) },
-    { SERVING("routes", "route", "Route"), .kind = CATALOG_ROUTES, .verbs = KUBE_READ,
-      .short_names = "rt", COLUMNS(route_columns) },
 };
 // clang-format on
 const size_t kube_resource_count = COUNT_OF(kube_resources);

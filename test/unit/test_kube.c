@@ -172,6 +172,8 @@ static json_t *body_of(struct world *w, const char *answer)
 #define HEAD_OF(name) "{\"apiVersion\":\"serving.knative.dev/v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"" name "\"}"
 #define SERVICE(name) HEAD_OF(name) ",\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"image\":\"file:///a\"}]}}}}"
 #define JSON "Content-Type: application/json\r\n"
+#define TABLE_ACCEPT_EARLY "Accept: application/json;as=Table;v=v1;g=meta.k8s.io\r\n"
+#define AGGREGATED "Accept: application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json\r\n"
 #define JSON_PATCH "Content-Type: application/json-patch+json\r\n"
 #define APPLY "Content-Type: application/apply-patch+yaml\r\n"
 #define MERGE "Content-Type: application/merge-patch+json\r\n"
@@ -284,7 +286,15 @@ static const struct {
     { "GET", "/apis", NULL, NULL, 200, "\"kind\":\"APIGroupList\"\nserving.knative.dev/v1" },
     { "GET", "/apis/serving.knative.dev", NULL, NULL, 200, "\"kind\":\"APIGroup\"" },
     { "GET", "/apis/serving.knative.dev/v1", NULL, NULL, 200, "\"shortNames\":[\"kservice\",\"ksvc\"]" },
-    { "GET", "/api/v1", NULL, NULL, 200, "\"name\":\"namespaces\"" },
+    { "GET", "/api/v1", NULL, NULL, 200, "\"name\":\"namespaces\"\n\"name\":\"secrets\"\n\"shortNames\":[\"cm\"]\n\"deletecollection\"" },
+    { "GET", "/apis/serving.knative.dev/v1beta1", NULL, NULL, 200, "\"kind\":\"DomainMapping\"" },
+    { "GET", "/apis", AGGREGATED, NULL, 200, "Content-Type: application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList\r\n"
+      "\"kind\":\"APIGroupDiscoveryList\"\n\"apiVersion\":\"apidiscovery.k8s.io/v2\"\n\"resource\":\"services\"\n\"version\":\"v1beta1\"\n\"scope\":\"Namespaced\"" },
+    { "GET", "/api", AGGREGATED, NULL, 200, "\"resource\":\"configmaps\"\n\"scope\":\"Cluster\"" },
+    { "GET", "/openapi/v3/api/v1", NULL, NULL, 200, "\"io.k8s.api.core.v1.Secret\":{\n\"stringData\":{" },
+    { "GET", "/openapi/v3/apis/serving.knative.dev/v1", NULL, NULL, 200, "\"dev.knative.serving.v1.Service\":{\n\"containerConcurrency\":{\"type\":\"integer\"\n"
+      "\"x-kubernetes-list-map-keys\":[\"containerPort\",\"protocol\"]" },
+    { "GET", "/openapi/v3/apis/serving.knative.dev/v2", NULL, NULL, 404, "could not find" },
     { "GET", "/api/v1/namespaces", NULL, NULL, 200, "\"kind\":\"NamespaceList\"\n\"name\":\"default\"" },
     { "GET", "/api/v1/namespaces/default", NULL, NULL, 200, "\"kind\":\"Namespace\"" },
     { "GET", "/api/v1/namespaces/other", NULL, NULL, 404, "namespaces \\\"other\\\" not found" },
@@ -295,7 +305,9 @@ static const struct {
       "Content-Type: application/com.github.proto-openapi.spec.v2.v1.0+protobuf\r\nContent-Length: 15\r" },
     { "GET", "/openapi/v2", NULL, NULL, 200, "\"swagger\":\"2.0\"" },
     { "POST", "/version", JSON, "{}", 405, "\"reason\":\"MethodNotAllowed\"" },
-    { "GET", "/apis/serving.knative.dev/v1/journeys", NULL, NULL, 404, "the server could not find the requested resource" },
+    { "GET", "/apis/serving.knative.dev/v1/routers", NULL, NULL, 404, "the server could not find the requested resource" },
+    { "GET", "/apis/serving.knative.dev/v1/routes", NULL, NULL, 200, "\"kind\":\"RouteList\"" },
+    { "GET", "/apis/serving.knative.dev/v1/namespaces/default/configurations", TABLE_ACCEPT_EARLY, NULL, 200, "\"name\":\"LatestReady\"" },
     { "GET", "/apis/serving.knative.dev/v1/namespaces/a%2Fb/services", NULL, NULL, 404, "could not find" },
     { "GET", "/apis/serving.knative.dev/v1/namespaces/A_B/services", NULL, NULL, 400, "namespace \\\"A_B\\\": a lowercase RFC 1123 label" },
     { "GET", "/apis/serving.knative.dev/v1/namespaces/default/services/f/status", NULL, NULL, 404, "could not find" },
@@ -339,7 +351,7 @@ TEST(a_conversation_goes_as_with_kubernetes)
 #define SECRET(name, rest) "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"name\":\"" name "\"}" rest "}"
 #define MAPPINGS "/apis/serving.knative.dev/v1beta1/namespaces/default/domainmappings"
 #define MAPPING(name, rest) "{\"apiVersion\":\"serving.knative.dev/v1beta1\",\"kind\":\"DomainMapping\",\"metadata\":{\"name\":\"" name "\"}" rest "}"
-#define TABLE_ACCEPT "Accept: application/json;as=Table;v=v1;g=meta.k8s.io\r\n"
+#define TABLE_ACCEPT TABLE_ACCEPT_EARLY
 
 static const struct step {
     const char *method, *target, *headers, *body;
