@@ -1,5 +1,6 @@
 #include "api/kube_impl.h"
 
+#include "api/kube_protobuf.h"
 #include "codec/json_patch.h"
 #include "serving/managed.h"
 
@@ -28,16 +29,32 @@ struct pending {
 
 /* ---- what a request says ---- */
 
-static bool body_is_yaml(const struct http_call *c, bool *ret_known)
+enum body_form { BODY_JSON, BODY_YAML, BODY_PROTOBUF, BODY_UNKNOWN };
+
+static enum body_form body_form(const struct http_call *c)
 {
     struct str type = http_call_header(c, "Content-Type");
     static const char *const yaml[] = { "application/yaml", "application/x-yaml", "text/yaml" };
     struct str media = str_trim(str_cut(&type, ';'));
-    *ret_known = media.size == 0 || str_is(media, "application/json");
     for (size_t i = 0; i < COUNT_OF(yaml); i++)
         if (str_eq_nocase(media, str_of(yaml[i])))
-            return *ret_known = true;
-    return false;
+            return BODY_YAML;
+    if (str_is(media, KUBE_PROTOBUF_TYPE))
+        return BODY_PROTOBUF;
+    return media.size == 0 || str_is(media, "application/json") ? BODY_JSON : BODY_UNKNOWN;
+}
+
+static int body_parse(struct kube *k, struct http_call *c, enum body_form form, json_t **ret, size_t *ret_count,
+                      struct err *e)
+{
+    *ret_count = 1;
+    switch (form) {
+    case BODY_YAML: return yaml_read(http_call_body(c), k->s.limits, ret, 1, ret_count, e);
+    case BODY_PROTOBUF: return kube_protobuf_read(http_call_body(c), k->s.limits, ret, e);
+    case BODY_JSON:
+    case BODY_UNKNOWN: break;
+    }
+    return json_read(http_call_body(c), k->s.limits, ret, e);
 }
 
 /* NULL: refused, and answered. */
@@ -45,14 +62,13 @@ static json_t *body_read(struct kube *k, struct http_call *c)
 {
     struct err e;
     json_t *j = NULL;
-    size_t count = 1;
-    bool known, yaml = body_is_yaml(c, &known);
-    if (!known) {
-        kube_refuse_media(c, "application/json, application/yaml");
+    size_t count;
+    enum body_form form = body_form(c);
+    if (form == BODY_UNKNOWN) {
+        kube_refuse_media(c, "application/json, application/yaml, " KUBE_PROTOBUF_TYPE);
         return NULL;
     }
-    int r = yaml ? yaml_read(http_call_body(c), k->s.limits, &j, 1, &count, &e)
-                 : json_read(http_call_body(c), k->s.limits, &j, &e);
+    int r = body_parse(k, c, form, &j, &count, &e);
     if (r == 0 && count == 1 && json_is_object(j))
         return j;
     if (r == 0)
@@ -174,8 +190,8 @@ static void refuse_why(struct pending *p)
     struct kube_refusal why = p->why;
     p->why.take_causes = NULL;
     why.message = p->why_text.text;
-    why.resource = p->resource;
-    why.name = p->q.name;
+    why.resource = why.code == 409 ? p->resource : NULL; /* of an invalid object kubectl would say only which */
+    why.name = why.code == 409 ? p->q.name : NULL;
     kube_refuse(p->call, &why);
 }
 

@@ -1,5 +1,6 @@
 #include "serving/registry_kinds.h"
 
+#include "codec/base64.h"
 #include "codec/names.h"
 
 #include <stdio.h>
@@ -143,19 +144,11 @@ static size_t base64_wrong_at(const char *text, size_t *ret_bytes)
     return SIZE_MAX;
 }
 
-static json_t *base64_of(const char *text, size_t size)
+static json_t *base64_of(struct str bytes)
 {
     struct buf b;
     buf_init(&b, SIZE_MAX / 4);
-    for (size_t i = 0; i < size; i += 3) {
-        uint32_t n = 0;
-        char four[4];
-        for (size_t k = 0; k < 3; k++)
-            n = n << 8 | (i + k < size ? (unsigned char)text[i + k] : 0);
-        for (size_t k = 0; k < 4; k++)
-            four[k] = i + k > size ? '=' : base64_letters[n >> (18 - 6 * k) & 63];
-        buf_append(&b, four, sizeof four);
-    }
+    base64_write(bytes, &b);
     AUTO_FREE char *all = buf_take_text(&b);
     return json_string(all);
 }
@@ -233,7 +226,7 @@ static void secret_complete(json_t *object)
         data = json_object_get(object, "data");
     }
     json_object_foreach(text, key, value)
-        (void)json_object_set_new(data, key, base64_of(json_string_value(value), json_string_length(value)));
+        (void)json_object_set_new(data, key, base64_of((struct str){ json_string_value(value), json_string_length(value) }));
     (void)json_object_del(object, "stringData");
     if (!json_object_get(object, "type"))
         (void)json_object_set_new(object, "type", json_string("Opaque"));
