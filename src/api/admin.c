@@ -222,7 +222,7 @@ static void instance_add(void *ctx, const struct instance *i)
     phase_relative(&i->start, &relative);
     json_t *j = json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", i->id, "namespace", i->revision->ns,
                           "service", i->revision->service, "revision", i->revision->name, "state",
-                          instance_state_name(i->state));
+                          i->counted == COUNTED_UNREADY ? "not-ready" : instance_state_name(i->state));
     json_object_set_new(j, "inFlight", number(i->in_flight));
     json_object_set_new(j, "requests", number(i->requests));
     json_object_set_new(j, "ageSeconds", number((now_us - i->start.begin_us) / 1000000));

@@ -72,6 +72,7 @@ class Probes(HobCase):
         self.assertEqual((active["reason"], active["message"]),
                          ("Queued", "Requests to the target are being buffered as resources are provisioned."))
         self.assertEqual(hob.condition("turns")["status"], "True")  # Ready says that it could run
+        self.assertEqual([i["state"] for i in hob.instances("turns")], ["not-ready"])
         second = threading.Thread(target=lambda: waiting.append(hob.ingress("turns", path="/healthz")))
         second.start()
         first.join()
