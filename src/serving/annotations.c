@@ -214,6 +214,12 @@ static void pairs_check(const struct check *c)
         wrong(c, rows[ANNOTATION_MAX_SCALE].key, "max-scale=%.0f is less than min-scale=%.0f", max, min);
         wrong(c, rows[ANNOTATION_MIN_SCALE].key, "max-scale=%.0f is less than min-scale=%.0f", max, min);
     }
+    const struct limits *l = c->limits;
+    uint64_t first = l->instances_max * l->instances_first_percent / 100, most = l->instances_max - first;
+    if (min > (double)most && find(j, ANNOTATION_MIN_SCALE, &key))
+        wrong(c, key, "min-scale=%.0f can never be reached: this node has room for %llu instances, %llu of them for the "
+                      "first ones of other services", min, (unsigned long long)l->instances_max,
+              (unsigned long long)first);
     if (activation < 2)
         return;
     (void)find(j, ANNOTATION_ACTIVATION_SCALE, &key);

@@ -307,6 +307,9 @@ static const struct {
       "expected 0 <= -1 <= 2147483647: " AN "minScale" },
     { 'A', "{\"autoscaling.knative.dev/max-scale\":\"2147483648\"}", SERVICE_NOT_VALID,
       "expected 0 <= 2147483648 <= 2147483647: " AN "max-scale" },
+    { 'A', "{\"autoscaling.knative.dev/min-scale\":\"242\"}", SERVICE_NOT_VALID,
+      "min-scale=242 can never be reached: this node has room for 256 instances, 15 of them for the first ones of other "
+      "services: " AN "min-scale" },
     { 'A', "{\"autoscaling.knative.dev/min-scale\":\"3\",\"autoscaling.knative.dev/max-scale\":\"2\"}",
       SERVICE_NOT_VALID, "max-scale=2 is less than min-scale=3: " AN "max-scale, " AN "min-scale" },
     { 'A', "{\"autoscaling.knative.dev/target\":\"0.001\"}", SERVICE_NOT_VALID,
