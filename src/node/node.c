@@ -266,6 +266,7 @@ static size_t node_values(void *ctx, struct metrics_value *into, size_t max)
             into[count++] = (struct metrics_value){ text, why, is_counter, (double)(number) };       \
     } while (0)
     VALUE("services", "Deployed services.", false, catalog_services(n->catalog));
+    VALUE("watches", "Open watches on the API.", false, kube_watches(n->kube));
     VALUE("instances_live", "Instances not yet ended.", false, t.instances);
     VALUE("instances_ready", "Instances ready.", false, t.ready);
     VALUE("instances_starting", "Instances starting.", false, t.starting);

@@ -660,6 +660,7 @@ TEST(a_label_selector_holds_for_events)
     make(&w, SERVICE("a"));
     AUTO_FREE char *enters = ask(&w, "PATCH", SERVICES "/a", MERGE, "{\"metadata\":{\"labels\":{\"team\":\"x\"}}}");
     AUTO_FREE char *leaves = ask(&w, "PATCH", SERVICES "/a", MERGE, "{\"metadata\":{\"labels\":{\"team\":\"y\"}}}");
+    CHECK(status_of(enters) == 200 && status_of(leaves) == 200);
     CHECK(stream_until(&w, &s, "\"type\":\"DELETED\""));
     char *added = strstr(s.all, "\"type\":\"ADDED\"");
     CHECK(added && strstr(added, "\"team\":\"x\""));
