@@ -166,6 +166,30 @@ static void exchange_run(const struct exchange_case *x)
     bench_end(&b);
 }
 
+TEST(whoever_routes_hears_the_tag_and_that_the_client_is_near)
+{
+    BENCH(b);
+    int c = client_connect(&b);
+    say(c, "GET / HTTP/1.1\r\n" HOST "knative-serving-tag: next\r\n\r\n");
+    int f = function(&b, 0);
+    CHECK(f >= 0 && hear(&b, f, "\r\n\r\n"));
+    CHECK_STR(b.fake.tag, "next");
+    CHECK(b.fake.from_here);
+    CHECK(has(&b, "\r\nknative-serving-tag: next\r\n")); /* the function may look, too */
+    forget(&b);
+    say(f, OK);
+    CHECK(hear(&b, c, "hi"));
+    forget(&b);
+    say(c, GET);
+    CHECK(hear(&b, f, "\r\n\r\n"));
+    CHECK_STR(b.fake.tag, "");
+    forget(&b);
+    say(f, OK);
+    CHECK(hear(&b, c, "hi"));
+    close(c);
+    bench_end(&b);
+}
+
 TEST(every_form_of_exchange_is_forwarded_as_http_says)
 {
     for (size_t i = 0; i < COUNT_OF(exchanges); i++) {
