@@ -6,12 +6,13 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
 import unittest
 
-from harness import KNATIVE, PYTHON, HobCase, service
+from harness import KNATIVE, PYTHON, HobCase, request, service
 
 KUBECTLS = [path for path in [shutil.which("kubectl"), *os.environ.get("HOB_KUBECTL", "").split(":")] if path]
 
@@ -147,6 +148,29 @@ class Kubectl(HobCase):
             said = tool("explain", "ksvc.spec.template.spec.containerConcurrency")
             self.assertIn("requests that an instance may have at once", said)
             self.assertIn("stringData", tool("explain", "secret"))
+
+
+class Lasting(HobCase):
+    def ask(self, method, path, body=None, kind="application/json"):
+        status, _, text = request(self.hob.api_address, method, path, body and json.dumps(body), {"Content-Type": kind})
+        return status, json.loads(text)
+
+    def test_objects_and_an_unfinished_deletion_outlive_a_crash_and_old_versions_are_gone(self):
+        core = "/api/v1/namespaces"
+        config = lambda name: {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": "1"}}
+        self.assertEqual(self.ask("POST", f"{core}/default/configmaps", config("kept"))[0], 201)
+        for i in range(40):
+            self.assertEqual(self.ask("POST", f"{core}/gone/configmaps", config(f"c{i}"))[0], 201)
+        before = self.ask("GET", f"{core}/default/configmaps/kept")[1]
+        status, marked = self.ask("DELETE", f"{core}/gone")
+        self.assertEqual((status, marked["status"]["phase"]), (200, "Terminating"))
+        self.hob.restart(signal.SIGKILL)
+        self.assertEqual(self.ask("GET", f"{core}/default/configmaps/kept")[1], before)
+        self.hob.wait_for("the end of the namespace", lambda: self.ask("GET", f"{core}/gone")[0] == 404)
+        self.assertEqual(self.ask("GET", "/api/v1/configmaps?fieldSelector=metadata.namespace%3Dgone")[1]["items"], [])
+        version = before["metadata"]["resourceVersion"]
+        status, said = self.ask("GET", f"{core}/default/configmaps?watch=true&resourceVersion={version}")
+        self.assertEqual((status, said["reason"]), (410, "Expired"))
 
 
 class Kn(HobCase):
