@@ -172,6 +172,9 @@ def ran(command, limit_s, **options):
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             return process.communicate()[0] + "\n(it hung)", -signal.SIGKILL
+        except BaseException:  # interrupted: what it started goes, too
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
 
 
 class Bench:
@@ -293,6 +296,7 @@ def main():
             print(f"{m['name']}: {m['holds']}\n    {', '.join(m['tests'])}")
     if args.check or args.list:
         sys.exit(1 if wrong else 0)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so would tests
     bench, sound, count = Bench(args.verbose), {}, collections.Counter()
     for m in mutants:
