@@ -100,7 +100,7 @@ int fd_packet_recv(int sock, struct fd_packet *p, struct err *e)
     p->pid = 0;
     do
         n = recvmsg(sock, &m, MSG_CMSG_CLOEXEC);
-    while (n < 0 && errno == EINTR);
+    while (n < 0 && (errno == EINTR || errno == ECONNRESET)); /* told once, ahead of what had come */
     if (n < 0 && errno == EAGAIN)
         return 2;
     if (n < 0 || fault_hit("recvmsg"))

@@ -53,6 +53,23 @@ TEST(a_packet_arrives_whole_with_its_descriptors)
     close(b), close(r), close(w);
 }
 
+TEST(what_was_said_before_an_end_with_something_unread_still_arrives)
+{
+    struct err e;
+    int a, b;
+    char text[64];
+    CHECK_EQ(fd_pair(&a, &b, &e), 0);
+    CHECK_EQ(send_text(b, "unread", NULL, 0), 0);
+    CHECK_EQ(send_text(a, "last words", NULL, 0), 0);
+    close(a); /* the kernel tells b of a reset before it hands over what is there */
+    struct fd_packet p = { .at = text, .size = sizeof text };
+    CHECK_EQ(fd_packet_recv(b, &p, &e), 1);
+    CHECK_EQ(p.size, strlen("last words"));
+    p.size = sizeof text;
+    CHECK_EQ(fd_packet_recv(b, &p, &e), 0);
+    close(b);
+}
+
 TEST(a_packet_that_does_not_fit_is_refused_and_leaves_no_descriptor)
 {
     int a, b, send[3] = { 0, 1, 2 };
