@@ -16,6 +16,7 @@ void fd_auto(int *fd)
 {
     if (*fd >= 0)
         (void)close(*fd);
+    *fd = -1; /* closed twice, it would be somebody else's by then */
 }
 
 void free_auto(void *p)

@@ -36,7 +36,7 @@ _Noreturn void assert_failed(const char *cond, const char *file, int line, const
 #define TAKE_FD(f) ({ int taken_ = (f); (f) = -1; taken_; })
 // clang-format on
 
-void fd_auto(int *fd);
+void fd_auto(int *fd); /* closes what is open, and leaves -1 */
 void free_auto(void *p); /* for AUTO_FREE: p points at the pointer */
 
 /* Small allocations of our own abort when memory is out: state is durable and restart is the

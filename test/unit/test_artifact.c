@@ -481,8 +481,13 @@ TEST(a_download_nobody_waits_for_is_cancelled_and_can_be_begun_again)
         CHECK(loop_turn(w.loop, true, &e) >= 0);
     artifact_use_free(a.use);
     CHECK_EQ(w.live, 0);
+    int others[8]; /* may get the numbers of what the cancelled one had open */
+    for (size_t i = 0; i < COUNT_OF(others); i++)
+        others[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
     CHECK_EQ(use(&w, &b, ARTIFACT_MODEL, ref), 0); /* while the cancelled one is still ending */
     settle(&w, &b);
+    for (size_t i = 0; i < COUNT_OF(others); i++)
+        CHECK_EQ(close(others[i]), 0);
     CHECK(b.verifieds == 1 && a.faileds == 0 && w.tries == 2);
     artifact_use_free(b.use);
     CHECK_EQ(use(&w, &b, ARTIFACT_MODEL, ref), 0);
