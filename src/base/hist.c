@@ -36,12 +36,23 @@ void hist_add(struct hist *h, uint64_t value)
     h->sum += value;
 }
 
+/* What a binary fraction is too much (99.9 % of 1000 is 999) must not become a whole rank more. */
+uint64_t hist_rank(uint64_t count, double percent)
+{
+    ASSERT(count >= 1);
+    ASSERT(percent >= 0 && percent <= 100);
+    double exact = percent * (double)count / 100;
+    uint64_t rank = (uint64_t)exact;
+    rank += exact - (double)rank > exact * 1e-12;
+    return MIN(MAX(rank, 1U), count);
+}
+
 uint64_t hist_percentile(const struct hist *h, double percent)
 {
     ASSERT(percent >= 0 && percent <= 100);
     if (h->count == 0)
         return 0;
-    uint64_t rank = (uint64_t)(percent / 100 * (double)(h->count - 1)) + 1;
+    uint64_t rank = hist_rank(h->count, percent);
     uint64_t seen = 0;
     for (uint32_t i = 0; i < HIST_SLOTS; i++) {
         seen += h->slots[i];

@@ -11,6 +11,10 @@ struct hist {
     uint64_t count, sum, min, max;
 };
 
+/* The one rule for every percentile hob shows or judges, nearest rank: which of `count` sorted samples,
+ * counted from 1, is the smallest with at least `percent` of all at or below it. count >= 1. */
+uint64_t hist_rank(uint64_t count, double percent);
+
 void hist_add(struct hist *h, uint64_t value);
 uint64_t hist_percentile(const struct hist *h, double percent); /* 0 when empty; <= max */
 uint64_t hist_at_most(const struct hist *h, uint64_t bound);    /* how many samples <= bound */

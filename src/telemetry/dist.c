@@ -77,5 +77,5 @@ uint64_t dist_percentile(const struct dist *d, double percent)
         return 0;
     if (d->body->count > DIST_FEW)
         return hist_percentile(&d->body->hist, percent);
-    return d->body->few[(uint32_t)(percent / 100 * (double)(d->body->count - 1))];
+    return d->body->few[hist_rank(d->body->count, percent) - 1];
 }

@@ -1,4 +1,5 @@
 #include "telemetry/metrics.h"
+#include "base/hist.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "telemetry/dist.h"
@@ -298,8 +299,7 @@ static int by_value(const void *a, const void *b)
     return (x->ready_us > y->ready_us) - (x->ready_us < y->ready_us);
 }
 
-/* The smallest time within which at least `percent` of the recent starts were ready: rounded up, for
- * a budget is a promise. */
+/* The smallest time within which at least `percent` of the recent starts were ready. */
 static void budget_judge(const struct recent *recent, struct metrics_report *ret)
 {
     struct recent_start sorted[METRICS_RECENT];
@@ -309,10 +309,8 @@ static void budget_judge(const struct recent *recent, struct metrics_report *ret
     }
     memcpy(sorted, recent->at, recent->count * sizeof sorted[0]);
     qsort(sorted, recent->count, sizeof sorted[0], by_value);
-    double exact = ret->budget_percentile / 100 * recent->count;
-    uint32_t rank = (uint32_t)exact;
-    rank += rank < exact;
-    const struct recent_start *judged = &sorted[MAX(rank, 1U) - 1];
+    const struct recent_start *judged =
+        &sorted[hist_rank(recent->count, ret->budget_percentile) - 1];
     ret->budget_measured_us = judged->ready_us == RECENT_NEVER ? UINT64_MAX : judged->ready_us;
     ret->budget_phase = judged->phase;
     ret->budget_phase_us = judged->phase_us;

@@ -108,6 +108,32 @@ TEST(a_heap_gives_keys_in_order_and_equals_in_arrival_order)
     heap_done(&h);
 }
 
+TEST(a_percentile_is_the_nearest_rank_also_of_few)
+{
+    static const struct {
+        uint64_t count;
+        double percent;
+        uint64_t rank;
+    } rows[] = {
+        { 1, 0, 1 },       { 1, 50, 1 },       { 1, 99, 1 },      { 1, 100, 1 },   { 2, 50, 1 },
+        { 2, 50.1, 2 },    { 2, 90, 2 },       { 2, 99, 2 },      { 3, 33, 1 },    { 3, 50, 2 },
+        { 3, 90, 3 },      { 3, 99, 3 },       { 4, 25, 1 },      { 4, 50, 2 },    { 4, 75, 3 },
+        { 4, 76, 4 },      { 4, 99, 4 },       { 5, 0, 1 },       { 5, 20, 1 },    { 5, 50, 3 },
+        { 5, 80, 4 },      { 5, 81, 5 },       { 5, 99, 5 },      { 5, 100, 5 },   { 10, 90, 9 },
+        { 99, 99, 99 },    { 100, 7, 7 },      { 100, 99, 99 },   { 101, 99, 100 }, { 200, 99.5, 199 },
+        { 1000, 99.9, 999 }, { 10000, 99.99, 9999 }, { 1000001, 99.9, 999001 },
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct hist h = { 0 };
+        CHECK_EQ(hist_rank(rows[i].count, rows[i].percent), rows[i].rank);
+        for (uint64_t v = 1; v <= MIN(rows[i].count, 5U); v++)
+            hist_add(&h, v); /* below 8 each value is a slot: exact */
+        if (rows[i].count <= 5)
+            CHECK_EQ(hist_percentile(&h, rows[i].percent), rows[i].rank);
+        hist_done(&h);
+    }
+}
+
 TEST(a_percentile_is_at_most_an_eighth_above_the_truth)
 {
     struct hist h = { 0 };
