@@ -602,8 +602,10 @@ static void on_child_end(struct loop_io *io, uint32_t events)
         return;
     loop_unwatch(a->loop, &c->io);
     close(TAKE_FD(c->pidfd));
-    log_event(gone.status || !a->stopping ? LOG_WARN : LOG_INFO, "child.ended", "role=%s status=%d",
-              role_names[c->role], gone.status);
+    /* The fetcher ends when the draining node closes it, or by stop(), whichever is first. */
+    bool asked = gone.status == 0 ? a->stopping || a->draining
+                                  : a->stopping && gone.status == 128 + SIGKILL;
+    log_event(asked ? LOG_INFO : LOG_WARN, "child.ended", "role=%s status=%d", role_names[c->role], gone.status);
     if (c->role == CHILD_NODE)
         node_forget(a);
     if (c->role == CHILD_NODE && gone.status == 0)

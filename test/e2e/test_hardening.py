@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -148,6 +149,9 @@ class Folders(unittest.TestCase):
         with Hob() as hob:
             self.assertEqual(os.stat(hob.data).st_uid, NODE_UID)
             self.assertEqual(hob.restart(signal.SIGTERM), 0)
+            ended = re.findall(r"(\w+) launcher\.child\.ended role=(\w+) status=(\d+)", hob.log())
+            self.assertIn(("info", "node", "0"), ended)
+            self.assertEqual([one for one in ended if one[0] != "info"], [])  # they were asked to
             hob.wait_for("its second life", hob.is_ready)
 
 
