@@ -102,9 +102,13 @@ static void signals_set(const struct cli *c)
 
 static void report(const struct cli *c, const struct err *e)
 {
+    struct buf clean;
+    buf_init(&clean, 4 * sizeof e->text); /* a word of the server's may be in any error */
+    term_clean_lines(&clean, str_of(e->text), 2);
+    AUTO_FREE char *text = buf_take_text(&clean);
     fprintf(stderr, "%shob%s%s:%s %s\n", term_style_on(&c->err_term, STYLE_BAD),
             c->command ? " " : "", c->command ? c->command->name : "",
-            term_style_off(&c->err_term, STYLE_BAD), e->text);
+            term_style_off(&c->err_term, STYLE_BAD), text);
 }
 
 int cli_usage(const struct cli *c, const struct err *e)
@@ -219,6 +223,10 @@ static int run_command(struct cli *c, int argc, const char *const *argv, struct 
 static int cli_run(struct cli *c, int argc, const char *const *argv, struct err *e)
 {
     const struct opt_set global = { cli_global_opts, cli_global_opt_count, &c->global };
+    /* What is typed first at a tool that nobody knows yet. */
+    static const char *const version[] = { "version" };
+    if (argc == 1 && strcmp(argv[0], "--version") == 0)
+        argv = version;
     int used = opt_parse(&global, 1, argc, argv, true, &c->words, e);
     terms_set(c);
     if (used < 0)

@@ -26,7 +26,7 @@ static const struct opt opts[] = {
     { "image", 'i', OPT_TEXT, AT(m.image), "IMAGE", "file:///folder, or just a folder here",
       .complete = OPT_COMPLETE_FILES },
     { "model", 'm', OPT_LIST, AT(m.models), "REF:/PATH",
-      "mount a model read-only: file://…, http(s)://…, pinned by @sha256:…" },
+      "mount a model read-only: file://…, a path here, http(s)://…, pinned by @sha256:…" },
     { "env", 'e', OPT_LIST, AT(m.env), "NAME=VALUE", "environment of the function" },
     { "port", 'p', OPT_U32, AT(m.port), "PORT", "where it listens (default 8080, told by $PORT)",
       .min = 1, .max = 65535 },
@@ -53,40 +53,70 @@ static const struct opt opts[] = {
 #undef AT
 };
 
-/* A plain path means the folder of that name, wherever hob runs. */
-static int image_of(const char *given, char **ret, struct err *e)
+/* A plain path means what lies there, wherever hob runs. What could be a registry's name is a path
+ * when there is something of that name; `rest` comes after it as it is. */
+static int reference_of(const char *option, const char *given, const char *rest, char **ret,
+                        struct err *e)
 {
-    if (strstr(given, "://") || (given[0] != '.' && given[0] != '/')) {
-        *ret = xstrdup(given);
+    if (strstr(given, "://")) {
+        *ret = xasprintf("%s%s", given, rest);
         return 0;
     }
     AUTO_FREE char *path = realpath(given, NULL);
-    if (!path)
-        return err_sys(e, "--image: %s", given);
-    *ret = xasprintf("file://%s", path);
+    if (!path && (given[0] == '.' || given[0] == '/'))
+        return err_sys(e, "--%s: %s", option, given);
+    *ret = path ? xasprintf("file://%s%s", path, rest) : xasprintf("%s%s", given, rest);
     return 0;
 }
 
-static int run(struct cli *c, struct err *e)
+/* What is no REFERENCE:/PATH stays as it is: manifest_build() says so. */
+static int model_of(const char *given, char **ret, struct err *e)
+{
+    struct str reference, place;
+    if (!manifest_split_model(given, &reference, &place)) {
+        *ret = xstrdup(given);
+        return 0;
+    }
+    AUTO_FREE char *before = xstrndup(reference.at, reference.size);
+    char *pin = strstr(before, "@sha256:");
+    AUTO_FREE char *rest = xasprintf("%s:" STR_FMT, pin ? pin : "", STR_ARG(place));
+    if (pin)
+        *pin = '\0';
+    return reference_of("model", before, rest, ret, e);
+}
+
+struct references {
+    char *image, *models[OPT_LIST_MAX];
+};
+
+static void references_done(struct references *r)
+{
+    free(r->image);
+    for (size_t i = 0; i < COUNT_OF(r->models); i++)
+        free(r->models[i]);
+}
+
+static int references_resolve(struct references *ret, struct manifest_flags *m, struct err *e)
+{
+    int r = reference_of("image", m->image, "", &ret->image, e);
+    for (size_t i = 0; r == 0 && i < m->models.count; i++) {
+        r = model_of(m->models.at[i], &ret->models[i], e);
+        m->models.at[i] = ret->models[i];
+    }
+    m->image = ret->image;
+    return r;
+}
+
+static int deploy(struct cli *c, struct err *e)
 {
     struct args *args = c->args;
-    AUTO_FREE char *image = NULL;
     AUTO_JSON json_t *service = NULL;
-    if (!args->m.image) {
-        err_set(e, CODE_INVALID, "--image is missing: hob deploy %s --image FOLDER",
-                c->words.at[0]);
-        return cli_usage(c, e);
-    }
-    int r = image_of(args->m.image, &image, e);
-    if (r < 0)
-        return r;
-    args->m.image = image;
     args->m.name = c->words.at[0];
     args->m.ns = c->global.ns;
     args->m.has_min_scale = args->m.min_scale != UNSET;
     args->m.has_max_scale = args->m.max_scale != UNSET;
     args->m.has_concurrency = args->m.concurrency != UNSET;
-    r = manifest_build(&args->m, &service, e);
+    int r = manifest_build(&args->m, &service, e);
     if (r < 0)
         return cli_usage(c, e);
     const char *format = c->global.json ? "json" : args->output;
@@ -95,6 +125,22 @@ static int run(struct cli *c, struct err *e)
                            &(struct put_options){ args->wait, args->timeout_ms, format }, e);
     output_tree(c, output_of(c, format ? format : "yaml"), service);
     return EXITS_OK;
+}
+
+static int run(struct cli *c, struct err *e)
+{
+    struct args *args = c->args;
+    struct references references = { 0 };
+    if (!args->m.image) {
+        err_set(e, CODE_INVALID, "--image is missing: hob deploy %s --image FOLDER",
+                c->words.at[0]);
+        return cli_usage(c, e);
+    }
+    int r = references_resolve(&references, &args->m, e);
+    if (r == 0)
+        r = deploy(c, e);
+    references_done(&references);
+    return r;
 }
 
 const struct cli_command cmd_deploy = {

@@ -35,7 +35,7 @@ static void line(struct page *p, enum style s, const char *label, const char *fm
         return;
     term_styled(&p->c->out_term, &p->c->out, STYLE_DIM, "%-*s", LABEL_COLUMNS, label);
     buf_text(&p->c->out, term_style_on(&p->c->out_term, s));
-    term_clean(&p->c->out, str_of(text), false);
+    term_clean_lines(&p->c->out, str_of(text), LABEL_COLUMNS);
     buf_printf(&p->c->out, "%s\n", term_style_off(&p->c->out_term, s));
 }
 

@@ -1,4 +1,5 @@
 /* hob invoke: one call of a function, through the ingress like any caller's. */
+#include "base/hist.h"
 #include "cli/commands.h"
 #include "cli/human.h"
 #include "cli/remote.h"
@@ -166,6 +167,8 @@ static void problem_show(struct call *k, enum exits status, uint32_t retry_s)
     struct err e = { 0 };
     struct str id = invocation_id(k);
     (void)remote_error(k->answer.status, buf_str(&k->answer.body), &k->c->limits, &e);
+    if (status == EXITS_NOT_FOUND)
+        remote_suggest_service(k->c, k->name, &e);
     fprintf(stderr, "hob invoke: %s: %s (%d)\n", k->name, e.text, k->answer.status);
     if (retry_s)
         fprintf(stderr, "  try again in %u s\n", retry_s);
@@ -293,7 +296,8 @@ static void summary(const struct call *k, int64_t *took_us, uint32_t count, uint
 {
     qsort(took_us, count, sizeof *took_us, by_size);
     cli_note(k->c, "%u calls, %u failed; p50 %s, p99 %s, longest %s", count, failed,
-             human_us(took_us[count / 2], HUMAN), human_us(took_us[count * 99 / 100], HUMAN),
+             human_us(took_us[hist_rank(count, 50) - 1], HUMAN),
+             human_us(took_us[hist_rank(count, 99) - 1], HUMAN),
              human_us(took_us[count - 1], HUMAN));
 }
 
@@ -364,7 +368,7 @@ const struct cli_command cmd_invoke = {
                 "hob invoke cls -d @event.json -v  and where the time went\n"
                 "hob invoke api -X PUT --path /items/7 -H 'X-Key: 1' -d -  a whole request",
     .notes =
-        "Exit status: 8 the function answered 5xx; 6 hob had no room for the call (429, 503);\n"
+        "Exit status: 8 the function answered 5xx; 6 hob had no instance for the call, for now (429, 503);\n"
         "7 no answer in time, so it may have run.",
     .opts = opts,
     .opt_count = COUNT_OF(opts),

@@ -4,6 +4,7 @@
 #include "cli/objects.h"
 #include "cli/output.h"
 #include "cli/remote.h"
+#include "cli/suggest.h"
 #include "cli/table.h"
 
 struct args {
@@ -66,6 +67,44 @@ static void row(struct table *t, const json_t *j)
     table_cell(t, STYLE_PLAIN, "%s", object_text(j, "revision"));
 }
 
+/* No instance is what zero looks like; no such service is a slip of the hand. */
+static int known(struct cli *c, const char *name, struct err *e)
+{
+    const struct args *args = c->args;
+    AUTO_JSON json_t *found = NULL;
+    struct suggest near = suggest_begin(str_of(name));
+    json_t *one;
+    size_t i;
+
+    if (!args->all)
+        return remote_service(c, name, &found, e);
+    int r = remote_get(c, REMOTE_KNATIVE "/services", &found, e);
+    if (r < 0)
+        return r;
+    json_array_foreach(json_at(found, "items"), i, one) {
+        if (strcmp(object_text(one, "metadata.name"), name) == 0)
+            return 0;
+        suggest_offer(&near, str_of(object_text(one, "metadata.name")));
+    }
+    return err_set(e, CODE_NOT_FOUND, "service %s: not found in any namespace%s", name,
+                   suggest_phrase(&near, (char[SUGGEST_TEXT]){ 0 }));
+}
+
+static int words_known(struct cli *c, const json_t *items, struct err *e)
+{
+    for (size_t w = 0; w < c->words.count; w++) {
+        bool runs = false;
+        json_t *one;
+        size_t i;
+        json_array_foreach(items, i, one)
+            runs |= strcmp(object_text(one, "service"), c->words.at[w]) == 0;
+        int r = runs ? 0 : known(c, c->words.at[w], e);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
 static int run(struct cli *c, struct err *e)
 {
     const struct args *args = c->args;
@@ -83,6 +122,9 @@ static int run(struct cli *c, struct err *e)
     json_array_foreach(json_at(all, "items"), i, one)
         if (wanted(c, one))
             json_array_append(items, one);
+    r = words_known(c, items, e);
+    if (r < 0)
+        return r;
     if (o != OUTPUT_TABLE && o != OUTPUT_WIDE) {
         AUTO_JSON json_t *list = json_pack("{s:O}", "items", items);
         output_tree(c, o, list);

@@ -69,8 +69,6 @@ enum exits exits_of_invocation(int status, const char *problem)
 {
     if (!problem)
         return status >= 500 ? EXITS_FUNCTION : EXITS_OK;
-    if (strcmp(problem, "start-failed") == 0) /* 503, but waiting alone will not mend it */
-        return EXITS_FAILED;
     if (status == 502) /* the instance died with the request in hand */
         return EXITS_AMBIGUOUS;
     return status < 400 ? EXITS_OK : exits_of_code(exits_code_of_http(status, NULL));

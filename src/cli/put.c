@@ -52,6 +52,19 @@ static int replace(struct cli *c, const char *target, json_t *service, const jso
     return 0;
 }
 
+/* What `hob get -o yaml` printed may be applied where the object is gone: what the server wrote into
+ * it was about that one, and a create that claims it is refused. */
+static void server_owned_drop(json_t *service)
+{
+    static const char *const of_metadata[] = { "resourceVersion",   "uid",
+                                               "creationTimestamp", "generation",
+                                               "managedFields",     "selfLink",
+                                               "deletionTimestamp", "deletionGracePeriodSeconds" };
+    for (size_t i = 0; i < COUNT_OF(of_metadata); i++)
+        json_object_del(json_at(service, "metadata"), of_metadata[i]);
+    json_object_del(service, "status");
+}
+
 static int bring(struct cli *c, const char *ns, const char *name, json_t *service, json_t **ret,
                  const char **ret_verb, struct err *e)
 {
@@ -68,6 +81,7 @@ static int bring(struct cli *c, const char *ns, const char *name, json_t *servic
         return r;
     }
     *ret_verb = "created";
+    server_owned_drop(service);
     return remote_send(c, "POST", all, service, ret, e);
 }
 
@@ -80,9 +94,10 @@ static void progress(const struct cli *c, const json_t *service, const char *nam
     struct buf clean;
     if (!c->err_term.tty || c->global.quiet || ms < QUIET_MS)
         return;
-    snprintf(line, sizeof line, "%s: %s%s%s  %s", name,
+    snprintf(line, sizeof line, "%s: %s%s%.*s  %s", name,
              ready.reason[0] ? ready.reason : "waiting until it is ready",
-             ready.message[0] ? ": " : "", ready.message, human_us(ms * 1000, HUMAN));
+             ready.message[0] ? ": " : "", (int)MIN(strcspn(ready.message, "\n"), sizeof line),
+             ready.message, human_us(ms * 1000, HUMAN));
     buf_init(&clean, 4 * sizeof line);
     term_clean(&clean, str_of(line), false);
     AUTO_FREE char *text = buf_take_text(&clean);

@@ -60,7 +60,7 @@ int remote_error(int status, struct str body, const struct limits *l, struct err
     }
     enum code code = exits_code_of_http(status, j ? json_text_at(j, "reason") : NULL);
     buf_init(&clean, sizeof e->text);
-    term_clean(&clean, str_of(said(j, body, (char[256]){ 0 })), false);
+    term_clean_lines(&clean, str_of(said(j, body, (char[256]){ 0 })), 2);
     AUTO_FREE char *text = buf_take_text(&clean);
     if (text[0])
         return err_set(e, code == CODE_OK ? CODE_INTERNAL : code, "%s", text);
@@ -145,6 +145,8 @@ void remote_suggest_service(struct cli *c, const char *name, struct err *e)
         return;
     json_array_foreach(json_at(list, "items"), i, one) {
         const char *other = json_text_at(one, "metadata.name");
+        if (other && strcmp(other, name) == 0)
+            return; /* it is there: whatever failed is something else */
         if (other)
             suggest_offer(&near, str_of(other));
     }

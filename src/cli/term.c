@@ -139,6 +139,22 @@ void term_clean(struct buf *b, struct str text, bool keep_colour)
         buf_text(b, "\033[0m");
 }
 
+void term_clean_lines(struct buf *b, struct str text, int indent)
+{
+    for (bool first = true; text.size > 0;) {
+        struct str line = str_cut(&text, '\n');
+        if (str_ends(line, STR("\r")))
+            line.size--;
+        line = str_trim(line);
+        if (line.size == 0)
+            continue;
+        if (!first)
+            buf_printf(b, "\n%*s", indent, "");
+        term_clean(b, line, false);
+        first = false;
+    }
+}
+
 static bool is_wide(uint32_t c)
 {
     return (c >= 0x1100 && c <= 0x115f) || (c >= 0x2e80 && c <= 0xa4cf) ||

@@ -43,6 +43,9 @@ const char *term_style_off(const struct term *t, enum style s);
 /* Appends outside text with everything that could steer a terminal replaced by '?'. With keep_colour,
  * SGR sequences (colours) pass, and are reset at the end. Broken UTF-8 is replaced too. */
 void term_clean(struct buf *b, struct str text, bool keep_colour);
+/* Appends outside text of several lines, each cleaned so: the first goes on where the cursor is, the
+ * others begin lines of their own, `indent` columns in; empty ones go. Again on the result: no change. */
+void term_clean_lines(struct buf *b, struct str text, int indent);
 /* Columns that well-formed text takes: one per code point, two for East Asian wide ones, none for
  * combining marks. */
 uint32_t term_columns(struct str text);

@@ -170,6 +170,12 @@ class Fake:
                 return refuse(429, "TooManyRequests", "slow down")
             if h.command == "POST":
                 service = json.loads(body)
+                if "resourceVersion" in service["metadata"]:
+                    return refuse(400, "BadRequest",
+                                  "resourceVersion should not be set on objects to be created")
+                self.created = json.loads(body)
+                if service["metadata"]["name"] == "twolines":
+                    return refuse(400, "BadRequest", "image: registries are no\nuse a folder\x1b[2J")
                 if service["metadata"]["name"] == "refused":
                     return refuse(422, "Invalid", "spec.template: must not be so")
                 return answer(201, self.put(ns, service))
@@ -304,6 +310,50 @@ class Cli(unittest.TestCase):
         self.assertRegex(out, "(?s)three created.*four created")
         self.assertIn(("other", "three"), self.fake.services)
 
+    def test_what_get_printed_applies_again_after_a_delete(self):
+        self.deploy()
+        path = self.file("kept.yaml", self.hob("get", "greeter", "-o", "yaml"))
+        with open(path) as f:
+            self.assertIn("resourceVersion", f.read())
+        self.hob("delete", "greeter")
+        self.assertIn("created", self.hob("apply", "-f", path))
+        self.assertEqual(sorted(self.fake.created), ["apiVersion", "kind", "metadata", "spec"])
+        self.assertEqual(self.fake.created["metadata"], {"name": "greeter", "namespace": "default"})
+        self.assertIn("unchanged", self.hob("apply", "-f", self.file(
+            "now.yaml", self.hob("get", "greeter", "-o", "yaml"))))
+
+    def test_lines_of_a_refusal_stay_lines(self):
+        self.hob("deploy", "twolines", "--image", "file:///srv/g", expect=1)
+        self.assertEqual(self.err.splitlines()[1:], ["  use a folder?[2J"])
+        self.assertTrue(self.err.splitlines()[0].endswith("image: registries are no"), self.err)
+        self.fake.broken = "first line\nsecond\x1b[2J"
+        self.hob("deploy", "greeter", "--image", "file:///srv/g", expect=1)
+        self.assertIn("first line\n  second?[2J\n", self.err)
+        self.assertRegex(self.hob("describe", "greeter"), r"first line\n {4,}second\?\[2J\n")
+
+    def test_deploy_takes_paths_that_exist(self):
+        os.makedirs(os.path.join(self.dir, "try", "greeter"))
+        model = self.file("try/w.bin", "w")
+
+        def built(image, *more):
+            done = subprocess.run([HOB, "deploy", "u", "--dry-run", "-o", "json", "-i", image, *more],
+                                  cwd=self.dir, env=self.env(), capture_output=True, timeout=60)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            spec = json.loads(done.stdout)["spec"]["template"]["spec"]
+            return [spec["containers"][0]["image"]] + [v["image"]["reference"]
+                                                       for v in spec.get("volumes", [])]
+        folder, pin = "file://" + os.path.join(self.dir, "try/greeter"), "@sha256:" + "ab" * 32
+        self.assertEqual(built("try/greeter"), [folder])
+        self.assertEqual(built("./try/greeter"), [folder])
+        self.assertEqual(built("no/greeter:v1"), ["no/greeter:v1"])
+        self.assertEqual(
+            built(folder, "-m", "try/w.bin:/model", "-m", "./try/w.bin" + pin + ":/m", "-m",
+                  "no/w:/n", "-m", "https://h.example/w" + pin + ":/o"),
+            [folder, "file://" + model, "file://" + model + pin, "no/w",
+             "https://h.example/w" + pin])
+        self.hob("deploy", "u", "-i", folder, "-m", "./nothing.bin:/model", "--dry-run", expect=3)
+        self.assertIn("--model: ./nothing.bin: No such file", self.err)
+
     def test_apply_says_what_is_wrong_and_where(self):
         self.hob("apply", expect=2)
         self.assertIn("-f", self.err)
@@ -390,10 +440,16 @@ class Cli(unittest.TestCase):
 
     def test_names_that_do_not_exist_get_the_nearest(self):
         self.deploy()
-        for command in ("get", "describe", "delete", "logs"):
+        self.fake.function = (404, {"Content-Type": "application/problem+json"},
+                              b'{"type": "urn:hob:problem:unknown-host", "detail": "no function"}')
+        for command in ("get", "describe", "delete", "logs", "invoke", "ps"):
             self.hob(command, "greter", expect=3)
             self.assertIn("did you mean 'greeter'?", self.err, command)
         self.hob("delete", "greter", "--ignore-not-found")
+        self.hob("ps", "-A", "greter", expect=3)
+        self.assertIn("did you mean 'greeter'?", self.err)
+        self.hob("invoke", "greeter", expect=3)  # it is there, so the server's word stands
+        self.assertIn("greeter: no function (404)", self.err)
 
     def test_denied_and_throttled(self):
         self.hob("describe", "forbidden", expect=4)
@@ -466,7 +522,7 @@ class Cli(unittest.TestCase):
         self.fake.function = problem(404, "unknown-host")
         self.hob("invoke", "nobody", expect=3)
         self.fake.function = problem(503, "start-failed")
-        self.hob("invoke", "greeter", expect=1)
+        self.hob("invoke", "greeter", expect=6)
 
     def test_invoke_without_an_answer_is_ambiguous(self):
         self.fake.function = None
@@ -546,7 +602,11 @@ class Cli(unittest.TestCase):
     def test_ps(self):
         lines = self.hob("ps").splitlines()
         self.assertRegex(lines[1], r"^greeter-00001-abcde +ready +2 +7 +70s +1\.00 MiB +1\.50 ms$")
+        self.hob("ps", "other", expect=3)
+        self.deploy("other")
         self.assertEqual(self.hob("ps", "other"), "")
+        self.assertIn("what zero looks like", self.err)
+        self.assertEqual(self.hob("ps", "-A", "other"), "")
         self.assertEqual(json.loads(self.hob("ps", "-o", "jsonl"))["requests"], 7)
 
     def test_explain(self):
@@ -589,6 +649,7 @@ class Cli(unittest.TestCase):
     def test_version_and_doctor(self):
         self.assertRegex(self.hob("version"), r"(?s)client +\S+.*server +9\.9\.9 at .*up 61s")
         self.assertEqual(json.loads(self.hob("version", "-o", "json"))["server"]["version"], "9.9.9")
+        self.assertEqual(self.hob("--version"), self.hob("version"))
         self.hob("version", HOB_SERVER=self.nobody)
         checks = json.loads(subprocess.run([HOB, "doctor", "-o", "json"], capture_output=True,
                                            env=self.env(), timeout=60).stdout)["checks"]

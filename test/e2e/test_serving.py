@@ -272,6 +272,18 @@ class Lasting(unittest.TestCase):
                 hob.delete("busy")
                 self.assertEqual(hob.stop(), 0)  # its instance, and the lease on its image, are still there
 
+    def test_what_get_printed_is_applied_again_after_a_delete(self):
+        with Hob() as hob:
+            hob.deploy("again")
+            code, text, why = hob.hob("get", "again", "-o", "yaml")
+            self.assertEqual(code, 0, why)
+            self.assertIn("resourceVersion", text)
+            hob.delete("again")
+            code, out, why = hob.hob("apply", "-f", "-", stdin=text)
+            self.assertEqual((code, out), (0, "service.serving.knative.dev/again created\n"), why)
+            self.assertEqual(hob.ingress("again")[0], 200)
+            self.assertIn("did you mean 'again'?", hob.hob("invoke", "agin")[2])
+
     def test_objects_survive_a_restart_and_a_kill(self):
         with Hob() as hob:
             kept = hob.deploy("kept", env={"WHO": "me"}, annotations={"initial-scale": 0})

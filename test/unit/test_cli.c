@@ -44,7 +44,7 @@ TEST(an_invocation_tells_hobs_failures_from_the_functions)
     CHECK_EQ(exits_of_invocation(404, "unknown-host"), 3);
     CHECK_EQ(exits_of_invocation(429, "overloaded"), 6);
     CHECK_EQ(exits_of_invocation(503, "queue-full"), 6);
-    CHECK_EQ(exits_of_invocation(503, "start-failed"), 1);
+    CHECK_EQ(exits_of_invocation(503, "start-failed"), 6);
     CHECK_EQ(exits_of_invocation(504, "deadline"), 7);
     CHECK_EQ(exits_of_invocation(502, "instance-died"), 7);
 }
@@ -216,6 +216,27 @@ TEST(outside_text_loses_its_power_and_keeps_its_words)
             AUTO_FREE char *got = buf_take_text(&b);
             if (strcmp(got, colour ? cases[i].coloured : cases[i].clean) != 0)
                 FAIL("row %zu with colour %d: '%s'", i, colour, got);
+        }
+}
+
+TEST(lines_of_a_message_stay_lines_and_cannot_steer)
+{
+    static const struct {
+        const char *text, *want;
+    } rows[] = {
+        { "", "" },
+        { "one", "one" },
+        { "what: why?\nan image is a folder", "what: why?\n  an image is a folder" },
+        { "a\r\n\n\tb\n", "a\n  b" },
+        { "\n\033[2J\na\rb\n\x9b", "?[2J\n  a?b\n  ?" },
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        for (int again = 0; again < 2; again++) {
+            struct buf b;
+            buf_init(&b, 1000);
+            term_clean_lines(&b, str_of(again ? rows[i].want : rows[i].text), 2);
+            AUTO_FREE char *got = buf_take_text(&b);
+            CHECK_STR(got, rows[i].want);
         }
 }
 
