@@ -62,6 +62,8 @@
     X(instances_first_percent,    "",      6, 0, 50, "of instances_max, kept for the first instance of a service") \
     X(starts_max,                 "",      16, 1, 1000, "cold starts in progress on this node; more wait their turn") \
     X(start_ms,                   "ms",    120000, 100, 3600000, "a cold start without the fetches, until ready") \
+    X(start_slow_ms,              "ms",    5000, 100, 3600000, "a first start, until its conditions say in which phase it hangs, and why") \
+    X(start_slow_again_ms,        "ms",    10000, 1000, 3600000, "between two of these messages") \
     X(drain_ms,                   "ms",    30000, 0, 3600000, "from SIGTERM to SIGKILL when timeoutSeconds is not longer") \
     X(start_backoff_ms,           "ms",    500, 10, 60000, "first pause after a failed start; doubles up to 64 times") \
     /* --- sandbox ----------------------------------------------------------------------------- */ \

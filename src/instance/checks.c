@@ -84,6 +84,12 @@ void checks_stop(struct checks *c)
     }
 }
 
+uint16_t checks_refused_port(const struct checks *c)
+{
+    const struct check *one = &c->all[c->health.started ? HEALTH_READINESS : HEALTH_STARTUP];
+    return c->running && one->prober.active && one->prober.connecting ? one->prober.q.port : 0;
+}
+
 const char *checks_why(const struct checks *c, enum health_kind *ret_kind)
 {
     *ret_kind = c->health.started ? HEALTH_READINESS : HEALTH_STARTUP;

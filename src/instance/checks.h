@@ -38,4 +38,6 @@ void checks_start(struct checks *c, const struct revision *r, const char *id, st
                   const struct checks_events *events);
 void checks_stop(struct checks *c); /* fine if never started */
 /* Why the instance is not ready: the last failure of the probe that it waits for; "": none was answered yet. */
+/* The port that this probe tries and that takes no connection yet; 0: it is not waiting for a port. */
+uint16_t checks_refused_port(const struct checks *c);
 const char *checks_why(const struct checks *c, enum health_kind *ret_kind);

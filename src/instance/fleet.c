@@ -10,8 +10,7 @@ void fleet_rev_check(const struct rev *v)
         ASSERT(v->queue.count <= v->spec->queue_depth);
 }
 
-/* Where the oldest start hangs, for a revision that is late without a failure. */
-static void hanging_text(const struct rev *v, char *into, size_t size)
+static const struct instance *oldest_start(const struct rev *v)
 {
     const struct instance *oldest = NULL;
     LIST_EACH(&v->instances, n, tmp) {
@@ -19,10 +18,48 @@ static void hanging_text(const struct rev *v, char *into, size_t size)
         if (i->state <= INSTANCE_STARTING && (!oldest || i->start.begin_us < oldest->start.begin_us))
             oldest = i;
     }
-    if (oldest)
-        snprintf(into, size, "instance %s is still in %s, %llu s after its start was decided", oldest->id,
-                 phase_name(instance_phase(oldest)),
-                 (unsigned long long)((fleet_now(v->target->fleet) - oldest->start.begin_us) / 1000000));
+    return oldest;
+}
+
+/* A deadline shorter than that is not to pass before it was said why it will. */
+static uint64_t slow_us(const struct rev *v)
+{
+    return MIN(v->target->fleet->env.limits->start_slow_ms * 1000, v->spec->progress_deadline_us / 2);
+}
+
+/* Only a revision that nobody is told of any other cause. */
+static bool may_hang(const struct rev *v) { return !v->ready_once && !v->failing; }
+
+uint64_t fleet_hangs_us(const struct rev *v)
+{
+    const struct limits *l = v->target->fleet->env.limits;
+    const struct instance *oldest = may_hang(v) ? oldest_start(v) : NULL;
+    if (!oldest)
+        return UINT64_MAX;
+    uint64_t now_us = fleet_now(v->target->fleet), late_us = v->created_us + v->spec->progress_deadline_us;
+    uint64_t next_us = oldest->start.begin_us + slow_us(v);
+    if (next_us <= now_us)
+        next_us = v->hangs_us + l->start_slow_again_ms * 1000;
+    return MAX(late_us >= now_us ? MIN(next_us, late_us + 1) : next_us, now_us + 1);
+}
+
+/* The text is kept between two looks, so that its seconds alone change no status; and it stays what it was when
+ * the revision is late, or dropped, and its start was stopped for that: it is the reason. */
+static void hangs_look(struct rev *v)
+{
+    const struct fleet *f = v->target->fleet;
+    const struct instance *oldest = may_hang(v) ? oldest_start(v) : NULL;
+    uint64_t now_us = fleet_now(f);
+    bool late = fleet_is_late(v);
+    if (!may_hang(v) || (!oldest && !late && !v->reserve))
+        v->hangs[0] = '\0';
+    if (!oldest || now_us - oldest->start.begin_us < slow_us(v))
+        return;
+    if (*v->hangs && late == v->hangs_late && now_us - v->hangs_us < f->env.limits->start_slow_again_ms * 1000)
+        return;
+    v->hangs_us = now_us;
+    v->hangs_late = late;
+    instance_hangs(oldest, v->hangs, sizeof v->hangs);
 }
 
 void fleet_tell(struct rev *v)
@@ -47,9 +84,8 @@ void fleet_tell(struct rev *v)
         facts.active = facts.activating = false; /* its last word: nothing will wake it */
         facts.desired = 0;
     }
-    snprintf(facts.message, sizeof facts.message, "%s", v->message);
-    if (!v->failing && fleet_is_late(v))
-        hanging_text(v, facts.message, sizeof facts.message);
+    hangs_look(v);
+    snprintf(facts.message, sizeof facts.message, "%s", v->failing ? v->message : v->hangs);
     v->told = fleet_decision_mark(v);
     if (!v->target->removed)
         f->observer->on_facts(f->ctx, v->spec, &facts);
@@ -193,6 +229,7 @@ void fleet_add(struct fleet *f, struct revision *take_r, bool was_ready)
     v->spec = take_r;
     v->exit_status = -1;
     v->created_us = fleet_now(f);
+    v->hangs_due_us = UINT64_MAX;
     v->timer.on_due = on_rev_timer;
     v->evaluate.run = on_evaluate;
     list_init(&v->instances);

@@ -33,7 +33,7 @@ struct fleet_facts { /* of one revision, for its status */
     bool retryable;
     int exit_status;      /* of the failed start; -1: it did not exit by itself */
     const struct instance_resolved *resolved; /* valid for the call */
-    char message[256];    /* why it fails; of one that is late without a failure: where it hangs */
+    char message[256];    /* why it fails; of one whose first start is slow: where it hangs */
 };
 
 struct fleet_observer {

@@ -52,6 +52,9 @@ struct rev {
     enum phase failed_phase;
     int exit_status;
     char message[256];
+    char hangs[256];       /* where its first start hangs, as it was told at hangs_us; "": nowhere */
+    uint64_t hangs_us, hangs_due_us; /* due: when it is looked at again */
+    bool hangs_late;       /* told after the progress deadline */
     struct instance_resolved resolved;
     struct loop_timer timer;
     struct loop_task evaluate;
@@ -86,6 +89,7 @@ static inline void fleet_evaluate_soon(struct rev *v)
 
 /* fleet.c */
 void fleet_tell(struct rev *v); /* its facts, to the observer */
+uint64_t fleet_hangs_us(const struct rev *v); /* when it is to be told (again) where its first start hangs */
 void fleet_gone_if_empty(struct rev *v); /* may free v, and its target */
 struct target *fleet_target(const struct fleet *f, const char *ns, const char *service); /* or NULL */
 struct rev *fleet_rev(const struct target *t, const char *name);                          /* or NULL */

@@ -346,10 +346,11 @@ void fleet_evaluate(struct rev *v)
         scale_up(v, desired);
     else if (desired < live)
         scale_down(v, desired, true);
-    if (live != v->ready + v->starting || v->told != fleet_decision_mark(v))
+    if (live != v->ready + v->starting || v->told != fleet_decision_mark(v) || now_us >= v->hangs_due_us)
         fleet_tell(v);
 
-    uint64_t next_us = v->tick_us ? v->tick_us : UINT64_MAX;
+    v->hangs_due_us = fleet_hangs_us(v);
+    uint64_t next_us = MIN(v->tick_us ? v->tick_us : UINT64_MAX, v->hangs_due_us);
     if (desired > v->ready + v->starting)
         next_us = MIN(next_us, MAX(v->retry_us, now_us + retry_pause_us(v)));
     if (next_us == UINT64_MAX)

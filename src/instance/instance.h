@@ -106,6 +106,8 @@ void instance_free(struct instance *i); /* any time; what runs is killed, no cal
 void instance_launch(struct instance *i); /* WAITING -> STARTING */
 /* What an instance that is not ready yet waits for. */
 enum phase instance_phase(const struct instance *i);
+/* The same in words: the phase, for how long, and why. */
+void instance_hangs(const struct instance *i, char *into, size_t size);
 /* Drains: SIGTERM when no request is on it any more, at the latest after drain_ms or its timeoutSeconds,
  * whichever is longer; SIGKILL drain_ms after that. on_ended follows. */
 void instance_stop(struct instance *i);

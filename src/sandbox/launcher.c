@@ -336,6 +336,27 @@ static int open_failed(const char *path, struct err *e)
     return err_sys(e, "%.400s", path);
 }
 
+/* The path first and short, the fix before the list: what is cut on its way to a condition is the list's end. */
+static int outside_refuse(const struct launcher *a, const char *path, struct err *e)
+{
+    char roots[200] = "";
+    size_t used = 0, told = 0, count = a->config->file_root_count;
+    for (; told < count; told++) {
+        size_t size = strlen(a->config->file_roots[told]) + 2;
+        if (used + size >= sizeof roots)
+            break;
+        (void)snprintf(roots + used, sizeof roots - used, "%s%s", told ? ", " : "", a->config->file_roots[told]);
+        used = strlen(roots);
+    }
+    if (told < count)
+        return err_set(e, CODE_DENIED,
+                       "%.120s: not beneath a --file-root; move it there, or start hob serve with one more: %s and %zu others",
+                       path, roots, count - told);
+    return err_set(e, CODE_DENIED,
+                   "%.120s: not beneath a --file-root; move it there, or start hob serve with one more: there %s %s", path,
+                   count == 1 ? "is" : "are", roots);
+}
+
 static int local_open(struct launcher *a, const char *path, struct err *e)
 {
     struct stat st;
@@ -348,7 +369,7 @@ static int local_open(struct launcher *a, const char *path, struct err *e)
                        "%.300s: hob was started without --file-root, so it reads no files of this machine; start it with "
                        "--file-root FOLDER", path);
     if (root < 0)
-        return err_set(e, CODE_DENIED, "%.400s: not beneath a --file-root", path);
+        return outside_refuse(a, path, e);
     /* Looked at before it is opened: opening a device or a pipe can have effects. */
     AUTO_CLOSE int look = fault_hit("openat2")
                               ? -1

@@ -159,7 +159,9 @@ static void failure_of(const struct status_revision *s, struct failure *ret)
     case PHASE_QUEUE:
     case PHASE_SCHEDULE:
     case PHASE_SANDBOX:
-        ret->reason = "Unschedulable";
+        /* What no other try mends is the container's own: its program is not there, or is not one. */
+        ret->of_container = !f->retryable && f->failed_phase == PHASE_SANDBOX;
+        ret->reason = ret->of_container ? "ContainerCannotRun" : "Unschedulable";
         ret->message = xstrdup(why);
         return;
     default: break;
@@ -228,6 +230,8 @@ static void revision_conditions(const struct status_revision *s, const struct fa
         set[OF_RESOURCES].status = STATUS_FALSE;
         set[OF_RESOURCES].reason = "ProgressDeadlineExceeded";
         set[OF_RESOURCES].message = why->message;
+    } else if (!f->ready_once && f->message && *f->message) {
+        set[OF_CONTAINER].message = f->message; /* slow so far: where it hangs */
     } else if (f->failing) {
         /* Ready stays: it says that the Revision could run. That it cannot now is said beside it. */
         set[OF_ACTIVATION] = (struct condition){ "ActivationHealthy", STATUS_FALSE, why->reason,
@@ -287,8 +291,10 @@ json_t *status_of_configuration(const struct status_configuration *s, const json
     const char *why = json_text_at(made, "message"), *reason = json_text_at(made, "reason");
     AUTO_FREE char *failed = xasprintf("Revision \"%s\" failed with message: %s.", s->latest_created,
                                        why ? why : reason ? reason : "");
-    AUTO_FREE char *failing = xasprintf("Revision \"%s\" is tried again, so far: %s.",
-                                        s->latest_created, why ? why : "");
+    /* A start that hangs keeps the reason of one under way; one that failed has its own. */
+    bool hangs = reason && (strcmp(reason, "Deploying") == 0 || strcmp(reason, "ResolvingDigests") == 0);
+    AUTO_FREE char *failing = xasprintf("Revision \"%s\" is %s: %s.", s->latest_created,
+                                        hangs ? "not ready yet" : "tried again, so far", why ? why : "");
     struct condition ready = { "Ready", created, NULL, NULL, NULL };
     if (created == STATUS_FALSE) {
         ready.reason = "RevisionFailed";

@@ -22,7 +22,7 @@ struct catalog_facts {
     int exit_status;  /* of the failed start; -1: it did not exit by itself */
     const char *image_digest; /* "" or NULL until resolved */
     const json_t *models;     /* {volume: digest} of the models that are resolved; NULL: none */
-    const char *message;      /* why it fails; NULL: no reason known */
+    const char *message;      /* why it fails, or where its first start hangs; NULL: nothing known */
     const char *late_starts;  /* how its start-up budget was missed; NULL or "": it was not */
 };
 

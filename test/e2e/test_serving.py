@@ -196,10 +196,16 @@ spec:
     def test_what_cannot_run_says_why(self):
         folder, zeros = self.hob.files, "0" * 64
         probe = f"{self.hob.probe()}/probe.py"
-        self.why("no-command", "Unschedulable", "command /app/nothing: No such file or directory",
+        self.why("no-command", "ContainerCannotRun", "command /app/nothing: No such file or directory",
                  command=["/app/nothing"])
+        for mode, name, text in ((0o644, "no-chmod", "/app/run is not executable: chmod +x it and deploy again"),
+                                 (0o755, "no-shell", "/app/run is there, but its interpreter /none is missing")):
+            image = self.hob.bundle({"run": "#!/none\n"})
+            os.chmod(image.removeprefix("file://") + "/run", mode)
+            self.why(name, "ContainerCannotRun", text, image=image, command=["/app/run"])
         self.why("no-folder", "ContainerMissing", "No such file or directory", image=f"file://{folder}/nothing")
-        self.why("outside", "ContainerMissing", "not beneath a --file-root", image="file:///etc")
+        self.why("outside", "ContainerMissing", f"not beneath a --file-root; move it there, or start hob serve with one more: there is {self.hob.roots[0]}",
+                 image="file:///etc")
         os.symlink("/etc", folder + "/link")
         self.why("linked", "ContainerMissing", "leads out of its --file-root", image=f"file://{folder}/link")
         self.why("wrong-image", "ContainerMissing", f"expected sha256:{zeros}, got sha256:",

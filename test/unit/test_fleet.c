@@ -220,7 +220,7 @@ static struct bench {
     struct backend *backend;
     int listen_fd;
     uint16_t port;
-    int starts_seen, limits_hit;
+    int starts_seen, limits_hit, messages; /* messages: changes of the text */
     struct fleet_facts facts, first; /* the last told; of a generation 1 */
     char image[80], model[80]; /* and what was resolved then */
 } b;
@@ -235,6 +235,7 @@ struct call { /* what the gateway would be */
 static void on_facts(void *c, const struct revision *r, const struct fleet_facts *f)
 {
     (void)c;
+    b.messages += strcmp(b.facts.message, f->message) != 0;
     b.facts = *f;
     if (r->generation == 1)
         b.first = *f;
@@ -1626,12 +1627,44 @@ TEST(a_revision_that_is_late_without_a_failure_says_where_it_hangs)
     r->progress_deadline_us = 10 * SECOND;
     origin.mode = FETCH_HANGS;
     fleet_add(b.fleet, r, false);
-    pass(9 * SECOND);
+    pass(4 * SECOND);
     CHECK_STR(b.facts.message, "");
+    pass(5 * SECOND);
+    CHECK(strstr(b.facts.message, ": image_pull for 5 s: its image is not here yet"));
     for (int k = 0; k < 4; k++)
         pass(SECOND);
     CHECK(!b.facts.failing);
-    CHECK(strstr(b.facts.message, " is still in image_pull, 1"));
+    CHECK(strstr(b.facts.message, ": image_pull for 10 s: its image is not here yet"));
+    fleet_drop(b.fleet, "default", "f", "f-00001"); /* for being late: what was said stays the reason */
+    pass(SECOND);
+    CHECK(strstr(b.facts.message, ": image_pull for 10 s: its image is not here yet"));
+    CHECK(teardown());
+}
+
+TEST(a_first_start_that_hangs_says_on_which_port_nothing_listens_and_not_too_often)
+{
+    uint16_t port = 0;
+    char want[80];
+    setup();
+    close(probe_port_open(&port));
+    struct revision *r = revision("f", 1);
+    r->port = port;
+    deploy(r, false);
+    pass(4 * SECOND);
+    CHECK_STR(b.facts.message, "");
+    b.messages = 0;
+    for (int k = 0; k < 60; k++)
+        pass(SECOND);
+    CHECK(!b.facts.failing);
+    snprintf(want, sizeof want, " s: nothing accepts connections on port %u yet", port);
+    CHECK(strstr(b.facts.message, ": runtime_init for "));
+    CHECK(strstr(b.facts.message, want));
+    CHECK(b.messages >= 5 && b.messages <= 6); /* at 5 s and every 10 s after it */
+    int fd = probe_port_open(&port);
+    pass(SECOND);
+    CHECK_EQ(b.facts.actual, 1);
+    CHECK_STR(b.facts.message, "");
+    close(fd);
     CHECK(teardown());
 }
 

@@ -204,6 +204,33 @@ TEST(what_cannot_start_says_why)
     CHECK(strstr(x.why.text, "no-such-word (looked for in /usr/bin:/bin)"));
     buf_done(&x.out);
 
+    /* one program each that is there and does not run: which of the two is missing is told apart */
+    char make[1200];
+    snprintf(make, sizeof make,
+             "cd %s/bundles/probe && mkdir -p bad/folder && printf '#!/bin/sh\\n' > bad/plain && "
+             "printf '#! /app/no/such -e\\n' > bad/script && printf '#!/bin/sh\\r\\n' > bad/dos && "
+             "printf '#!/app/bad/plain\\n' > bad/by && printf 'junk' > bad/junk && chmod 644 bad/plain && "
+             "chmod 755 bad/script bad/dos bad/by bad/junk", w.store);
+    CHECK(system(make) == 0);
+    static const struct { const char *command, *why; } bad[] = {
+        { "/app/bad/plain", "sandbox: /app/bad/plain is not executable: chmod +x it and deploy again" },
+        { "/app/bad/folder", "sandbox: /app/bad/folder is a folder, not a program: name a file in it and deploy again" },
+        { "/app/bad/script", "sandbox: /app/bad/script is there, but its interpreter /app/no/such is missing in the "
+                             "sandbox: name one of /usr, or bring it in the folder" },
+        { "/app/bad/dos", "sandbox: /app/bad/dos is there, but its interpreter /bin/sh is missing: its first line ends "
+                          "with a carriage return; save it with Unix line ends" },
+        { "/app/bad/by", "sandbox: the interpreter of /app/bad/by, /app/bad/plain, is not executable" },
+        { "/app/bad/junk", "sandbox: /app/bad/junk is no program for this machine (exec format error), nor does it "
+                           "begin with #! and an interpreter" },
+    };
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        CHECK(probe_run(&w, &x, (const char *const[]){ bad[i].command, NULL }));
+        CHECK(!x.started && x.never_ran);
+        CHECK_STR(x.why.text, bad[i].why);
+        CHECK_EQ(x.why.code, CODE_INVALID); /* no other try mends it */
+        buf_done(&x.out);
+    }
+
     const struct sandbox_mount gone[] = { { "bundles/gone", "/app" } };
     struct sandbox_spec s = probe_spec(ARGV("look"));
     s.mounts = gone;
@@ -1146,6 +1173,9 @@ TEST(local_files_open_beneath_the_roots_only)
     }
     CHECK(open_local(&w, "/etc/shadow", &o) && o.fd < 0);
     CHECK_EQ(o.e.code, CODE_DENIED);
+    snprintf(path, sizeof path,
+             "/etc/shadow: not beneath a --file-root; move it there, or start hob serve with one more: there is %s", w.root);
+    CHECK_STR(o.e.text, path);
     CHECK_EQ(world_stop(&w), 0);
     world_close(&w);
 }

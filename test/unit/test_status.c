@@ -112,9 +112,14 @@ static const struct {
       "Unknown Deploying", "Unknown Deploying", "absent" },
     { "no sandbox",
       { .image_digest = DIGEST, .failing = true, .failed_phase = PHASE_SANDBOX, .exit_status = -1,
-        .message = "no cgroup" },
-      false, "False Unschedulable: no cgroup", "Unknown Deploying", "False Unschedulable: no cgroup",
+        .retryable = true, .message = "no cgroup" },
+      true, "False Unschedulable: no cgroup", "Unknown Deploying", "False Unschedulable: no cgroup",
       "Unknown Deploying", "absent" },
+    { "its program is not one",
+      { .image_digest = DIGEST, .failing = true, .failed_phase = PHASE_SANDBOX, .exit_status = -1,
+        .message = "run is not executable" },
+      false, "False ContainerCannotRun: run is not executable", "False ContainerCannotRun: run is not executable",
+      "Unknown Deploying", "Unknown Deploying", "absent" },
     { "too late", { .image_digest = DIGEST }, true,
       "False ProgressDeadlineExceeded: Initial scale was never achieved", "Unknown Deploying",
       "False ProgressDeadlineExceeded: Initial scale was never achieved", "Unknown Deploying", "absent" },
@@ -177,7 +182,7 @@ static json_t *revision_status(bool ready, bool failing)
 {
     struct status_revision s = { "file:///f", "c",
                                  { .ready_once = ready, .failing = failing, .exit_status = 1,
-                                   .failed_phase = PHASE_RUNTIME_INIT, .message = "boom" },
+                                   .failed_phase = PHASE_RUNTIME_INIT, .message = failing ? "boom" : NULL },
                                  false };
     return status_of_revision(&s, NULL, 0);
 }
@@ -309,6 +314,19 @@ TEST(a_missed_start_up_budget_is_said_beside_ready_and_goes_when_it_is_kept)
     r.facts.late_starts = "";
     AUTO_JSON json_t *kept = status_of_revision(&r, late, 0);
     CHECK_STR(said(kept, "StartBudgetMet", text), "absent");
+}
+
+TEST(a_first_start_that_hangs_is_explained_up_to_the_service)
+{
+    struct status_revision r = { "img", "user-container",
+                                 { .exit_status = -1, .image_digest = DIGEST, .message = "instance f-1: deaf" }, false };
+    AUTO_JSON json_t *created = status_of_revision(&r, NULL, 0);
+    AUTO_JSON json_t *status = service_of("f-00001", NULL, created, NULL);
+    char text[400];
+    CHECK_STR(said(created, "Ready", text), "Unknown Deploying: instance f-1: deaf");
+    CHECK_STR(said(created, "ContainerHealthy", text), "Unknown Deploying: instance f-1: deaf");
+    CHECK_STR(said(created, "ResourcesAvailable", text), "Unknown Deploying");
+    CHECK_STR(said(status, "Ready", text), "Unknown Deploying: Revision \"f-00001\" is not ready yet: instance f-1: deaf.");
 }
 
 TEST(a_passed_progress_deadline_says_where_the_start_hangs)
