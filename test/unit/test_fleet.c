@@ -1634,10 +1634,10 @@ TEST(a_revision_that_is_late_without_a_failure_says_where_it_hangs)
     for (int k = 0; k < 4; k++)
         pass(SECOND);
     CHECK(!b.facts.failing);
-    CHECK(strstr(b.facts.message, ": image_pull for 10 s: its image is not here yet"));
+    CHECK(strstr(b.facts.message, ": image_pull for 9 s: its image is not here yet"));
     fleet_drop(b.fleet, "default", "f", "f-00001"); /* for being late: what was said stays the reason */
     pass(SECOND);
-    CHECK(strstr(b.facts.message, ": image_pull for 10 s: its image is not here yet"));
+    CHECK(strstr(b.facts.message, ": image_pull for 9 s: its image is not here yet"));
     CHECK(teardown());
 }
 
