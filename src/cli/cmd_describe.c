@@ -17,7 +17,7 @@ static const struct opt opts[] = { OUTPUT_ROW(struct args, OUTPUT_ONE) };
 
 struct page {
     struct cli *c;
-    const json_t *service, *instances, *cold;
+    const json_t *service, *newest, *instances, *cold; /* newest: the Revision that was made last */
     struct explain_stats stats;
 };
 
@@ -86,7 +86,7 @@ static void head(struct page *p)
     line(p, STYLE_PLAIN, "url", "%s", object_text(s, "status.url"));
     line(p, ready.style, "ready", "%s%s%s%s%s", ready.status, ready.reason[0] ? ", " : "",
          ready.reason, ready.message[0] ? ": " : "", ready.message);
-    line(p, STYLE_PLAIN, "revision", "%s", object_text(s, "status.latestReadyRevisionName"));
+    line(p, STYLE_PLAIN, "revision", "%s", object_serving(s, (char[OBJECT_SERVING]){ 0 }));
     line(p, STYLE_PLAIN, "created", "%s%s", object_age(p->c, s, HUMAN),
          p->c->out_term.tty ? " ago" : "");
     line(p, STYLE_PLAIN, "image", "%s", object_text(spec, "containers.0.image"));
@@ -99,7 +99,7 @@ static void head(struct page *p)
     limits(p, spec);
 }
 
-static void conditions(struct page *p)
+static void conditions(struct page *p, const json_t *of)
 {
     static const struct table_column columns[] = {
         { "CONDITION" }, { "STATUS" }, { "SINCE" }, { "REASON" }, { "MESSAGE" },
@@ -108,7 +108,7 @@ static void conditions(struct page *p)
     json_t *one;
     size_t i;
     table_init(&t, columns, COUNT_OF(columns), false);
-    json_array_foreach(json_at(p->service, "status.conditions"), i, one) {
+    json_array_foreach(json_at(of, "status.conditions"), i, one) {
         struct object_condition c = object_condition_at(one);
         table_cell(&t, STYLE_PLAIN, "%s", object_text(one, "type"));
         table_cell(&t, c.style, "%s", c.status);
@@ -121,6 +121,40 @@ static void conditions(struct page *p)
         table_write(&t, &p->c->out_term, &p->c->out);
     }
     table_done(&t);
+}
+
+static void traffic(struct page *p)
+{
+    static const struct table_column columns[] = {
+        { "TRAFFIC", .right = true }, { "REVISION" }, { "TAG" }, { "URL" },
+    };
+    struct table t;
+    json_t *one;
+    size_t i;
+    table_init(&t, columns, COUNT_OF(columns), false);
+    json_array_foreach(json_at(p->service, "status.traffic"), i, one) {
+        bool is_latest = json_is_true(json_at(one, "latestRevision"));
+        table_cell(&t, STYLE_PLAIN, "%lld%%", (long long)json_int_at(one, "percent", 0));
+        table_cell(&t, STYLE_PLAIN, "%s%s", object_text(one, "revisionName"), is_latest ? " (latest)" : "");
+        table_cell(&t, STYLE_PLAIN, "%s", object_text(one, "tag"));
+        table_cell(&t, STYLE_PLAIN, "%s", object_text(one, "url"));
+    }
+    if (t.cell_count) {
+        buf_text(&p->c->out, "\n");
+        table_write(&t, &p->c->out_term, &p->c->out);
+    }
+    table_done(&t);
+}
+
+/* The Service says that its Revision failed; the Revision says of what. */
+static void newest(struct page *p)
+{
+    if (!p->newest)
+        return;
+    char title[160];
+    snprintf(title, sizeof title, "newest revision, %.120s", object_text(p->newest, "metadata.name"));
+    heading(p, title);
+    conditions(p, p->newest);
 }
 
 static void instances(struct page *p)
@@ -225,16 +259,22 @@ static int run(struct cli *c, struct err *e)
     AUTO_JSON json_t *stats = remote_peek(c, stats_at);
     AUTO_JSON json_t *cold = remote_peek(c, cold_at);
     AUTO_JSON json_t *now = remote_peek(c, "/v1/instances");
+    const char *made = object_text(service, "status.latestCreatedRevisionName");
+    AUTO_FREE char *newest_at =
+        remote_target(REMOTE_KNATIVE "/namespaces/", c->global.ns, "/revisions/", made, NULL);
+    AUTO_JSON json_t *revision = *made ? remote_peek(c, newest_at) : NULL;
     if (o != OUTPUT_TABLE) {
-        AUTO_JSON json_t *all = json_pack("{s:O, s:O*, s:O*}", "service", service, "stats", stats,
+        AUTO_JSON json_t *all = json_pack("{s:O, s:O*, s:O*, s:O*}", "service", service, "newestRevision", revision, "stats", stats,
                                           "lastCold", json_at(cold, "items.0"));
         output_tree(c, o, all);
         return EXITS_OK;
     }
-    struct page page = { .c = c, .service = service, .instances = now, .cold = cold };
+    struct page page = { .c = c, .service = service, .newest = revision, .instances = now, .cold = cold };
     explain_stats_read(stats, &page.stats);
     head(&page);
-    conditions(&page);
+    conditions(&page, service);
+    traffic(&page);
+    newest(&page);
     figures(&page);
     return EXITS_OK;
 }

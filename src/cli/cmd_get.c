@@ -35,7 +35,7 @@ static void service_row(const struct cli *c, struct table *t, const json_t *j)
     table_cell(t, STYLE_BOLD, "%s", object_text(j, "metadata.name"));
     table_cell(t, ready.style, "%s", ready.status);
     table_cell(t, STYLE_PLAIN, "%s", object_text(j, "status.url"));
-    table_cell(t, STYLE_PLAIN, "%s", object_text(j, "status.latestReadyRevisionName"));
+    table_cell(t, STYLE_PLAIN, "%s", object_serving(j, (char[OBJECT_SERVING]){ 0 }));
     table_cell(t, STYLE_PLAIN, "%s", object_age(c, j, HUMAN));
     table_cell(t, ready.style, "%s", ready.reason);
     table_cell(t, STYLE_PLAIN, "%s", object_scale(j, HUMAN));

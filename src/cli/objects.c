@@ -35,6 +35,52 @@ const char *object_age(const struct cli *c, const json_t *j, char into[HUMAN_TEX
     return object_time(c, object_text(j, "metadata.creationTimestamp"), into);
 }
 
+/* Of all targets together that name it: a Revision may stand in the traffic more than once. */
+static int64_t share_of(const json_t *traffic, const char *revision)
+{
+    int64_t percent = 0;
+    json_t *one;
+    size_t i;
+    json_array_foreach(traffic, i, one)
+        if (strcmp(object_text(one, "revisionName"), revision) == 0)
+            percent += json_int_at(one, "percent", 0);
+    return percent;
+}
+
+static bool named_before(const json_t *traffic, size_t index)
+{
+    const char *name = object_text(json_array_get(traffic, index), "revisionName");
+    for (size_t k = 0; k < index; k++)
+        if (strcmp(object_text(json_array_get(traffic, k), "revisionName"), name) == 0)
+            return true;
+    return false;
+}
+
+const char *object_serving(const json_t *service, char into[OBJECT_SERVING])
+{
+    const json_t *traffic = json_at(service, "status.traffic");
+    size_t used = 0;
+    json_t *one;
+    size_t i;
+    into[0] = '\0';
+    json_array_foreach(traffic, i, one) {
+        const char *name = object_text(one, "revisionName");
+        int64_t percent = share_of(traffic, name);
+        if (percent <= 0 || named_before(traffic, i))
+            continue;
+        if (percent >= 100)
+            used += (size_t)snprintf(into + used, OBJECT_SERVING - used, "%s", name);
+        else
+            used += (size_t)snprintf(into + used, OBJECT_SERVING - used, "%s%s %lld%%", used ? ", " : "", name,
+                                     (long long)percent);
+        if (used >= OBJECT_SERVING)
+            break; /* cut; describe shows them one by one */
+    }
+    if (!into[0])
+        snprintf(into, OBJECT_SERVING, "%s", object_text(service, "status.latestReadyRevisionName"));
+    return into;
+}
+
 const char *object_scale(const json_t *service, char into[HUMAN_TEXT])
 {
     const json_t *template = json_at(service, "spec.template");

@@ -11,6 +11,10 @@ const char *object_annotation(const json_t *template,
                               const char *key); /* of metadata.annotations */
 /* Since creationTimestamp: "5m" on a terminal, the time itself otherwise. */
 const char *object_age(const struct cli *c, const json_t *j, char into[HUMAN_TEXT]);
+/* The Revisions that get the requests: "f-00001", or "f-00001 90%, f-00002 10%"; before there are any, the latest
+ * ready one. */
+enum { OBJECT_SERVING = 512 };
+const char *object_serving(const json_t *service, char into[OBJECT_SERVING]);
 const char *object_scale(const json_t *service, char into[HUMAN_TEXT]); /* "0..4" */
 
 struct object_condition {

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <time.h>
 
-enum { POLL_FIRST_MS = 20, POLL_LAST_MS = 500, QUIET_MS = 300 };
+enum { POLL_FIRST_MS = 20, POLL_LAST_MS = 500, QUIET_MS = 300, CAUSE_SIZE = 512 };
 
 static int64_t clock_ms(void)
 {
@@ -87,6 +87,27 @@ static int bring(struct cli *c, const char *ns, const char *name, json_t *servic
 
 /* ---- waiting ---- */
 
+/* What keeps it from being ready, as a line of its own that stays, once for each cause: its figures, as the
+ * seconds that passed, make no new one. */
+static void cause(const struct cli *c, const json_t *service, const char *name, char said[CAUSE_SIZE])
+{
+    char now[CAUSE_SIZE];
+    size_t used = 0;
+    const char *why = object_condition(service, "ConfigurationsReady").message;
+    for (const char *at = why; *at && used < sizeof now - 1; at++)
+        if (*at < '0' || *at > '9')
+            now[used++] = *at;
+    now[used] = '\0';
+    if (!*now || c->global.quiet || strcmp(now, said) == 0)
+        return;
+    snprintf(said, CAUSE_SIZE, "%s", now);
+    struct buf clean;
+    buf_init(&clean, 4096);
+    term_clean(&clean, str_of(why), false);
+    AUTO_FREE char *text = buf_take_text(&clean);
+    fprintf(stderr, "%shob: %s: %s\n", c->err_term.tty ? "\r\033[K" : "", name, text);
+}
+
 static void progress(const struct cli *c, const json_t *service, const char *name, int64_t ms)
 {
     char line[256];
@@ -135,11 +156,14 @@ static int wait_ready(struct cli *c, const char *ns, const char *name, int64_t g
     AUTO_FREE char *target =
         remote_target(REMOTE_KNATIVE "/namespaces/", ns, "/services/", name, NULL);
     int64_t begin_ms = clock_ms(), poll_ms = POLL_FIRST_MS;
+    char said[CAUSE_SIZE] = "";
     int r;
     while ((r = verdict(*service, generation, name, e)) == 0) {
         json_t *now = NULL;
         if (clock_ms() - begin_ms >= timeout_ms)
             return not_in_time(*service, name, timeout_ms, e);
+        if (json_int_at(*service, "status.observedGeneration", 0) >= generation)
+            cause(c, *service, name, said);
         progress(c, *service, name, clock_ms() - begin_ms);
         pause_ms(poll_ms);
         poll_ms = MIN(poll_ms * 3 / 2, POLL_LAST_MS);

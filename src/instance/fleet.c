@@ -53,7 +53,7 @@ static void hangs_look(struct rev *v)
     bool late = fleet_is_late(v);
     if (!may_hang(v) || (!oldest && !late && !v->reserve))
         v->hangs[0] = '\0';
-    if (!oldest || now_us - oldest->start.begin_us < slow_us(v))
+    if (!oldest || now_us < oldest->start.begin_us + slow_us(v)) /* it may have begun after this turn */
         return;
     if (*v->hangs && late == v->hangs_late && now_us - v->hangs_us < f->env.limits->start_slow_again_ms * 1000)
         return;

@@ -2,6 +2,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -188,6 +189,7 @@ spec:
         own = next(c for c in revision["status"]["conditions"] if c["type"] == "Ready")
         self.assertEqual((own["status"], own["reason"]), ("False", reason))
         self.assertIn(message, own["message"])
+        self.assertRegex(hob.hob("describe", name)[1], rf"newest revision, {name}-00001\n[^$]*Ready +False +\S+ +{reason} ")
         answer = hob.ingress(name)
         problem = self.problem(answer, 503, "start-failed")
         self.assertIn(message, problem["detail"])
@@ -219,6 +221,25 @@ spec:
         held = [i["digest"] for i in self.hob.call("GET", "/v1/models", want=200)[2]["items"]
                 if i["state"] == "present"]
         self.assertNotIn(f"sha256:{zeros}", held)
+
+    def test_a_first_start_that_hangs_says_where_while_it_hangs_and_when_it_is_late(self):
+        hob = self.hob
+        deaf = hob.bundle({"run": "#!/bin/sh\nexec sleep 600\n"})
+        words = r"instance deaf-00001-\w{5}: runtime_init for \d s: nothing accepts connections on port 8080 yet"
+        status, _, told = hob.hob("deploy", "deaf", "--image", deaf, "--cmd", "/app/run", "--timeout", "9s")
+        self.assertEqual(status, 7)
+        self.assertEqual(len(re.findall(words, told)), 2, told)  # once while it waits, once when it gives up
+        for kind, name in (("services", "deaf"), ("configurations", "deaf"), ("revisions", "deaf-00001")):
+            _, _, tree = hob.call("GET", f"{KNATIVE}/default/{kind}/{name}", want=200)
+            ready = next(c for c in tree["status"]["conditions"] if c["type"] == "Ready")
+            self.assertEqual((ready["status"], ready["reason"]), ("Unknown", "Deploying"))
+            self.assertRegex(ready["message"], words)
+        page = hob.hob("describe", "deaf")[1]
+        self.assertRegex(page, "ContainerHealthy +Unknown.*Deploying +" + words)  # the Revision's own
+        hob.apply(service("deaf-late", deaf, ["/app/run"], annotations={"serving.knative.dev/progress-deadline": "3s"}), wait=False)
+        late = hob.wait_condition("deaf-late", "False")
+        self.assertRegex(late["message"], r"Initial scale was never achieved: instance deaf-late-00001-\w{5}: "
+                                          r"runtime_init for \d s: nothing accepts connections on port 8080 yet")
 
     def test_what_could_not_run_can_be_mended(self):
         self.why("mended", "ExitCode7", "exited with status 7", env={"MODE": "fail"})

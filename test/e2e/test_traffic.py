@@ -113,9 +113,17 @@ class Traffic(HobCase):
             self.assertEqual(self.seen(f"{tag}-split.default.localhost", 20), {name: 20})
             self.assertEqual(self.seen("split.default.localhost", 20, **{"Knative-Serving-Tag": tag}), {name: 20})
         self.assertEqual(self.seen("gone-split.default.localhost", 1), {404: 1})
+        self.assertIn(" split-00001 50%, split-00002 50% ", self.hob.hob("get", "split")[1])
+        page = self.hob.hob("describe", "split")[1]
+        for row in (rf" 50%  +split-00001 +old +{urls['old']}", r" 50%  +split-00002 \(latest\)",
+                    rf" 0%  +split-00002 \(latest\) +new +{urls['new']}"):
+            self.assertRegex(page, row)
         self.traffic("split", {"revisionName": "split-00001", "percent": 100})  # the tags go, and this is a rollback
         self.hob.wait_ready("split")
         self.assertEqual(self.seen("split.default.localhost", 40), {"split-00001": 40})
+        self.assertIn(" split-00001 ", self.hob.hob("get", "split")[1])  # who has the traffic, not who came last
+        self.assertNotIn("split-00002", self.hob.hob("get", "split")[1])
+        self.assertRegex(self.hob.hob("describe", "split")[1], r"(?m)^revision +split-00001$")
         self.assertEqual(self.seen("old-split.default.localhost", 1), {404: 1})
 
     def test_a_wrong_target_moves_nothing_and_is_said(self):
