@@ -34,7 +34,7 @@
     X(h2_function_idle_ms,        "ms",    5000, 100, 3600000, "HTTP/2: a connection to an instance without a request") \
     X(h2_stream_idle_ms,          "ms",    3600000, 1000, 86400000, "HTTP/2: a gRPC stream in silence, both ways") \
     X(api_body_bytes_max,         "bytes", 3145728, 1024, 67108864, "a request body on the API, as in Kubernetes") \
-    X(api_bodies_bytes_max,       "bytes", 67108864, 1024, 17179869184, "request bodies of all the API's connections together") \
+    X(api_bodies_bytes_max,       "bytes", 67108864, 1024, 17179869184, "request bodies of all the API's connections over the network together; its unix socket has as much again") \
     X(api_answer_bytes_max,       "bytes", 268435456, 65536, 4294967296, "a whole answer of the API; a larger one is answered with 500") \
     X(api_watchers_max,           "",      256, 1, 65536, "open watch and log streams")               \
     /* --- admission --------------------------------------------------------------------------- */ \

@@ -59,7 +59,7 @@ struct http_call { /* a connection is its current call: there is one at a time *
     struct http1_head head;
     struct http1_body body;
     uint64_t body_start_us, linger_bytes;
-    uint64_t reserved; /* of the budget: for `content`, from its announcement until the answer is out */
+    uint64_t reserved; /* of the budget: what `content` holds, until the answer is out */
     char *query; /* decoded in place; NULL until asked for */
     struct param *params;
     size_t param_count;
@@ -350,20 +350,55 @@ static void body_due(struct http_call *c)
                     (c->body.content_bytes / rate + 1) * 1000000);
 }
 
+/* The fields that decide who is let in: of two, another reader might have believed the other one. At NULL:
+ * none is there twice. */
+static const char *repeated_field(const struct http_call *c)
+{
+    static const struct {
+        const char *name, *why;
+    } single[] = { { "Authorization", "more than one Authorization" }, { "Origin", "more than one Origin" } };
+    for (size_t i = 0; i < COUNT_OF(single); i++) {
+        size_t count = 0;
+        for (uint32_t k = 0; k < c->head.field_count; k++)
+            count += str_eq_nocase(c->head.fields[k].name, str_of(single[i].name));
+        if (count > 1)
+            return single[i].why;
+    }
+    return NULL;
+}
+
+/* False: refused, and answered; the body that may follow is read out and forgotten. */
+static bool head_allowed(struct http_call *c)
+{
+    if (!c->server->ops.on_head)
+        return true;
+    c->state = CONN_CALL; /* it may be answered now, and then nobody waits for the body */
+    c->last = c->head.framing != HTTP1_BODY_NONE;
+    if (!c->server->ops.on_head(c->server->ctx, c)) {
+        ASSERT(c->state == CONN_FLUSH);
+        return false;
+    }
+    ASSERT(c->state == CONN_CALL);
+    c->last = false;
+    c->state = CONN_BODY;
+    return true;
+}
+
 static void body_begin(struct http_call *c)
 {
+    const char *repeated;
     buf_append(&c->head_text, buf_at(&c->in), c->head.size);
     buf_consume(&c->in, c->head.size);
     http1_head_rebase(&c->head, buf_at(&c->head_text));
     http1_body_init(&c->body, &c->head);
     c->state = CONN_BODY;
     c->body_start_us = loop_now_us(c->server->loop);
-    if (c->head.framing == HTTP1_BODY_LENGTH &&
-        c->head.body_bytes > c->server->limits->api_body_bytes_max)
+    if ((repeated = repeated_field(c)) != NULL)
+        call_refuse(c, (struct http1_refusal){ 400, repeated });
+    else if (c->head.framing == HTTP1_BODY_LENGTH &&
+             c->head.body_bytes > c->server->limits->api_body_bytes_max)
         call_refuse(c, (struct http1_refusal){ 413, "body is larger than api_body_bytes_max" });
-    else if (c->head.framing == HTTP1_BODY_LENGTH && !body_reserve(c, c->head.body_bytes))
-        call_refuse(c, bodies_full);
-    else if (c->head.expect_continue && c->in.size == 0)
+    else if (head_allowed(c) && c->head.expect_continue && c->in.size == 0)
         buf_text(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
 }
 

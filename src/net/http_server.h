@@ -4,7 +4,8 @@
  * Owns the connections and their buffers. Emits one call per request to `on_request`.
  * Refuses what net/http1 refuses (400 and close), bodies over api_body_bytes_max (413), heads over
  * their limits (431), slow heads (408), connections over connections_max (503), bodies that are together
- * more than api_bodies_bytes_max (503): a length is counted when it is announced, chunks as they come.
+ * more than api_bodies_bytes_max (503), an Origin or Authorization that is there twice (400). A body is
+ * counted as it comes: an announced length alone, or a head that on_head refuses, takes no room from anyone.
  * The gateway does not use this: it streams; see gateway/. Loop thread only.
  */
 #pragma once
@@ -24,6 +25,10 @@ struct http_budget {
 struct http_server_ops {
     /* Answer now or later, but exactly once: http_answer(), or http_stream_begin() … _end(). */
     void (*on_request)(void *ctx, struct http_call *c);
+    /* Before the body is read: true goes on; false after http_answer(), made at once, and then the
+     * connection closes if a body was to come. NULL: all go on. Never both this and on_request for a
+     * request that was refused. */
+    bool (*on_head)(void *ctx, struct http_call *c);
     void (*on_limit)(void *ctx, const char *limit); /* reached: to be counted by name; may be NULL */
     struct http_budget *bodies;                     /* outlives the server; NULL: it has its own */
 };

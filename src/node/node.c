@@ -45,7 +45,6 @@ struct node {
     struct kube *kube;
     struct admin *admin;
     struct http_server *api, *api_local;
-    struct http_budget api_bodies;
     struct access access;
     struct ingress *ingress;
     struct loop_timer drain_timer;
@@ -196,7 +195,8 @@ static void change_log(const struct node *n, const struct http_call *c)
               LOG_QUOTED(shown));
 }
 
-static void on_api_request(void *ctx, struct http_call *c)
+/* Before the body: who may not ask is not listened to either. */
+static bool on_api_head(void *ctx, struct http_call *c)
 {
     struct node *n = ctx;
     struct err e;
@@ -209,8 +209,13 @@ static void on_api_request(void *ctx, struct http_call *c)
     if (r < 0) {
         n->api_refused++;
         admin_refuse(c, &e);
-        return;
     }
+    return r == 0;
+}
+
+static void on_api_request(void *ctx, struct http_call *c)
+{
+    struct node *n = ctx;
     change_log(n, c);
     if (!kube_handle(n->kube, c))
         admin_handle(n->admin, c);
@@ -436,7 +441,8 @@ static int services_open(struct node *n, uint64_t seed, struct err *e)
     r = ingress_open(n->loop, c->limits, c->ingress_fd, fleet_backend(n->fleet), &n->ingress, e);
     if (r < 0)
         return r;
-    const struct http_server_ops ops = { on_api_request, on_limit, &n->api_bodies };
+    /* Each has a budget of its own: whatever the network sends, the operator's socket has room. */
+    const struct http_server_ops ops = { .on_request = on_api_request, .on_head = on_api_head, .on_limit = on_limit };
     r = http_server_open(n->loop, c->limits, c->local_fd, &ops, n, &n->api_local, e);
     return r < 0 ? r : http_server_open(n->loop, c->limits, c->api_fd, &ops, n, &n->api, e);
 }

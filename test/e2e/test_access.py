@@ -2,6 +2,8 @@
 
 import base64
 import errno
+import http.client
+import json
 import os
 import re
 import shutil
@@ -134,6 +136,89 @@ class Doors(unittest.TestCase):
         refused = kubectl(f"--server=http://{self.hob.api_address}")
         self.assertNotEqual(refused.returncode, 0)
         self.assertIn("this address asks for a token", refused.stderr)
+
+
+class Room(unittest.TestCase):
+    """What one who asks may take from the others."""
+
+    PATH = f"{KNATIVE}/default/services"
+
+    def setUp(self):
+        self.hob = Hob(secure=True).__enter__()
+        self.addCleanup(self.hob.__exit__, None, None, None)
+        self.token = f"Authorization: Bearer {token_of(self.hob)}\r\n"
+
+    def begin(self, text):
+        """A connection that sent this much of a request, and stays."""
+        host, port = self.hob.api_address.rsplit(":", 1)
+        s = socket.create_connection((host, int(port)), timeout=30)
+        self.addCleanup(s.close)
+        s.sendall(text.replace("HOST", f"Host: {self.hob.api_address}").encode())
+        return s
+
+    def post(self, tree):
+        body = json.dumps(tree).encode()
+        headers = dict([self.token.strip().split(": ")])
+        return request(self.hob.api_address, "POST", self.PATH, body, headers)[0]
+
+    def post_locally(self, tree):
+        connection = http.client.HTTPConnection("localhost", timeout=30)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(self.hob.socket)
+        try:
+            connection.request("POST", self.PATH, json.dumps(tree).encode())
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    def deploy(self):
+        code, _, errors = self.hob.hob("deploy", "room", "--image", "file:///nowhere", "--no-wait")
+        self.assertEqual(code, 0, errors)
+
+    def test_bodies_that_are_only_announced_take_no_room_from_anyone(self):
+        """Announced: more than api_bodies_bytes_max, without the token and with it."""
+        head, length = f"POST {self.PATH} HTTP/1.1\r\nHOST\r\n", "Content-Length: 3000000\r\n\r\n"
+        for s in [self.begin(head + length) for _ in range(30)]:
+            with s.makefile("rb") as f:  # answered, though no byte of the body came
+                answer = f.read()
+            self.assertTrue(answer.startswith(b"HTTP/1.1 401 "), answer)
+            self.assertIn(b"Connection: close\r\n", answer)
+        for _ in range(30):
+            self.begin(head + self.token + length + "{")
+        self.assertEqual(self.post({"kind": "Nothing"}), 400)
+        self.deploy()
+
+    def test_the_network_may_fill_its_own_room_and_not_the_sockets(self):
+        head = f"POST {self.PATH} HTTP/1.1\r\nHOST\r\n{self.token}Content-Length: 3000000\r\n\r\n"
+
+        def fill():
+            try:
+                self.begin(head + " " * 2999999)
+            except OSError:
+                pass  # refused before it was all sent
+
+        large = {"kind": "Nothing", "padding": "x" * 2990000}
+
+        def is_full():
+            return self.post(large) == 503
+
+        def heard_while_full():
+            fill()
+            full = is_full()
+            self.assertEqual(self.post_locally(large), 400)
+            return full and is_full()
+        for _ in range(22):
+            fill()
+        self.hob.wait_for("the network's room to be full while the socket is heard", heard_while_full)
+
+    def test_two_answers_to_who_asks_are_none(self):
+        own = f"Origin: http://{self.hob.api_address}\r\n"
+        for fields, want in ((self.token, b"200"), (self.token * 2, b"400"), (self.token + own, b"200"),
+                             (self.token + own + "origin: http://evil.example\r\n", b"400")):
+            s = self.begin(f"GET /v1/limits HTTP/1.1\r\nHOST\r\n{fields}Connection: close\r\n\r\n")
+            with s.makefile("rb") as f:
+                answer = f.read()
+            self.assertEqual(answer.split(b" ", 2)[1], want, answer[:200])
 
 
 class Starts(unittest.TestCase):

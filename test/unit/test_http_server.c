@@ -63,7 +63,7 @@ struct rig {
     struct sockaddr_storage address;
     socklen_t address_size;
     struct http_call *held[HELD_MAX]; /* paths under /hold are answered by the test */
-    int held_count, gone_count, request_count, limit_count;
+    int held_count, gone_count, request_count, limit_count, head_count;
     struct http_budget bodies;
 };
 
@@ -91,6 +91,18 @@ static void on_request(void *ctx, struct http_call *c)
     http_answer(c, 200, "text/plain", "X-Test: yes\r\n", (struct str){ text, (size_t)size });
 }
 
+/* Paths under /closed are for nobody. */
+static bool on_head(void *ctx, struct http_call *c)
+{
+    struct rig *g = ctx;
+    g->head_count++;
+    ASSERT(http_call_body(c).size == 0);
+    if (!str_starts(http_call_path(c), STR("/closed")))
+        return true;
+    http_answer(c, 401, "text/plain", "WWW-Authenticate: Bearer\r\n", STR("closed\n"));
+    return false;
+}
+
 static void on_limit(void *ctx, const char *limit)
 {
     struct rig *g = ctx;
@@ -115,7 +127,9 @@ static int listen_on(struct rig *g, int family)
 
 static bool rig_open(struct rig *g, int family)
 {
-    const struct http_server_ops ops = { on_request, on_limit, &g->bodies };
+    const struct http_server_ops ops = {
+        .on_request = on_request, .on_head = on_head, .on_limit = on_limit, .bodies = &g->bodies
+    };
     struct err e = { 0 };
 
     memset(g, 0, sizeof *g);
@@ -352,6 +366,10 @@ TEST(what_is_refused_is_said_and_the_connection_closed)
           "chunk size" },
         { "GET / HTTP/1.1\r\nHost: h\r\nX: ", true, "431 ", "http_line_bytes_max" },
         { "GET /", true, "414 ", "http_line_bytes_max" },
+        { "GET / HTTP/1.1\r\nHost: h\r\nAuthorization: a\r\nX: y\r\nauthorization: a\r\n\r\n", false, "400 ",
+          "more than one Authorization" },
+        { "GET / HTTP/1.1\r\nHost: h\r\nOrigin: http://h\r\nORIGIN: http://x\r\n\r\n", false, "400 ",
+          "more than one Origin" },
     };
     RIG();
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
@@ -365,6 +383,7 @@ TEST(what_is_refused_is_said_and_the_connection_closed)
             FAIL("%s: %s", cases[i].head, heard);
     }
     CHECK_EQ(g.request_count, 0);
+    CHECK_EQ(g.head_count, 1); /* the chunk size is no part of a head */
 }
 
 TEST(a_chunked_body_is_refused_where_it_passes_the_limit)
@@ -384,21 +403,30 @@ TEST(bodies_are_bounded_together_and_room_comes_back)
 {
     RIG();
     g.limits.api_bodies_bytes_max = 1000;
+    static char body[1101];
+    memset(body, 'x', 900);
+    CLIENT(announced);
     CLIENT(first);
     CLIENT(second);
     CLIENT(chunked);
-    /* A length is reserved when it is announced, before a byte of it has come. */
-    CHECK(say(first, "POST /hold HTTP/1.1\r\nHost: h\r\nContent-Length: 900\r\n\r\n"));
+    /* What is announced takes no room: only what has come does. */
+    CHECK(say(announced, "POST /hold HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n"));
+    turns(&g, 8);
+    CHECK_EQ(g.head_count, 1);
+    CHECK_EQ(g.bodies.used, 0);
+    CHECK(say(first, "POST /hold HTTP/1.1\r\nHost: h\r\nContent-Length: 901\r\n\r\n"));
+    CHECK(say(first, body));
     turns(&g, 8);
     CHECK_EQ(g.bodies.used, 900);
-    CHECK(say(second, "POST /hold HTTP/1.1\r\nHost: h\r\nContent-Length: 101\r\n\r\n"));
+    body[101] = '\0';
+    CHECK(say(second, "POST /hold HTTP/1.1\r\nHost: h\r\nContent-Length: 102\r\n\r\n"));
+    CHECK(say(second, body));
     hear(&g, second, "EOF");
     HEARD("503 Service Unavailable");
     HEARD("Retry-After: 1\r\n");
     HEARD("api_bodies_bytes_max");
     CHECK_EQ(g.limit_count, 1);
     CHECK_EQ(g.bodies.used, 900);
-    /* Chunks are counted as they come. */
     CHECK(say(chunked, "POST /hold HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"));
     for (int i = 0; i < 6; i++)
         CHECK(say(chunked, "10\r\n0123456789abcdef\r\n"));
@@ -410,29 +438,62 @@ TEST(bodies_are_bounded_together_and_room_comes_back)
     CHECK_EQ(g.limit_count, 2);
     CHECK_EQ(g.bodies.used, 900);
     /* Held while the handler has it, given back with the answer. */
-    static char body[901];
-    memset(body, 'x', 900);
-    CHECK(say(first, body));
+    CHECK(say(first, "x"));
     CHECK(wait_held(&g, 1));
-    CHECK_EQ(g.bodies.used, 900);
+    CHECK_EQ(g.bodies.used, 901);
     http_answer(g.held[0], 200, NULL, NULL, STR("ok"));
     CHECK(strstr(hear(&g, first, "ok"), "200 OK"));
     turns(&g, 8);
     CHECK_EQ(g.bodies.used, 0);
-    CLIENT(third);
-    CHECK(say(third, "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 1001\r\n\r\n"));
+    CLIENT(third); /* alone, and more than all may have */
+    memset(body, 'x', 1100);
+    CHECK(say(third, "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 1100\r\n\r\n"));
+    CHECK(say(third, body));
     hear(&g, third, "EOF");
     HEARD("503 ");
     CLIENT(gone); /* leaves in the middle */
     CHECK(say(gone, "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 500\r\n\r\nab"));
     turns(&g, 8);
-    CHECK_EQ(g.bodies.used, 500);
+    CHECK_EQ(g.bodies.used, 2);
     close(gone);
     turns(&g, 8);
     CHECK_EQ(g.bodies.used, 0);
     CLIENT(fourth);
     CHECK(say(fourth, "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc"));
     CHECK(strstr(hear(&g, fourth, "[abc]"), "200 OK"));
+}
+
+TEST(a_head_that_is_refused_is_answered_before_its_body_and_takes_no_room)
+{
+    RIG();
+    CLIENT(fd); /* no byte of the body ever comes, and nobody asks for it */
+    CHECK(say(fd, "POST /closed HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3000000\r\n\r\n"));
+    hear(&g, fd, "EOF");
+    HEARD("HTTP/1.1 401 ");
+    HEARD("WWW-Authenticate: Bearer\r\n");
+    HEARD("Connection: close\r\n");
+    HEARD("closed\nEOF");
+    CHECK(!strstr(heard, "100 Continue"));
+    CHECK_EQ(g.bodies.used, 0);
+    /* A body on its heels is no request. */
+    CLIENT(smuggler);
+    CHECK(say(smuggler, "POST /closed HTTP/1.1\r\nHost: h\r\nContent-Length: 30\r\n\r\n"
+                        "GET /a HTTP/1.1\r\nHost: h\r\n\r\n"));
+    hear(&g, smuggler, "EOF");
+    HEARD("closed\nEOF");
+    CHECK_EQ(g.head_count, 2);
+    /* Without a body the connection stays good, and the next head is asked about again. */
+    CLIENT(again);
+    CHECK(say(again, "GET /closed HTTP/1.1\r\nHost: h\r\n\r\n"));
+    hear(&g, again, "closed\n");
+    HEARD("401 ");
+    CHECK_EQ(g.request_count, 0);
+    CHECK(say(again, "POST /open HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nxy"));
+    hear(&g, again, "[xy]\n");
+    HEARD("200 OK");
+    CHECK(!strstr(heard, "Connection:"));
+    CHECK_EQ(g.head_count, 4);
+    CHECK_EQ(g.request_count, 1);
 }
 
 TEST(an_answer_that_is_too_large_becomes_a_500_and_not_a_cut_one)
