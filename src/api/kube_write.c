@@ -79,34 +79,45 @@ static json_t *body_read(struct kube *k, struct http_call *c)
     return NULL;
 }
 
-/* What the body says of itself fits the address it was sent to. A patch need not say anything. */
+struct address { /* what a request is about */
+    const struct kube_resource *resource;
+    const char *ns, *name; /* "": none */
+};
+
+/* What an object says of itself fits the address it was sent to. A patch need not say anything. */
+static int object_fits(const struct address *a, const json_t *object, bool patch, struct err *e)
+{
+    const char *version = json_text_at(object, "apiVersion"), *kind = json_text_at(object, "kind");
+    const char *ns = json_text_at(object, "metadata.namespace");
+    const char *name = json_text_at(object, "metadata.name");
+    if (!patch && !kind)
+        return err_set(e, CODE_INVALID, "Object 'Kind' is missing in the body");
+    if (kind && strcmp(kind, a->resource->name) != 0)
+        return err_set(e, CODE_INVALID, "the kind in the data (%.100s) does not match the expected kind (%s)", kind,
+                       a->resource->name);
+    if (!patch && !version)
+        return err_set(e, CODE_INVALID, "Object 'apiVersion' is missing in the body");
+    if (version && strcmp(version, a->resource->api_version) != 0)
+        return err_set(e, CODE_INVALID,
+                       "the API version in the data (%.100s) does not match the expected API version (%s)", version,
+                       a->resource->api_version);
+    if (ns && *ns && strcmp(ns, a->ns) != 0)
+        return err_set(e, CODE_INVALID,
+                       "the namespace of the provided object does not match the namespace sent on the request "
+                       "(%.100s, %.100s)",
+                       ns, a->ns);
+    if (*a->name && name && *name && strcmp(name, a->name) != 0)
+        return err_set(e, CODE_INVALID,
+                       "the name of the object (%.200s) does not match the name on the URL (%.200s)", name, a->name);
+    return 0;
+}
+
+/* False: refused, and answered. */
 static bool body_fits(struct http_call *c, const struct kube_place *p, const json_t *body, bool patch)
 {
-    const char *version = json_text_at(body, "apiVersion"), *kind = json_text_at(body, "kind");
-    const char *ns = json_text_at(body, "metadata.namespace");
-    const char *name = json_text_at(body, "metadata.name");
-    if (!patch && !kind)
-        return kube_bad_request(c, "Object 'Kind' is missing in the body");
-    if (kind && strcmp(kind, p->resource->name) != 0)
-        return kube_bad_request(c, "the kind in the data (%.100s) does not match the expected kind (%s)", kind,
-                                p->resource->name);
-    if (!patch && !version)
-        return kube_bad_request(c, "Object 'apiVersion' is missing in the body");
-    if (version && strcmp(version, p->resource->api_version) != 0)
-        return kube_bad_request(c,
-                                "the API version in the data (%.100s) does not match the expected API version "
-                                "(%s)",
-                                version, p->resource->api_version);
-    if (ns && *ns && strcmp(ns, p->ns) != 0)
-        return kube_bad_request(c,
-                           "the namespace of the provided object does not match the namespace sent on the "
-                           "request (%.100s, %.100s)",
-                           ns, p->ns);
-    if (*p->name && name && *name && strcmp(name, p->name) != 0)
-        return kube_bad_request(c,
-                           "the name of the object (%.200s) does not match the name on the URL (%.200s)",
-                           name, p->name);
-    return true;
+    struct err e;
+    const struct address a = { p->resource, p->ns, p->name };
+    return object_fits(&a, body, patch, &e) == 0 || kube_bad_request(c, "%s", e.text);
 }
 
 /* fieldManager, or what the client calls itself; false: refused. */
@@ -286,31 +297,70 @@ static void named(json_t *object, const char *name)
         (void)json_object_set_new(json_object_get(object, "metadata"), "name", json_string(name));
 }
 
-static int on_patch(struct catalog_request *q, const json_t *before, json_t **ret, struct err *e)
+/* Refused with a code of its own, not with the one that goes with the catalog's. */
+static int refused_as(struct pending *p, int code, const char *reason, const struct err *why)
 {
-    struct pending *p = CONTAINER_OF(q, struct pending, q);
+    p->why = (struct kube_refusal){ .code = code, .reason = reason };
+    p->why_text = *why;
+    return -(int)why->code;
+}
+
+/* Whatever a change does, it leaves an object that is the one at this address. */
+static int identity_check(struct pending *p, const json_t *before, const json_t *object, struct err *e)
+{
+    const struct address a = { p->resource, p->q.ns, p->q.name };
+    const char *name = json_text_at(object, "metadata.name"), *uid = json_text_at(object, "metadata.uid");
+    const char *own = json_text_at(before, "metadata.uid");
+    int r = object_fits(&a, object, false, e);
+    if (r == 0 && (!name || !*name))
+        r = err_set(e, CODE_INVALID,
+                    "the name of the object (%.200s based on URL) was undeterminable: name must be provided", a.name);
+    if (r < 0)
+        return refused_as(p, 400, "BadRequest", e);
+    if (!own || !uid || !*uid || strcmp(uid, own) == 0)
+        return 0;
+    if (p->kind == KUBE_PUT)
+        return err_set(e, CODE_ABORTED, "Precondition failed: UID in precondition: %.64s, UID in object meta: %s",
+                       uid, own);
+    (void)err_set(e, CODE_INVALID, "%s \"%.200s\" is invalid: metadata.uid: Invalid value: \"%.64s\": field is immutable",
+                  a.resource->name, a.name, uid);
+    return refused_as(p, 422, "Invalid", e);
+}
+
+/* What the client's change makes of `before`: anything at all, or NULL. */
+static int patched(struct pending *p, const json_t *before, json_t **ret, struct err *e)
+{
     const struct managed_change change = change_of(p);
-    int r = 0;
-    if (!p->kube)
-        return err_set(e, CODE_CANCELLED, "the API is gone");
-    if (!before && p->kind != KUBE_APPLY)
-        return err_set(e, CODE_NOT_FOUND, "there is none");
     switch (p->kind) {
     case KUBE_PUT: *ret = json_incref(p->patch); break;
     case KUBE_MERGE: *ret = json_merge_patch(before, p->patch); break;
     case KUBE_APPLY:
         *ret = managed_apply(before, &change);
-        named(*ret, q->name);
+        named(*ret, p->q.name);
         break;
-    case KUBE_JSON_PATCH: r = json_patched(p, before, ret, e); break;
+    case KUBE_JSON_PATCH: return json_patched(p, before, ret, e);
     }
+    return 0;
+}
+
+/* *ret is only set where it returns 0. */
+static int on_patch(struct catalog_request *q, const json_t *before, json_t **ret, struct err *e)
+{
+    struct pending *p = CONTAINER_OF(q, struct pending, q);
+    AUTO_JSON json_t *made = NULL;
+    if (!p->kube)
+        return err_set(e, CODE_CANCELLED, "the API is gone");
+    if (!before && p->kind != KUBE_APPLY)
+        return err_set(e, CODE_NOT_FOUND, "there is none");
+    int r = patched(p, before, &made, e);
+    if (r == 0 && !json_is_object(made))
+        r = err_set(e, CODE_INVALID, "what the patch leaves is not an object");
+    if (r == 0)
+        r = identity_check(p, before, made, e);
     if (r < 0)
         return r;
-    if (!json_is_object(*ret)) {
-        json_decref(*ret);
-        return err_set(e, CODE_INVALID, "what the patch leaves is not an object");
-    }
-    base_take(p, before, *ret);
+    base_take(p, before, made);
+    *ret = TAKE(made);
     return 0;
 }
 
