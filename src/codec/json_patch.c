@@ -6,7 +6,8 @@
 struct patching {
     const struct limits *limits;
     json_t *root;         /* owned; NULL: it was removed */
-    uint64_t nodes;       /* copied so far */
+    uint64_t nodes;       /* put somewhere so far, by whatever operation */
+    uint64_t copied;      /* bytes, by the copy operations so far */
     const char *op, *path; /* of the operation at work, for messages */
     struct err *e;
 };
@@ -109,45 +110,63 @@ static int value_at(struct patching *p, const char *path, json_t **ret)
 
 /* ---- operations ---- */
 
-/* How many values there are, and how deep; as deep as what was read or made under the same bound. */
-static void measure(const json_t *j, size_t depth, uint64_t *nodes, size_t *deepest)
+struct measure {
+    uint64_t nodes, bytes; /* bytes: about those of its JSON text */
+    size_t deepest;
+};
+
+/* As deep as what was read or made under the same bound. */
+static void measure(const json_t *j, size_t depth, struct measure *into)
 {
+    enum { PUNCTUATION = 4 }; /* quotes, a colon or a comma */
     const char *key;
     const json_t *value;
-    ++*nodes;
-    *deepest = MAX(*deepest, depth);
-    json_object_foreach((json_t *)(uintptr_t)j, key, value)
-        measure(value, depth + 1, nodes, deepest);
+    into->nodes++;
+    into->bytes += PUNCTUATION + json_string_length(j);
+    into->deepest = MAX(into->deepest, depth);
+    json_object_foreach((json_t *)(uintptr_t)j, key, value) {
+        into->bytes += PUNCTUATION + strlen(key);
+        measure(value, depth + 1, into);
+    }
     for (size_t i = 0; i < json_array_size(j); i++)
-        measure(json_array_get(j, i), depth + 1, nodes, deepest);
+        measure(json_array_get(j, i), depth + 1, into);
 }
 
-static int add(struct patching *p, const char *path, const json_t *value)
+static int put(struct patching *p, const char *path, json_t *take_value)
 {
     struct place at;
-    size_t deepest = 0, index;
+    struct measure m = { 0 };
+    size_t index;
+    AUTO_JSON json_t *value = take_value;
     int r = place_find(p, path, &at);
     if (r < 0)
         return r;
-    measure(value, at.depth, &p->nodes, &deepest);
-    if (p->nodes > p->limits->json_nodes_max || deepest > p->limits->json_depth_max)
+    measure(value, at.depth, &m);
+    p->nodes += m.nodes;
+    if (p->nodes > p->limits->json_nodes_max || m.deepest > p->limits->json_depth_max)
         return err_set(p->e, CODE_EXHAUSTED,
                        "json patch: more than json_nodes_max values, or deeper than json_depth_max");
     if (!at.parent) {
         json_decref(p->root);
-        p->root = json_deep_copy(value);
+        p->root = TAKE(value);
         return 0;
     }
     if (json_is_object(at.parent)) {
-        (void)json_object_set_new(at.parent, at.token, json_deep_copy(value));
+        (void)json_object_set_new(at.parent, at.token, TAKE(value));
         return 0;
     }
     if (strcmp(at.token, "-") == 0)
         index = json_array_size(at.parent);
     else if (!index_read(at.token, at.size, json_array_size(at.parent) + 1, &index))
         return missing(p, path);
-    (void)json_array_insert_new(at.parent, index, json_deep_copy(value));
+    (void)json_array_insert_new(at.parent, index, TAKE(value));
     return 0;
+}
+
+/* The patch's own values are as many bytes as it brought, each used once. */
+static int add(struct patching *p, const char *path, const json_t *value)
+{
+    return put(p, path, json_deep_copy(value));
 }
 
 static int take_out(struct patching *p, const char *path)
@@ -181,20 +200,40 @@ static int replace(struct patching *p, const char *path, const json_t *value)
     return add(p, path, value);
 }
 
-static int copy(struct patching *p, const char *from, const char *path, bool moves)
+/* The one operation that makes much of little: it is paid for before it is done. */
+static int copy(struct patching *p, const char *from, const char *path)
+{
+    json_t *value;
+    struct measure m = { 0 };
+    int r = value_at(p, from, &value);
+    if (r < 0)
+        return r;
+    measure(value, 0, &m);
+    p->copied += m.bytes;
+    if (p->copied > p->limits->json_patch_copy_bytes_max)
+        return err_set(p->e, CODE_EXHAUSTED,
+                       "Unable to complete the copy, the accumulated size increase of copy is %llu, exceeding the "
+                       "limit %llu (json_patch_copy_bytes_max)",
+                       (unsigned long long)p->copied, (unsigned long long)p->limits->json_patch_copy_bytes_max);
+    if (p->nodes + m.nodes > p->limits->json_nodes_max)
+        return err_set(p->e, CODE_EXHAUSTED, "json patch: more than json_nodes_max values");
+    return put(p, path, json_deep_copy(value));
+}
+
+/* The value itself goes there: nothing is copied. */
+static int move(struct patching *p, const char *from, const char *path)
 {
     json_t *value;
     size_t size = strlen(from);
     int r = value_at(p, from, &value);
     if (r < 0)
         return r;
-    if (moves && strncmp(path, from, size) == 0 && path[size] == '/')
+    if (strncmp(path, from, size) == 0 && path[size] == '/')
         return err_set(p->e, CODE_PRECONDITION, "move operation does not apply: %.100s lies inside %.100s", path,
                        from);
     AUTO_JSON json_t *held = json_incref(value);
-    if (moves && (r = take_out(p, from)) < 0)
-        return r;
-    return add(p, path, held);
+    r = take_out(p, from);
+    return r < 0 ? r : put(p, path, TAKE(held));
 }
 
 bool json_patch_equal(const json_t *a, const json_t *b)
@@ -253,7 +292,7 @@ static int operate(struct patching *p, const json_t *operation, size_t index)
     if (!strcmp(op, "test"))
         return test(p, path, value);
     if (copies)
-        return copy(p, from, path, !strcmp(op, "move"));
+        return !strcmp(op, "copy") ? copy(p, from, path) : move(p, from, path);
     if (!strcmp(op, "remove"))
         return take_out(p, path);
     return err_set(p->e, CODE_INVALID, "json patch: operation %zu: there is no \"%.50s\"", index, op);

@@ -3,7 +3,8 @@
  * Receives a document and a patch. Emits the patched document, a tree of its own. Refuses with CODE_INVALID what is
  * not a patch (and more than json_patch_ops_max operations); with CODE_PRECONDITION an operation that does not fit
  * the document: a path that is not there, a failed test, a move into itself; with CODE_EXHAUSTED what would become
- * deeper than json_depth_max or copy more than json_nodes_max values.
+ * deeper than json_depth_max, put more than json_nodes_max values anywhere, or copy more than
+ * json_patch_copy_bytes_max.
  */
 #pragma once
 

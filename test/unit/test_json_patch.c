@@ -105,4 +105,35 @@ TEST(copies_cannot_grow_without_bound)
     CHECK(!result);
 }
 
+TEST(copied_text_counts_and_moved_text_does_not)
+{
+    struct limits l;
+    struct err e;
+    json_t *result = NULL;
+    limits_default(&l);
+    AUTO_FREE char *long_text = xcalloc(1, (1 << 20) + 1);
+    memset(long_text, 'x', 1 << 20);
+    AUTO_JSON json_t *in_value = json_pack("{s:{s:s}}", "a", "t", long_text);
+    AUTO_JSON json_t *in_key = json_pack("{s:{s:i}}", "a", long_text, 1);
+    AUTO_JSON json_t *copies = json_array(), *moves = json_array(), *few = json_array();
+    for (int i = 0; i < 20; i++) {
+        char path[32];
+        snprintf(path, sizeof path, "/c%d", i);
+        (void)json_array_append_new(copies, json_pack("{s:s,s:s,s:s}", "op", "copy", "from", "/a", "path", path));
+        (void)json_array_append_new(moves, json_pack("{s:s,s:s,s:s}", "op", "move", "from", i % 2 ? "/b" : "/a", "path", i % 2 ? "/a" : "/b"));
+        if (i < 2)
+            (void)json_array_append(few, json_array_get(copies, (size_t)i));
+    }
+    CHECK_EQ(json_patch_apply(in_value, copies, &l, &result, &e), -CODE_EXHAUSTED);
+    CHECK(strstr(e.text, "json_patch_copy_bytes_max"));
+    CHECK_EQ(json_patch_apply(in_key, copies, &l, &result, &e), -CODE_EXHAUSTED);
+    CHECK(!result);
+    CHECK_EQ(json_patch_apply(in_value, moves, &l, &result, &e), 0);
+    CHECK(json_equal(result, in_value));
+    json_decref(TAKE(result));
+    CHECK_EQ(json_patch_apply(in_value, few, &l, &result, &e), 0);
+    CHECK(json_equal(json_object_get(result, "c1"), json_object_get(in_value, "a")));
+    json_decref(result);
+}
+
 TEST_MAIN()
