@@ -208,10 +208,13 @@ static bool follow(struct events *v, const char *kind, struct watch_cursor *curs
     return false;
 }
 
+static void bound_keep(struct events *v);
+
 static void on_timer(struct loop_timer *t)
 {
     struct events *v = CONTAINER_OF(t, struct events, timer);
     bool services = follow(v, "services", &v->services), revisions = follow(v, "revisions", &v->revisions);
+    bound_keep(v);
     if (!services || !revisions)
         loop_after(v->loop, t, 0);
 }
@@ -225,38 +228,63 @@ static void on_change(struct watch_listener *l)
 
 /* ---- the old ones ---- */
 
+/* The PER_TURN that were written longest ago, oldest first. An Event that is told again is written again. */
 struct sweep {
-    struct events *v;
-    char names[PER_TURN][OBJECT_NS_MAX + OBJECT_NAME_MAX];
+    struct {
+        int64_t version;
+        char ns[OBJECT_NS_MAX], name[OBJECT_NAME_MAX];
+    } old[PER_TURN];
     size_t count;
-    uint64_t surplus;
-    char oldest[STATUS_TIME]; /* what was last seen before this goes */
 };
 
 static bool on_old(void *ctx, const struct catalog_item *i)
 {
     struct sweep *s = ctx;
-    AUTO_JSON json_t *event = json_loads(i->text, 0, NULL);
-    const char *seen = text_or(event, "lastTimestamp", text_or(event, "metadata.creationTimestamp", ""));
-    if (strcmp(seen, s->oldest) < 0 || s->count < s->surplus)
-        (void)snprintf(s->names[s->count++], sizeof s->names[0], "%s/%s", i->ns, i->name);
-    return s->count < PER_TURN;
+    size_t at = s->count;
+    while (at > 0 && s->old[at - 1].version > i->version)
+        at--;
+    if (at == PER_TURN)
+        return true;
+    size_t moved = MIN(s->count, (size_t)PER_TURN - 1) - at;
+    memmove(&s->old[at + 1], &s->old[at], moved * sizeof s->old[0]);
+    s->count = MIN(s->count + 1, (size_t)PER_TURN);
+    s->old[at].version = i->version;
+    (void)snprintf(s->old[at].ns, sizeof s->old[at].ns, "%s", i->ns);
+    (void)snprintf(s->old[at].name, sizeof s->old[at].name, "%s", i->name);
+    return true;
 }
 
-/* Surplus goes in order of name, which for one object is the order of age. */
+static bool is_aged(const struct events *v, const char *ns, const char *name, const char *oldest)
+{
+    struct catalog_item item;
+    if (!registry_find(v->registry, REGISTRY_EVENTS, ns, name, &item))
+        return false;
+    AUTO_JSON json_t *event = json_loads(item.text, 0, NULL);
+    const char *seen = text_or(event, "lastTimestamp", text_or(event, "metadata.creationTimestamp", ""));
+    return strcmp(seen, oldest) < 0;
+}
+
 static void on_sweep(struct loop_timer *t)
 {
     struct events *v = CONTAINER_OF(t, struct events, sweep);
     uint32_t count = registry_count(v->registry, REGISTRY_EVENTS);
-    struct sweep s = { .v = v, .surplus = count > v->limits->events_max ? count - v->limits->events_max : 0 };
-    status_time(loop_wall_ms() - (int64_t)v->limits->events_age_s * 1000, s.oldest);
+    size_t surplus = count > v->limits->events_max ? (size_t)(count - v->limits->events_max) : 0, gone = 0;
+    char oldest[STATUS_TIME];
+    struct sweep s = { .count = 0 };
+    status_time(loop_wall_ms() - (int64_t)v->limits->events_age_s * 1000, oldest);
     registry_each(v->registry, REGISTRY_EVENTS, NULL, on_old, &s);
-    for (size_t i = 0; i < s.count; i++) {
-        char *slash = strchr(s.names[i], '/');
-        *slash = '\0';
-        (void)registry_put(v->registry, REGISTRY_EVENTS, s.names[i], slash + 1, NULL);
+    while (gone < s.count && (gone < surplus || is_aged(v, s.old[gone].ns, s.old[gone].name, oldest))) {
+        (void)registry_put(v->registry, REGISTRY_EVENTS, s.old[gone].ns, s.old[gone].name, NULL);
+        gone++;
     }
-    loop_after(v->loop, t, s.count == PER_TURN ? BEHIND_US : SWEEP_US);
+    loop_after(v->loop, t, gone == PER_TURN ? BEHIND_US : SWEEP_US);
+}
+
+/* The bound holds when an Event comes, not only when the next sweep is due. */
+static void bound_keep(struct events *v)
+{
+    if (registry_count(v->registry, REGISTRY_EVENTS) > v->limits->events_max)
+        loop_after(v->loop, &v->sweep, 0);
 }
 
 struct events *events_new(struct loop *l, struct catalog *c, struct registry *g, const struct limits *limits)
