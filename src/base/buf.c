@@ -18,6 +18,13 @@ void buf_done(struct buf *b)
     *b = (struct buf){ .max = b->max };
 }
 
+void buf_relax(struct buf *b, size_t kept)
+{
+    if (b->size > 0 || b->overflow || b->capacity <= kept)
+        return;
+    buf_done(b);
+}
+
 void buf_clear(struct buf *b)
 {
     b->start = 0;

@@ -18,6 +18,7 @@ struct buf {
 
 void buf_init(struct buf *b, size_t max);
 void buf_done(struct buf *b); /* frees; b may be used again: it keeps its max */
+void buf_relax(struct buf *b, size_t kept); /* gives the memory back if empty, and it is more than that */
 void buf_clear(struct buf *b); /* forgets contents and overflow, keeps the memory */
 
 static inline char *buf_at(const struct buf *b) { return b->base ? b->base + b->start : NULL; }

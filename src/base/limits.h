@@ -31,6 +31,10 @@
     X(h2_light_frames_max,        "",      1000, 16, 1000000, "HTTP/2: other frames without content per 10 s, beyond what data and streams bring with them") \
     X(h2_window_bytes,            "bytes", 65536, 16384, 16777216, "HTTP/2: of one stream, received and not yet passed on") \
     X(h2_connection_window_bytes, "bytes", 1048576, 65535, 1073741824, "HTTP/2: the same for all streams of a client together") \
+    X(h2_streams_all_max,         "",      16384, 1, 10000000, "HTTP/2: streams of all client connections together; more are refused (REFUSED_STREAM)") \
+    X(h2_held_bytes_max,          "bytes", 268435456, 1048576, 1099511627776, "HTTP/2: held for the streams of all client connections together; beyond it new ones are refused") \
+    X(h2_stall_ms,                "ms",    10000, 100, 3600000, "HTTP/2: a complete answer of which the client's window lets nothing through") \
+    X(h2_function_wait_ms,        "ms",    5000, 100, 3600000, "HTTP/2: a connection to an instance that takes no streams at all while requests wait") \
     X(h2_function_idle_ms,        "ms",    5000, 100, 3600000, "HTTP/2: a connection to an instance without a request") \
     X(h2_stream_idle_ms,          "ms",    3600000, 1000, 86400000, "HTTP/2: a gRPC stream in silence, both ways") \
     X(api_body_bytes_max,         "bytes", 3145728, 1024, 67108864, "a request body on the API, as in Kubernetes") \

@@ -11,6 +11,7 @@ enum {
     POOL_MAX = 256,             /* clients kept for the next connections */
     LINGER_US = 2000000,        /* for the client to read our last answer and close */
     LINGER_BYTES_MAX = 1048576, /* of what it sends meanwhile */
+    EMPTY_KEPT = 1024, /* memory of a waiting stream's empty buffer */
     HEAD_EXTRA = 1, /* one byte more than the limit, so that the parser sees it passed */
 };
 
@@ -259,6 +260,20 @@ bool client_may_read(struct client *c)
     return false;
 }
 
+/* A stream costs its client nothing, and may wait for long: while it does, it holds what it needs. */
+static void slim(struct client *c)
+{
+    struct buf *bufs[] = { &c->net.in, &c->net.out, &c->up.in, &c->up.out };
+    size_t held = sizeof *c;
+    if (c->state == CLIENT_FINISH)
+        channel_clear(&c->up); /* kept for a second try, which will not be */
+    for (size_t i = 0; i < COUNT_OF(bufs); i++) {
+        buf_relax(bufs[i], EMPTY_KEPT);
+        held += bufs[i]->capacity;
+    }
+    pipe_hold(c->net.pipe, held);
+}
+
 void client_go_on(struct client *c, enum step s)
 {
     ASSERT(!c->stepping);
@@ -268,6 +283,8 @@ void client_go_on(struct client *c, enum step s)
         s = state_step(c);
     c->stepping = false;
     client_check(c);
+    if (channel_is_stream(&c->net))
+        slim(c);
     if (c->state != CLIENT_DEAD)
         client_arm(c);
     else if (c->ingress->pool.count < POOL_MAX)

@@ -27,6 +27,7 @@
 #include "gateway/meter.h"
 #include "gateway/problem.h"
 #include "net/http1_body.h"
+#include "net/http2.h"
 
 enum client_state {
     CLIENT_HEAD,     /* between requests, or in the middle of a request's head */
@@ -43,7 +44,6 @@ enum step {
     STEP_ON,   /* the state changed: run its step */
 };
 
-struct http2_stream;
 struct link;
 struct mux;
 
@@ -59,6 +59,8 @@ struct exchange {
     uint64_t arrival_us, deadline_us, dispatch_us, first_byte_us;
     uint64_t active_us; /* last byte from the function, or dispatch */
     uint64_t heard_us;  /* last byte from the client; gRPC only */
+    uint64_t stalled_us; /* FINISH of a stream: nothing of it has gone since; 0: it is not waiting */
+    size_t stalled_bytes; /* that wait since then */
     uint32_t interims, links; /* links: how often a connection to the function was taken */
     uint8_t method_id, minor;
     bool leased, routed, bodies; /* bodies: request_body is initialised */
@@ -107,6 +109,7 @@ struct ingress {
     struct loop_timer retry; /* accepting again after descriptors ran out */
     struct list clients, pool;
     struct list client_muxes, function_muxes;
+    struct http2_budget h2; /* of client_muxes */
     struct link **links; /* by descriptor */
     uint32_t link_count;
     struct limits head_limits; /* of heads that we wrote ourselves, which are larger than what came */

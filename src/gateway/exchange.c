@@ -1,6 +1,7 @@
 /* One request: from its head to the last byte of its answer. The rules are in ingress.h and client.h. */
 #include "gateway/client.h"
 #include "gateway/deadline.h"
+#include "gateway/pipe.h"
 #include "net/http1_write.h"
 
 #include <stdio.h>
@@ -350,8 +351,6 @@ static bool request_take(struct client *c, struct refusal *r)
     /* h2c would carry requests past this gateway's eyes. */
     x->upgrade = h->upgrade && !http1_field_lists(h, HTTP_FIELD_UPGRADE, STR("h2c"));
     x->grpc = channel_is_stream(&c->net) && grpc_is_call(h);
-    if (x->grpc) /* between its messages it may be silent */
-        meter_init(&x->read_meter, 0, 0);
     text_keep(x->record.method, sizeof x->record.method, h->method);
     text_keep(x->record.path, sizeof x->record.path, h->path);
     http1_body_init(&x->request_body, h);
@@ -359,6 +358,8 @@ static bool request_take(struct client *c, struct refusal *r)
     x->request_done = h->framing == HTTP1_BODY_NONE;
     if (!target_find(c, r) || !hops_find(c, &hops, r) || !deadline_find(x, h, r))
         return false;
+    if (x->grpc && x->policy.h2c) /* between its messages it may be silent */
+        meter_init(&x->read_meter, 0, 0);
     x->upgrade = x->upgrade && !x->policy.h2c; /* there is no such thing in HTTP/2 */
     forward_request(&c->up.out, &(struct forward_request){ .head = h,
                                                            .client = str_of(c->address),
@@ -513,14 +514,35 @@ enum step exchange_step(struct client *c)
     return s;
 }
 
+/* A slow reader's time is the meter's; this is of one that opens no window at all. */
+static void note_stall(struct client *c)
+{
+    struct exchange *x = &c->x;
+    if (!channel_is_stream(&c->net))
+        return;
+    size_t left = channel_pending(&c->net) + pipe_unsent(c->net.pipe);
+    if (x->stalled_us != 0 && left == x->stalled_bytes)
+        return;
+    x->stalled_us = now_of(c);
+    x->stalled_bytes = left;
+}
+
+static uint64_t stall_due_us(const struct client *c)
+{
+    const struct exchange *x = &c->x;
+    return x->stalled_us == 0 ? UINT64_MAX
+                              : x->stalled_us + c->ingress->limits->h2_stall_ms * 1000;
+}
+
 enum step exchange_finish(struct client *c)
 {
     switch (stream_flush(c)) {
     case CHANNEL_MOVED: break;
     case CHANNEL_AGAIN:
-        if (!c->net.hangup)
-            return STEP_WAIT;
-        return exchange_gone(c);
+        if (c->net.hangup)
+            return exchange_gone(c);
+        note_stall(c);
+        return STEP_WAIT;
     case CHANNEL_BROKEN:
     case CHANNEL_END:
     case CHANNEL_FULL: return exchange_gone(c);
@@ -561,7 +583,7 @@ uint64_t exchange_due_us(const struct client *c)
     if (c->state == CLIENT_QUEUED)
         return UINT64_MAX; /* the backend keeps the ticket's deadline */
     if (c->state == CLIENT_FINISH)
-        return due_us;
+        return MIN(due_us, stall_due_us(c));
     due_us = MIN(due_us, meter_due_us(&x->read_meter));
     due_us = MIN(due_us, x->deadline_us);
     due_us = MIN(due_us, response_start_due_us(x));
@@ -586,6 +608,10 @@ enum step exchange_expire(struct client *c)
     if (meter_due_us(&x->write_meter) <= now_us) {
         ++*rate_limit;
         return cut(c, INVOCATION_CLIENT_GONE, true, "the client read too slowly");
+    }
+    if (stall_due_us(c) <= now_us) {
+        c->ingress->counters.limits[INGRESS_LIMIT_h2_stall_ms]++;
+        return cut(c, INVOCATION_CLIENT_GONE, true, "the client opened no window for its answer");
     }
     if (meter_due_us(&x->read_meter) <= now_us) {
         ++*rate_limit;

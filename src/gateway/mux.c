@@ -24,6 +24,7 @@ struct mux {
     enum http2_side side;
     uint64_t idle_us;    /* without a stream since; UINT64_MAX: it has some */
     uint64_t waiting_us; /* in the middle of a head since; UINT64_MAX: it is not */
+    uint64_t stuck_us;   /* a function that takes no streams has kept requests waiting since; UINT64_MAX: no */
     uint64_t linger_us;  /* all is said, and it is closed then; UINT64_MAX: not yet */
     uint32_t lingered;   /* reads since */
     bool counted;        /* the limit that ended it */
@@ -72,6 +73,9 @@ void mux_free(struct mux *m)
 static void count_limit(struct mux *m)
 {
     enum http2_limit l = http2_reached(m->h);
+    uint64_t *limits = m->ingress->counters.limits;
+    limits[INGRESS_LIMIT_h2_streams_all_max] = m->ingress->h2.streams_refused;
+    limits[INGRESS_LIMIT_h2_held_bytes_max] = m->ingress->h2.bytes_refused;
     if (l == HTTP2_LIMIT_NONE || m->counted)
         return;
     m->counted = true;
@@ -151,6 +155,8 @@ static uint64_t due_us(const struct mux *m)
         due = MIN(due, m->idle_us + idle_most_us(m));
     if (m->waiting_us != UINT64_MAX)
         due = MIN(due, m->waiting_us + l->http_head_ms * 1000);
+    if (m->stuck_us != UINT64_MAX)
+        due = MIN(due, m->stuck_us + l->h2_function_wait_ms * 1000);
     return MIN(due, m->linger_us);
 }
 
@@ -163,6 +169,7 @@ static void note_time(struct mux *m)
     /* A function may be busy for as long as its requests' deadlines let it. */
     bool hurried = m->side == HTTP2_SERVER && !lingers;
     m->waiting_us = hurried && http2_waiting(m->h) ? MIN(m->waiting_us, now_us) : UINT64_MAX;
+    m->stuck_us = !lingers && http2_stuck(m->h) ? MIN(m->stuck_us, now_us) : UINT64_MAX;
     uint64_t due = due_us(m);
     if (due == UINT64_MAX)
         loop_cancel(m->ingress->loop, &m->timer);
@@ -191,6 +198,9 @@ static void on_due(struct loop_timer *t)
     } else if (m->waiting_us != UINT64_MAX && m->waiting_us + l->http_head_ms * 1000 <= now_us) {
         limits[INGRESS_LIMIT_http_head_ms]++;
         net_close(m);
+    } else if (m->stuck_us != UINT64_MAX && m->stuck_us + l->h2_function_wait_ms * 1000 <= now_us) {
+        limits[INGRESS_LIMIT_h2_function_wait_ms]++;
+        net_close(m); /* its requests were never sent: each is tried on one more connection */
     } else if (m->idle_us != UINT64_MAX && m->idle_us + idle_most_us(m) <= now_us) {
         limits[INGRESS_LIMIT_http_idle_ms] += m->side == HTTP2_SERVER;
         http2_shut(m->h);
@@ -252,7 +262,9 @@ static struct mux *mux_open(struct ingress *in, enum http2_side side, int take_f
     m->timer.on_due = on_due;
     m->again.run = on_again;
     m->idle_us = now_of(m);
-    m->waiting_us = m->linger_us = UINT64_MAX;
+    m->waiting_us = m->linger_us = m->stuck_us = UINT64_MAX;
+    if (side == HTTP2_SERVER)
+        http2_share(m->h, &in->h2);
     meter_init(&m->write_meter, side == HTTP2_SERVER ? in->limits->http_body_rate_bytes_s : 0,
                in->limits->http_idle_ms * 1000);
     list_push(list_of(m), &m->node);

@@ -29,6 +29,14 @@ struct pipe {
     bool refused;
 };
 
+void pipe_hold(struct pipe *p, size_t bytes)
+{
+    if (p->s)
+        http2_stream_hold(p->s, bytes);
+}
+
+size_t pipe_unsent(const struct pipe *p) { return p->s ? http2_stream_unsent(p->s) : 0; }
+
 bool pipe_refused(const struct pipe *p) { return p->refused; }
 
 static enum channel_result broken(struct channel *ch)

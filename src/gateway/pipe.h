@@ -26,4 +26,7 @@ void pipe_attach_server(struct channel *ch, struct mux *m, struct http2_stream *
 void pipe_attach_client(struct channel *ch, struct mux *m, pipe_news_fn on_news);
 /* After CHANNEL_BROKEN: the peer has not begun with the request, and never will. */
 bool pipe_refused(const struct pipe *p);
+/* The channel's user holds so much memory for it; what the stream does not need is given back. */
+void pipe_hold(struct pipe *p, size_t bytes);
+size_t pipe_unsent(const struct pipe *p); /* bytes taken from the channel that wait for a window */
 void pipe_tell(struct pipe *p); /* its stream has news; for mux.c */

@@ -9,6 +9,7 @@ enum {
     ORPHANS_MAX = 100, /* streams without an owner that may wait for the peer's end */
     ACKS_MAX = 100,    /* answers to SETTINGS and PING waiting to be sent */
     PIECES_MAX = 1 << 20,
+    EMPTY_KEPT = 1024, /* memory of an empty buffer: a stream may stay for long after it was used */
 };
 
 struct http2 {
@@ -20,6 +21,7 @@ struct http2 {
     struct http2_fields fields;
     struct list streams, changed;
     uint64_t now_ms;
+    struct http2_budget *budget; /* NULL: it shares none */
     uint32_t orphans;
     bool told_to_go; /* GOAWAY came */
     bool failed, lost;
@@ -32,6 +34,7 @@ struct http2_stream {
     int32_t id;
     uint32_t code; /* after `closed` */
     struct buf heads, in, out, trailers, last;
+    size_t held, owners; /* counted in the budget; of that, the owner's */
     uint64_t expected, received; /* of content; UINT64_MAX: not known */
     uint8_t method;              /* client: enum http_method */
     bool shown;                  /* given out: it is somebody's */
@@ -46,6 +49,32 @@ struct http2_stream {
 
 /* ---- streams ------------------------------------------------------------------------------ */
 
+/* What it holds has changed. */
+static void account(struct http2_stream *s)
+{
+    struct http2_budget *b = s->h->budget;
+    size_t now = sizeof *s + s->heads.capacity + s->in.capacity + s->out.capacity +
+                 s->trailers.capacity + s->last.capacity + s->owners;
+    if (!b)
+        return;
+    ASSERT(b->bytes >= s->held);
+    b->bytes += now - s->held;
+    s->held = now;
+}
+
+/* Whether one more stream fits; counts it where it does not. */
+static bool budget_has_room(struct http2 *h)
+{
+    struct http2_budget *b = h->budget;
+    if (!b)
+        return true;
+    bool many = b->streams >= h->limits->h2_streams_all_max;
+    bool large = b->bytes >= h->limits->h2_held_bytes_max;
+    b->streams_refused += many;
+    b->bytes_refused += large && !many;
+    return !many && !large;
+}
+
 static struct http2_stream *stream_new(struct http2 *h)
 {
     struct http2_stream *s = xcalloc(1, sizeof *s);
@@ -58,6 +87,9 @@ static struct http2_stream *stream_new(struct http2 *h)
     buf_init(&s->trailers, list + HEAD_EXTRA);
     buf_init(&s->last, list + HEAD_EXTRA);
     list_push(&h->streams, &s->node);
+    if (h->budget)
+        h->budget->streams++;
+    account(s);
     return s;
 }
 
@@ -68,6 +100,11 @@ static void stream_free(struct http2_stream *s)
         list_remove(&h->changed, &s->changed);
     list_remove(&h->streams, &s->node);
     h->orphans -= s->orphan;
+    if (h->budget) {
+        ASSERT(h->budget->streams > 0 && h->budget->bytes >= s->held);
+        h->budget->streams--;
+        h->budget->bytes -= s->held;
+    }
     buf_done(&s->heads);
     buf_done(&s->in);
     buf_done(&s->out);
@@ -124,6 +161,11 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *f, void *u
     http2_block_reset(&h->block);
     if (f->headers.cat != NGHTTP2_HCAT_REQUEST || h->side != HTTP2_SERVER || h->failed)
         return 0;
+    if (!budget_has_room(h)) {
+        (void)nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, f->hd.stream_id,
+                                        NGHTTP2_REFUSED_STREAM);
+        return 0; /* its fields are still decoded: they change the table that both sides keep */
+    }
     struct http2_stream *s = stream_new(h);
     s->id = f->hd.stream_id;
     (void)nghttp2_session_set_stream_user_data(ng, s->id, s);
@@ -175,6 +217,7 @@ static void head_came(struct http2_stream *s, bool end)
     } else {
         h->block.fault = HTTP2_BLOCK_BAD;
     }
+    account(s);
     if (h->block.fault == HTTP2_BLOCK_BAD)
         reset(s, NGHTTP2_PROTOCOL_ERROR);
 }
@@ -221,6 +264,7 @@ static int on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t
     buf_append(&s->in, at, size);
     ASSERT(!s->in.overflow); /* the window is as large as the buffer */
     s->received += size;
+    account(s);
     news(s);
     return 0;
 }
@@ -250,7 +294,8 @@ static void end_sent(struct http2_stream *s)
 
 static bool is_the_peers_fault(uint32_t code)
 {
-    return code != NGHTTP2_NO_ERROR && code != NGHTTP2_CANCEL && code != NGHTTP2_INTERNAL_ERROR;
+    return code != NGHTTP2_NO_ERROR && code != NGHTTP2_CANCEL &&
+           code != NGHTTP2_INTERNAL_ERROR && code != NGHTTP2_REFUSED_STREAM;
 }
 
 static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *f, void *user)
@@ -284,6 +329,8 @@ static ssize_t on_read(nghttp2_session *ng, int32_t id, uint8_t *into, size_t ro
     if (size > 0)
         memcpy(into, buf_at(&s->out), size);
     buf_consume(&s->out, size);
+    buf_relax(&s->out, EMPTY_KEPT);
+    account(s);
     news(s);
     if (s->cut && s->out.size == 0)
         reset(s, reset_code(h));
@@ -367,6 +414,12 @@ struct http2 *http2_new(enum http2_side side, const struct limits *limits)
     session_open(h);
     settings_send(h);
     return h;
+}
+
+void http2_share(struct http2 *h, struct http2_budget *b)
+{
+    ASSERT(h->streams.count == 0 && !h->budget);
+    h->budget = b;
 }
 
 void http2_free(struct http2 *h)
@@ -474,6 +527,18 @@ bool http2_takes_requests(const struct http2 *h)
            nghttp2_session_check_request_allowed(h->ng);
 }
 
+/* Not merely busy: it said that it takes none. */
+bool http2_stuck(const struct http2 *h)
+{
+    if (h->side == HTTP2_SERVER || http2_over(h) ||
+        nghttp2_session_get_remote_settings(h->ng, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS) > 0)
+        return false;
+    LIST_EACH(&h->streams, n, tmp)
+        if (!CONTAINER_OF(n, struct http2_stream, node)->on_wire)
+            return true;
+    return false;
+}
+
 enum http2_limit http2_reached(const struct http2 *h) { return h->guard.reached; }
 bool http2_waiting(const struct http2 *h) { return http2_guard_waiting(&h->guard); }
 
@@ -505,6 +570,8 @@ void http2_stream_take(struct http2_stream *s, size_t size)
 {
     struct http2 *h = s->h;
     buf_consume(&s->in, size);
+    buf_relax(&s->in, EMPTY_KEPT);
+    account(s);
     if (size == 0 || h->lost)
         return;
     if (h->side == HTTP2_SERVER)
@@ -580,6 +647,7 @@ void http2_stream_put(struct http2_stream *s, struct str data)
         return;
     ASSERT(data.size <= http2_stream_room(s));
     buf_str_append(&s->out, data);
+    account(s);
     (void)nghttp2_session_resume_data(s->h->ng, s->id);
 }
 
@@ -587,6 +655,7 @@ void http2_stream_finish(struct http2_stream *s, struct str trailer_lines)
 {
     ASSERT(!s->finished);
     buf_str_append(&s->last, trailer_lines);
+    account(s);
     s->finished = true;
     if (!http2_stream_deaf(s))
         (void)nghttp2_session_resume_data(s->h->ng, s->id);
@@ -599,6 +668,15 @@ bool http2_stream_flows(const struct http2_stream *s)
     int32_t stream = nghttp2_session_get_stream_remote_window_size(s->h->ng, s->id);
     int32_t all = nghttp2_session_get_remote_window_size(s->h->ng);
     return s->out.size == 0 || (int64_t)s->out.size <= (int64_t)MIN(stream, all);
+}
+
+size_t http2_stream_unsent(const struct http2_stream *s) { return s->out.size; }
+
+void http2_stream_hold(struct http2_stream *s, size_t bytes)
+{
+    s->owners = bytes;
+    buf_relax(&s->heads, EMPTY_KEPT);
+    account(s);
 }
 
 /* The peer has said all that counts, and only its END_STREAM is missing: that is not worth a reset,
@@ -616,6 +694,9 @@ void http2_stream_drop(struct http2_stream *s, enum http2_drop how)
     if (h->side == HTTP2_SERVER)
         consume_connection(h, s->in.size);
     buf_done(&s->in);
+    buf_done(&s->heads);
+    s->owners = 0;
+    account(s);
     s->owner = NULL;
     s->dropped = true;
     if (list_node_linked(&s->changed))

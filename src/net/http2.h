@@ -34,9 +34,17 @@ enum {
     HTTP2_FRAME_BYTES_MAX = 16393, /* what one step of http2_write() may append */
 };
 
+/* What the connections that share it hold together: new streams are refused (REFUSED_STREAM) once it
+ * is h2_streams_all_max streams or h2_held_bytes_max bytes of memory. Outlives them. */
+struct http2_budget {
+    uint64_t streams, bytes;
+    uint64_t streams_refused, bytes_refused; /* streams, by the limit that was reached */
+};
+
 struct http2 *http2_new(enum http2_side side, const struct limits *limits);
 void http2_free(struct http2 *h); /* streams that are still owned must be dropped before */
 DEFINE_AUTO(http2, struct http2 *, http2_free)
+void http2_share(struct http2 *h, struct http2_budget *b); /* before the first stream */
 
 /* Takes all of the bytes. Negative: what the peer sent ends the connection; http2_write() still has
  * the GOAWAY that says why. */
@@ -51,6 +59,7 @@ void http2_shut(struct http2 *h); /* GOAWAY: no new streams; those that are open
 void http2_ping(struct http2 *h);
 uint32_t http2_streams(const struct http2 *h);     /* open, or not yet let go of */
 bool http2_takes_requests(const struct http2 *h);  /* client: neither ended nor told to go away */
+bool http2_stuck(const struct http2 *h); /* client: requests wait, and the peer takes none at all */
 enum http2_limit http2_reached(const struct http2 *h); /* _NONE: none */
 /* The peer is in the middle of a greeting, a head or a control frame. */
 bool http2_waiting(const struct http2 *h);
@@ -87,6 +96,11 @@ void http2_stream_put(struct http2_stream *s, struct str data); /* not more than
 void http2_stream_finish(struct http2_stream *s, struct str trailer_lines);
 /* All that was put can be sent without the peer opening a window. */
 bool http2_stream_flows(const struct http2_stream *s);
+
+/* Of what was put, not yet sent. */
+size_t http2_stream_unsent(const struct http2_stream *s);
+/* Its owner holds so much memory for it now: counted in the budget. */
+void http2_stream_hold(struct http2_stream *s, size_t bytes);
 
 enum http2_drop {
     HTTP2_DROP_DONE, /* what was put is still sent; what the peer has not said is not wanted */

@@ -249,12 +249,94 @@ TEST(a_client_that_does_not_open_its_window_is_cut_off)
         for (int k = 0; k < 300 && !ended(s); k++)
             wait_ms(&b, 1000);
         CHECK_EQ(http2_stream_end(s), HTTP2_RESET);
-        CHECK(b.ingress->counters.limits[INGRESS_LIMIT_http_body_rate_bytes_s] > 0);
+        CHECK_EQ(b.ingress->counters.limits[INGRESS_LIMIT_h2_stall_ms], 1);
         CHECK_EQ(b.fake.records[0].outcome, INVOCATION_CLIENT_GONE);
         http2_stream_drop(s, HTTP2_DROP_CUT);
         close(c->fd);
         h2_end(&b);
     }
+}
+
+/* A client whose window lets one byte through. */
+static struct peer *blind_client(struct bench *b)
+{
+    uint64_t window = b->limits.h2_window_bytes;
+    b->limits.h2_window_bytes = 1;
+    struct peer *c = CLIENT(*b);
+    b->limits.h2_window_bytes = window;
+    return c;
+}
+/* A head of some 27 kB, of which all but the first cost the client a few bytes. */
+static const char *large_head(void)
+{
+    static char text[32000];
+    size_t size = (size_t)snprintf(text, sizeof text, "GET / HTTP/1.1\r\nHost: nobody\r\n");
+    for (int i = 0; i < 7; i++)
+        size += (size_t)snprintf(text + size, sizeof text - size, "X-%d: %0*d\r\n", i, 3900, 0);
+    snprintf(text + size, sizeof text - size, "\r\n");
+    return text;
+}
+
+TEST(streams_that_wait_hold_little_and_all_together_have_a_limit_and_not_for_long)
+{
+    enum { EACH = 100, ROOM = 150 };
+    struct http2_stream *s[2 * EACH];
+    struct bench b;
+    CHECK(bench_prepare(&b));
+    b.limits.h2_streams_all_max = ROOM;
+    b.limits.http_body_rate_bytes_s = 0;
+    CHECK(bench_start(&b));
+    int refused = 0, reset = 0;
+    struct peer *c[2];
+    for (int i = 0; i < 2; i++) {
+        c[i] = blind_client(&b);
+        for (int k = 0; k < EACH; k++)
+            s[i * EACH + k] = ask(&b, c[i], large_head(), true);
+        settle(&b);
+        CHECK_EQ(b.ingress->h2.streams, i == 0 ? EACH : ROOM);
+        CHECK(b.ingress->h2.bytes > 0 && b.ingress->h2.bytes / b.ingress->h2.streams < 12000);
+    }
+    for (int i = 0; i < 2 * EACH; i++)
+        refused += http2_stream_end(s[i]) == HTTP2_REFUSED;
+    CHECK_EQ(refused, 2 * EACH - ROOM);
+    CHECK_EQ(b.ingress->counters.limits[INGRESS_LIMIT_h2_streams_all_max], 2 * EACH - ROOM);
+    CHECK(!c[1]->ended);
+    for (int i = 0; i < 12; i++)
+        wait_ms(&b, 1000);
+    for (int i = 0; i < 2 * EACH; i++)
+        reset += http2_stream_end(s[i]) == HTTP2_RESET;
+    CHECK_EQ(reset, ROOM);
+    CHECK_EQ(b.ingress->counters.limits[INGRESS_LIMIT_h2_stall_ms], ROOM);
+    CHECK(b.ingress->h2.streams == 0 && b.ingress->h2.bytes == 0);
+    for (int i = 0; i < 2 * EACH; i++)
+        http2_stream_drop(s[i], HTTP2_DROP_CUT);
+    close(c[0]->fd);
+    close(c[1]->fd);
+    h2_end(&b);
+}
+
+TEST(what_streams_hold_together_has_a_limit_in_bytes_and_there_is_room_again)
+{
+    BENCH(b);
+    b.limits.h2_held_bytes_max = 1;
+    struct peer *c = CLIENT(b);
+    struct http2_stream *first = ask(&b, c, GET, true);
+    CHECK(PUMP_UNTIL(&b, b.fake.connected == 1));
+    struct http2_stream *second = ask(&b, c, GET, true);
+    CHECK(PUMP_UNTIL(&b, ended(second)));
+    CHECK_EQ(http2_stream_end(second), HTTP2_REFUSED);
+    CHECK_EQ(b.ingress->counters.limits[INGRESS_LIMIT_h2_held_bytes_max], 1);
+    say(b.fake.functions[0], OK);
+    CHECK(PUMP_UNTIL(&b, ended(first)));
+    CHECK(says(first, "HTTP/1.1 200 "));
+    struct http2_stream *third = ask(&b, c, "GET / HTTP/1.1\r\nHost: nobody\r\n\r\n", true);
+    CHECK(PUMP_UNTIL(&b, ended(third)));
+    CHECK(says(third, "HTTP/1.1 404 "));
+    http2_stream_drop(first, HTTP2_DROP_DONE);
+    http2_stream_drop(second, HTTP2_DROP_DONE);
+    http2_stream_drop(third, HTTP2_DROP_DONE);
+    close(c->fd);
+    h2_end(&b);
 }
 
 TEST(time_ends_a_connection_in_the_middle_of_a_head_and_one_without_a_stream)
@@ -515,6 +597,34 @@ TEST(a_function_that_ends_every_connection_at_once_is_not_asked_for_ever)
     h2_end(&b);
 }
 
+TEST(a_function_that_takes_no_streams_is_waited_for_only_so_long)
+{
+    BENCH(b);
+    b.fake.policy.h2c = true;
+    struct peer *c = CLIENT(b);
+    struct http2_stream *s = ask(&b, c, GET, true);
+    uint64_t streams = b.limits.h2_streams_max;
+    CHECK(PUMP_UNTIL(&b, b.fake.connected == 1));
+    b.limits.h2_streams_max = 0;
+    struct peer *f = FUNCTION(b, 0);
+    b.limits.h2_streams_max = streams;
+    settle(&b);
+    wait_ms(&b, b.limits.h2_function_wait_ms - 1000);
+    CHECK(!ended(s) && !f->ended && b.fake.connected == 1);
+    wait_ms(&b, 1100);
+    CHECK(PUMP_UNTIL(&b, f->ended && b.fake.connected == 2));
+    CHECK_EQ(b.ingress->counters.limits[INGRESS_LIMIT_h2_function_wait_ms], 1);
+    struct http2_stream *at = served(&b, FUNCTION(b, 1)); /* on a new connection, once more */
+    CHECK(at);
+    reply(&b, at, "HTTP/1.1 200 OK\r\n\r\n", true);
+    CHECK(PUMP_UNTIL(&b, ended(s)));
+    CHECK(says(s, "HTTP/1.1 200 "));
+    http2_stream_drop(at, HTTP2_DROP_DONE);
+    http2_stream_drop(s, HTTP2_DROP_DONE);
+    close(c->fd);
+    h2_end(&b);
+}
+
 /* ---- gRPC --------------------------------------------------------------------------------- */
 
 TEST(a_call_is_refused_in_grpcs_words_and_anything_else_is_not)
@@ -592,6 +702,21 @@ TEST(a_call_may_be_silent_and_a_request_may_not)
     http2_stream_drop(post, HTTP2_DROP_DONE);
     http2_stream_drop(at, HTTP2_DROP_CUT);
     http2_stream_drop(other, HTTP2_DROP_CUT);
+    close(c->fd);
+    h2_end(&b);
+}
+
+TEST(to_a_function_of_http_1_a_call_may_not_be_silent_either)
+{
+    BENCH(b);
+    struct peer *c = CLIENT(b);
+    struct http2_stream *call = ask(&b, c, CALL "\r\n", false);
+    CHECK(PUMP_UNTIL(&b, b.fake.connected == 1));
+    for (int i = 0; i < 20; i++)
+        wait_ms(&b, 1000);
+    CHECK(ended(call) && says(call, "hob-problem: slow-request\r\n"));
+    CHECK_EQ(b.ingress->counters.limits[INGRESS_LIMIT_http_body_rate_bytes_s], 1);
+    http2_stream_drop(call, HTTP2_DROP_DONE);
     close(c->fd);
     h2_end(&b);
 }
