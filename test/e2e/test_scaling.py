@@ -226,16 +226,23 @@ class Scaling(HobCase):
         hob = self.hob
         hob.deploy("crash")
         first = hob.tree("crash", "/state")["instance"]
+        there = {i["id"] for i in hob.instances("crash")}
+
+        def ended(ids):  # until its end is known it may be given one more request, which is then told 502
+            hob.wait_for("its end", lambda: not ids & {i["id"] for i in hob.instances("crash")})
         problem = self.problem(hob.ingress("crash", "POST", "/exit/3"), 502, "instance-died")
         self.assertIn("ended the connection without an answer", problem["detail"])
+        ended(there)
         answer = hob.ingress("crash", path="/sleep/0")
         self.assertEqual(answer[0], 200)
         self.assertNotEqual(answer[2], first.encode())
+        there = {i["id"] for i in hob.instances("crash")}
         with hob.wire() as w:  # the head has gone out already: the connection ends, nothing is made up
             w.send(f"GET /halfexit HTTP/1.1\r\nHost: {hob.host('crash')}\r\n\r\n")
             self.assertEqual(w.head()[0], 200)
             self.assertEqual(w.exactly(4), b"half")
             self.assertTrue(w.ended())
+        ended(there)
         self.assertEqual(hob.ingress("crash")[0], 200)
 
 
