@@ -16,18 +16,6 @@ static struct str host_of(struct str authority)
     return authority;
 }
 
-static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c; }
-
-static bool same(struct str a, struct str b)
-{
-    if (a.size != b.size)
-        return false;
-    for (size_t i = 0; i < a.size; i++)
-        if (lower(a.at[i]) != lower(b.at[i]))
-            return false;
-    return true;
-}
-
 /* localhost and what lies below it are resolved by the machine itself (RFC 6761). */
 static bool is_localhost(struct str host)
 {
@@ -35,7 +23,7 @@ static bool is_localhost(struct str host)
     if (host.size < name.size)
         return false;
     size_t before = host.size - name.size;
-    return same((struct str){ host.at + before, name.size }, name) &&
+    return str_eq_nocase((struct str){ host.at + before, name.size }, name) &&
            (before == 0 || (before > 1 && host.at[before - 1] == '.'));
 }
 
@@ -60,7 +48,7 @@ static bool is_own_origin(struct str origin, struct str host)
     static const struct str schemes[] = { STR("http://"), STR("https://") };
     for (size_t i = 0; i < COUNT_OF(schemes); i++)
         if (str_starts(origin, schemes[i]) && host.size > 0 &&
-            same((struct str){ origin.at + schemes[i].size, origin.size - schemes[i].size }, host))
+            str_eq_nocase((struct str){ origin.at + schemes[i].size, origin.size - schemes[i].size }, host))
             return true;
     return false;
 }

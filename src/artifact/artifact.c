@@ -547,12 +547,6 @@ static void entry_go_on(struct entry *n)
 
 /* ---- uses --------------------------------------------------------------------------------- */
 
-int artifact_ref_check(enum artifact_kind kind, const char *reference, struct err *e)
-{
-    struct ref ref;
-    return ref_parse(kind, reference, &ref, e);
-}
-
 static void use_enter(struct artifact_use *u, struct entry *n)
 {
     u->entry = n;

@@ -63,10 +63,6 @@ int artifact_store_open(struct loop *l, const char *dir, const struct limits *li
 void artifact_store_free(struct artifact_store *s);
 DEFINE_AUTO(artifact_store, struct artifact_store *, artifact_store_free)
 
-/* Checks the form of a reference without touching anything. Models over http(s) must carry a digest;
- * file:// may leave it out and is then pinned when it is first read. */
-int artifact_ref_check(enum artifact_kind kind, const char *reference, struct err *e) MUST_USE;
-
 /* ---- one use: from reference to something mountable ---- */
 
 struct artifact_use; /* a lease: while it is held the artifact is not evicted */

@@ -42,7 +42,6 @@ static void socket_close(struct fetcher_link *k)
 {
     loop_unwatch(k->loop, &k->io);
     fd_auto(&k->fd);
-    k->fd = -1;
 }
 
 /* Those that run now; what their owners start meanwhile is refused, or belongs to the next fetcher. */

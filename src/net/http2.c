@@ -559,7 +559,6 @@ struct http2_stream *http2_changed(struct http2 *h)
 
 void http2_stream_own(struct http2_stream *s, void *owner) { s->owner = owner; }
 void *http2_stream_owner(const struct http2_stream *s) { return s->owner; }
-uint32_t http2_stream_id(const struct http2_stream *s) { return (uint32_t)s->id; }
 struct buf *http2_stream_heads(struct http2_stream *s) { return &s->heads; }
 bool http2_stream_has_head(const struct http2_stream *s) { return s->has_head; }
 bool http2_stream_chunked(const struct http2_stream *s) { return s->chunked; }

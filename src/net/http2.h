@@ -70,7 +70,6 @@ struct http2_stream *http2_changed(struct http2 *h);
 /* ---- a stream: reading ---- */
 void http2_stream_own(struct http2_stream *s, void *owner);
 void *http2_stream_owner(const struct http2_stream *s);
-uint32_t http2_stream_id(const struct http2_stream *s);
 /* Text of the heads that came (a client may get interim ones first); the caller consumes it. */
 struct buf *http2_stream_heads(struct http2_stream *s);
 bool http2_stream_has_head(const struct http2_stream *s); /* the final one came */

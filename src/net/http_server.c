@@ -136,7 +136,6 @@ static void call_lost(struct http_call *c)
     loop_unwatch(c->server->loop, &c->io);
     loop_cancel(c->server->loop, &c->timer);
     fd_auto(&c->io.fd);
-    c->io.fd = -1;
     if (c->state == CONN_CALL) {
         c->state = CONN_GONE;
         return;

@@ -1,5 +1,7 @@
 #include "serving/catalog_impl.h"
 
+#include "serving/asked.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -228,7 +230,7 @@ static void service_reconcile(struct catalog *c, struct service *s)
     AUTO_JSON json_t *object = catalog_tree(s->text);
     if (!*s->latest_created)
         object_revision_name(object, s->template_generation, s->latest_created);
-    catalog_stamp(&stamp, "system:hob");
+    asked_stamp(&stamp, "system:hob");
     struct rev *v = catalog_rev_new(c, s, s->latest_created, s->template_generation);
     copy_name(v->uid, sizeof v->uid, stamp.uid);
     v->pending = object_revision(object, v->name, v->number, s->parts[PART_CONFIGURATION].uid, &stamp);
@@ -266,7 +268,7 @@ int catalog_open(struct loop *l, struct store *s, const struct limits *limits, c
     uint64_t seed;
     const char *port = strrchr(ingress, ':');
     AUTO(catalog) struct catalog *c = xcalloc(1, sizeof *c);
-    catalog_random((uint8_t *)&seed, sizeof seed);
+    asked_random((uint8_t *)&seed, sizeof seed);
     c->loop = l;
     c->store = s;
     c->limits = limits;

@@ -1,8 +1,9 @@
 #include "serving/catalog_impl.h"
 
+#include "serving/asked.h"
+
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/random.h>
 
 static struct str key_of(char into[KEY_SIZE], const char *ns, const char *name)
 {
@@ -37,22 +38,6 @@ json_t *catalog_tree(const char *text)
     return text ? json_loads(text, 0, NULL) : NULL;
 }
 
-void catalog_random(uint8_t *into, size_t size)
-{
-    ssize_t n = getrandom(into, size, 0); /* up to 256 bytes never come in part, nor fail */
-    ASSERT(n == (ssize_t)size);
-}
-
-void catalog_stamp(struct object_stamp *s, const char *user)
-{
-    uint8_t random[10];
-    struct uuid id;
-    catalog_random(random, sizeof random);
-    s->now_ms = loop_wall_ms();
-    s->user = user;
-    id = uuid_v7(s->now_ms, random);
-    uuid_format(&id, s->uid);
-}
 /* ---- the sorted index ---- */
 
 static int service_order(const struct service *a, const char *ns, const char *name)
@@ -150,7 +135,7 @@ void catalog_rev_drop(struct rev *v)
 void catalog_part_init(struct service *s, enum part_kind k)
 {
     struct object_stamp stamp;
-    catalog_stamp(&stamp, "");
+    asked_stamp(&stamp, "");
     memcpy(s->parts[k].uid, stamp.uid, sizeof stamp.uid);
     s->parts[k].dirty = true;
 }

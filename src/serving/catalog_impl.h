@@ -118,8 +118,6 @@ struct rev *catalog_rev(const struct catalog *c, const char *ns, const char *nam
 char *catalog_text(const json_t *object);
 /* What we wrote ourselves; a row somebody else changed is the store's CODE_DATA_LOSS, not ours. */
 json_t *catalog_tree(const char *text);
-void catalog_random(uint8_t *into, size_t size);
-void catalog_stamp(struct object_stamp *s, const char *user);
 uint32_t catalog_place(const struct catalog *c, const char *ns, const char *name); /* in c->sorted */
 void catalog_sorted_add(struct catalog *c, struct service *s);
 void catalog_sorted_remove(struct catalog *c, const struct service *s);
@@ -186,10 +184,6 @@ bool catalog_routed(const struct rev *v); /* requests go to it, or would */
 enum object_routing catalog_routing(const struct rev *v);
 void catalog_on_roll(struct loop_timer *t);
 
-/* catalog_request.c */
-void catalog_answer(struct catalog *c, struct catalog_request *q, int r, const struct catalog_item *item,
-                    const struct err *e);
 /* They look again, in their order; the first that writes makes the others wait again. */
-void catalog_requests_again(struct catalog *c, struct service *s);
 void catalog_release(struct catalog *c, struct service *s); /* the next change may come */
 void catalog_requests_cancel(struct catalog *c);

@@ -1,73 +1,27 @@
 #include "serving/catalog_impl.h"
 
+#include "serving/asked.h"
 #include "serving/pod.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-/* ---- answering ---- */
-
-void catalog_answer(struct catalog *c, struct catalog_request *q, int r, const struct catalog_item *item,
-                   const struct err *e)
-{
-    struct service_draft draft;
-    list_remove(&c->requests, &q->open_node);
-    json_decref(TAKE(q->take_body));
-    draft = q->draft;
-    q->on_done(q, r, item, e); /* may free q */
-    service_draft_done(&draft);
-}
-
-static void refuse(struct catalog *c, struct catalog_request *q, enum code code, const char *fmt, ...)
-    PRINTF_LIKE(4, 5);
-static void refuse(struct catalog *c, struct catalog_request *q, enum code code, const char *fmt, ...)
-{
-    struct err e;
-    char text[sizeof e.text];
-    va_list ap;
-    va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    catalog_answer(c, q, err_set(&e, code, "%s", text), NULL, &e);
-}
-
-/* They look again, in their order; the first that writes makes the others wait again. */
-void catalog_requests_again(struct catalog *c, struct service *s)
-{
-    LIST_EACH(&s->waiting, n, tmp) {
-        struct catalog_request *q = CONTAINER_OF(n, struct catalog_request, node);
-        list_remove(&s->waiting, n);
-        loop_defer(c->loop, &q->task);
-    }
-}
+/* ---- requests ---- */
 
 void catalog_release(struct catalog *c, struct service *s)
 {
     s->busy = false;
-    catalog_requests_again(c, s);
+    asked_again(c->loop, &s->waiting);
     if (s->dirty)
         catalog_flush_soon(c, s);
-}
-
-/* ---- requests ---- */
-
-static void name_end_make(char into[6])
-{
-    static const char letters[] = "bcdfghjklmnpqrstvwxz2456789"; /* as Kubernetes: no words by accident */
-    uint8_t random[5];
-    catalog_random(random, sizeof random);
-    for (size_t i = 0; i < sizeof random; i++)
-        into[i] = letters[random[i] % (sizeof letters - 1)];
-    into[5] = '\0';
 }
 
 /* Into q->draft: completed and checked, or refused. */
 static void prepare(struct catalog *c, struct catalog_request *q, const json_t *in, const json_t *before)
 {
-    char end[6];
+    char end[ASKED_NAME_END];
     const struct service_terms terms = { c->limits, q->ns, q->unknown, end };
-    name_end_make(end);
+    asked_name_end(end);
     service_prepare(in, before, &terms, &q->draft);
     if (!q->draft.object)
         return;
@@ -90,7 +44,7 @@ static void prepare(struct catalog *c, struct catalog_request *q, const json_t *
 
 static void answer_refused(struct catalog *c, struct catalog_request *q)
 {
-    refuse(c, q, CODE_INVALID, "service %s/%s: refused", q->ns, q->name);
+    asked_refuse(&c->requests, q, CODE_INVALID, "service %s/%s: refused", q->ns, q->name);
 }
 
 /* The next name that no Revision has; a name that the template brings must be free. */
@@ -158,7 +112,7 @@ static void service_write(struct catalog *c, struct catalog_request *q, struct s
         const struct catalog_item item = { s->ns, s->name, json_text_at(object, "metadata.uid"), text,
                                            s->version };
         free(w);
-        catalog_answer(c, q, 0, &item, NULL);
+        asked_answer(&c->requests, q, 0, &item, NULL);
         return;
     }
     if (!before)
@@ -169,7 +123,7 @@ static void service_write(struct catalog *c, struct catalog_request *q, struct s
         return;
     if (!before)
         catalog_service_free(c, s);
-    catalog_answer(c, q, r, NULL, &e);
+    asked_answer(&c->requests, q, r, NULL, &e);
 }
 
 /* False: refused, and answered. */
@@ -178,7 +132,7 @@ static bool finish(struct catalog *c, struct catalog_request *q, const json_t *b
     struct err e;
     int r = q->finish ? q->finish(q, before, q->draft.object, &e) : 0;
     if (r < 0)
-        catalog_answer(c, q, r, NULL, &e);
+        asked_answer(&c->requests, q, r, NULL, &e);
     return r == 0;
 }
 
@@ -187,7 +141,7 @@ static void create(struct catalog *c, struct catalog_request *q)
     struct object_stamp stamp;
     struct service blank = { 0 };
     if (json_text_at(q->take_body, "metadata.resourceVersion")) {
-        refuse(c, q, CODE_INVALID, "resourceVersion should not be set on objects to be created");
+        asked_refuse(&c->requests, q, CODE_INVALID, "resourceVersion should not be set on objects to be created");
         return;
     }
     prepare(c, q, q->take_body, NULL);
@@ -198,15 +152,15 @@ static void create(struct catalog *c, struct catalog_request *q)
     const char *name = json_text_at(q->draft.object, "metadata.name");
     copy_name(q->name, sizeof q->name, name);
     if (catalog_service(c, q->ns, name)) {
-        refuse(c, q, CODE_EXISTS, "service %s/%s: there is one", q->ns, name);
+        asked_refuse(&c->requests, q, CODE_EXISTS, "service %s/%s: there is one", q->ns, name);
         return;
     }
     if (c->services.count >= c->limits->objects_max) {
-        refuse(c, q, CODE_EXHAUSTED, "%llu services are all that the limit objects_max allows",
+        asked_refuse(&c->requests, q, CODE_EXHAUSTED, "%llu services are all that the limit objects_max allows",
                    (unsigned long long)c->limits->objects_max);
         return;
     }
-    catalog_stamp(&stamp, q->user);
+    asked_stamp(&stamp, q->user);
     object_stamp_new(q->draft.object, &stamp);
     q->created = true;
     if (!finish(c, q, NULL))
@@ -214,23 +168,6 @@ static void create(struct catalog *c, struct catalog_request *q)
     copy_name(blank.ns, sizeof blank.ns, q->ns);
     copy_name(blank.name, sizeof blank.name, name);
     service_write(c, q, &blank, NULL);
-}
-
-/* 0: they match, or nothing was asked. */
-static int version_check(const struct service *s, const json_t *body, struct err *e)
-{
-    const char *want = json_text_at(body, "metadata.resourceVersion");
-    const char *uid = json_text_at(body, "metadata.uid");
-    uint64_t n;
-    if (want && *want && (!str_u64(str_of(want), &n) || (int64_t)n != s->version))
-        return err_set(e, CODE_ABORTED,
-                       "the object has been modified; please apply your changes to the latest version "
-                       "and try again");
-    if (uid && *uid && strcmp(uid, s->uid) != 0)
-        return err_set(e, CODE_ABORTED, "Precondition failed: UID in precondition: %.64s, UID in object "
-                                        "meta: %s",
-                       uid, s->uid);
-    return 0;
 }
 
 /* What the request makes of what is there; not yet checked. */
@@ -250,9 +187,9 @@ static void change(struct catalog *c, struct catalog_request *q, struct service 
     AUTO_JSON json_t *becomes = NULL;
     int r = becoming(q, before, &becomes, &e);
     if (r == 0)
-        r = version_check(s, becomes, &e);
+        r = asked_check_change(becomes, s->uid, s->version, &e);
     if (r < 0) {
-        catalog_answer(c, q, r, NULL, &e);
+        asked_answer(&c->requests, q, r, NULL, &e);
         return;
     }
     prepare(c, q, becomes, before);
@@ -260,7 +197,7 @@ static void change(struct catalog *c, struct catalog_request *q, struct service 
         answer_refused(c, q);
         return;
     }
-    catalog_stamp(&stamp, q->user);
+    asked_stamp(&stamp, q->user);
     object_stamp_changed(q->draft.object, before, &stamp);
     if (!finish(c, q, before))
         return;
@@ -270,40 +207,32 @@ static void change(struct catalog *c, struct catalog_request *q, struct service 
 static void delete(struct catalog *c, struct catalog_request *q, struct service *s)
 {
     struct err e;
-    if (q->uid && *q->uid && strcmp(q->uid, s->uid) != 0) {
-        refuse(c, q, CODE_ABORTED,
-                   "Precondition failed: UID in precondition: %.64s, UID in object meta: %s", q->uid,
-                   s->uid);
-        return;
-    }
-    if (q->version && q->version != s->version) {
-        refuse(c, q, CODE_ABORTED,
-               "Precondition failed: ResourceVersion in precondition: %lld, ResourceVersion in object "
-               "meta: %lld",
-               (long long)q->version, (long long)s->version);
+    int r = asked_check_delete(q, s->uid, s->version, &e);
+    if (r < 0) {
+        asked_answer(&c->requests, q, r, NULL, &e);
         return;
     }
     if (q->dry_run) {
         const struct catalog_item item = catalog_service_item(s);
-        catalog_answer(c, q, 0, &item, NULL);
+        asked_answer(&c->requests, q, 0, &item, NULL);
         return;
     }
     struct write *w = catalog_write_new(WRITE_SERVICE_DELETE, s, NULL, q, NULL);
-    int r = catalog_write(c, w, "services", s->ns, s->name, s->version, &e);
+    r = catalog_write(c, w, "services", s->ns, s->name, s->version, &e);
     if (r < 0)
-        catalog_answer(c, q, r, NULL, &e);
+        asked_answer(&c->requests, q, r, NULL, &e);
 }
 
 static void revision_remove(struct catalog *c, struct catalog_request *q)
 {
     struct rev *v = catalog_rev(c, q->ns, q->name);
     if (!v || !v->text) {
-        refuse(c, q, CODE_NOT_FOUND, "revision %s/%s: there is none", q->ns, q->name);
+        asked_refuse(&c->requests, q, CODE_NOT_FOUND, "revision %s/%s: there is none", q->ns, q->name);
         return;
     }
     if (strcmp(v->name, v->owner->latest_ready) == 0 ||
         strcmp(v->name, v->owner->latest_created) == 0 || catalog_routed(v)) {
-        refuse(c, q, CODE_PRECONDITION,
+        asked_refuse(&c->requests, q, CODE_PRECONDITION,
                    "service %s needs this revision; delete the service, or deploy another template, or send the "
                "traffic to others first",
                    v->owner->name);
@@ -319,7 +248,7 @@ static void revision_remove(struct catalog *c, struct catalog_request *q)
             c->observer->on_revision_idle(c->ctx, v->ns, v->owner->name, v->name);
         catalog_rev_drop(v);
     }
-    catalog_answer(c, q, 0, &item, NULL);
+    asked_answer(&c->requests, q, 0, &item, NULL);
 }
 
 /* The Service a request is about, as far as its name can be known before it is checked. */
@@ -336,7 +265,7 @@ static void patch_absent(struct catalog *c, struct catalog_request *q)
     json_t *body = NULL;
     int r = q->patch(q, NULL, &body, &e);
     if (r < 0) {
-        catalog_answer(c, q, r, NULL, &e);
+        asked_answer(&c->requests, q, r, NULL, &e);
         return;
     }
     json_decref(q->take_body);
@@ -357,7 +286,7 @@ static void on_request(struct loop_task *t)
         if (s->waiting.count < CATALOG_WAITING_MAX)
             list_push(&s->waiting, &q->node);
         else
-            refuse(c, q, CODE_EXHAUSTED, "service %s/%s: %d requests wait already", q->ns, s->name,
+            asked_refuse(&c->requests, q, CODE_EXHAUSTED, "service %s/%s: %d requests wait already", q->ns, s->name,
                        (int)CATALOG_WAITING_MAX);
         return;
     }
@@ -366,7 +295,7 @@ static void on_request(struct loop_task *t)
         return;
     }
     if (q->verb != CATALOG_CREATE && !(s && s->text)) {
-        refuse(c, q, CODE_NOT_FOUND, "service %s/%s: there is none", q->ns, q->name);
+        asked_refuse(&c->requests, q, CODE_NOT_FOUND, "service %s/%s: there is none", q->ns, q->name);
         return;
     }
     switch (q->verb) {
@@ -396,6 +325,6 @@ void catalog_requests_cancel(struct catalog *c)
         if (s)
             list_remove(&s->waiting, &q->node);
         loop_undefer(c->loop, &q->task);
-        refuse(c, q, CODE_CANCELLED, "hob is stopping");
+        asked_refuse(&c->requests, q, CODE_CANCELLED, "hob is stopping");
     }
 }

@@ -1,5 +1,7 @@
 #include "serving/catalog_impl.h"
 
+#include "serving/asked.h"
+
 #include <stdlib.h>
 
 /* ---- writing ---- */
@@ -83,10 +85,10 @@ static void service_written(struct catalog *c, struct write *w, int r, int64_t v
         if (s->text) {
             catalog_release(c, s);
         } else {
-            catalog_requests_again(c, s);
+            asked_again(c->loop, &s->waiting);
             catalog_service_free(c, s);
         }
-        catalog_answer(c, w->q, r, NULL, e);
+        asked_answer(&c->requests, w->q, r, NULL, e);
         return;
     }
     s->generation = w->generation;
@@ -101,7 +103,7 @@ static void service_written(struct catalog *c, struct write *w, int r, int64_t v
     catalog_parts_flush(c, s); /* in front of the Revision: who owns it is durable no later than it */
     if (w->new_template) {
         struct object_stamp stamp;
-        catalog_stamp(&stamp, w->q->user);
+        asked_stamp(&stamp, w->q->user);
         struct rev *v = catalog_rev_new(c, s, s->latest_created, s->template_generation);
         copy_name(v->uid, sizeof v->uid, stamp.uid);
         v->pending = object_revision(w->object, v->name, v->number,
@@ -113,7 +115,7 @@ static void service_written(struct catalog *c, struct write *w, int r, int64_t v
     AUTO_FREE char *text = xstrdup(s->text);
     item.text = text;
     catalog_release(c, s);
-    catalog_answer(c, w->q, 0, &item, NULL);
+    asked_answer(&c->requests, w->q, 0, &item, NULL);
 }
 
 static void status_written(struct catalog *c, struct write *w, int r, int64_t version)
@@ -134,7 +136,7 @@ static void service_deleted(struct catalog *c, struct write *w, int r, const str
     struct service *s = w->service;
     if (r < 0) {
         catalog_release(c, s);
-        catalog_answer(c, w->q, r, NULL, e);
+        asked_answer(&c->requests, w->q, r, NULL, e);
         return;
     }
     char ns[OBJECT_NS_MAX], name[OBJECT_NAME_MAX], uid[UUID_TEXT];
@@ -149,10 +151,10 @@ static void service_deleted(struct catalog *c, struct write *w, int r, const str
     }
     catalog_parts_delete(c, s);
     catalog_sorted_remove(c, s);
-    catalog_requests_again(c, s);
+    asked_again(c->loop, &s->waiting);
     catalog_service_free(c, s);
     c->observer->on_service_gone(c->ctx, ns, name);
-    catalog_answer(c, w->q, 0, &item, NULL);
+    asked_answer(&c->requests, w->q, 0, &item, NULL);
 }
 
 static void revision_written(struct catalog *c, struct write *w, int r, int64_t version)

@@ -208,24 +208,6 @@ static bool follow(struct events *v, const char *kind, struct watch_cursor *curs
     return false;
 }
 
-static void bound_keep(struct events *v);
-
-static void on_timer(struct loop_timer *t)
-{
-    struct events *v = CONTAINER_OF(t, struct events, timer);
-    bool services = follow(v, "services", &v->services), revisions = follow(v, "revisions", &v->revisions);
-    bound_keep(v);
-    if (!services || !revisions)
-        loop_after(v->loop, t, 0);
-}
-
-static void on_change(struct watch_listener *l)
-{
-    struct events *v = CONTAINER_OF(l, struct events, listener);
-    if (!heap_node_linked(&v->timer.node))
-        loop_after(v->loop, &v->timer, BEHIND_US);
-}
-
 /* ---- the old ones ---- */
 
 /* The PER_TURN that were written longest ago, oldest first. An Event that is told again is written again. */
@@ -285,6 +267,24 @@ static void bound_keep(struct events *v)
 {
     if (registry_count(v->registry, REGISTRY_EVENTS) > v->limits->events_max)
         loop_after(v->loop, &v->sweep, 0);
+}
+
+/* ---- its turns ---- */
+
+static void on_timer(struct loop_timer *t)
+{
+    struct events *v = CONTAINER_OF(t, struct events, timer);
+    bool services = follow(v, "services", &v->services), revisions = follow(v, "revisions", &v->revisions);
+    bound_keep(v);
+    if (!services || !revisions)
+        loop_after(v->loop, t, 0);
+}
+
+static void on_change(struct watch_listener *l)
+{
+    struct events *v = CONTAINER_OF(l, struct events, listener);
+    if (!heap_node_linked(&v->timer.node))
+        loop_after(v->loop, &v->timer, BEHIND_US);
 }
 
 struct events *events_new(struct loop *l, struct catalog *c, struct registry *g, const struct limits *limits)

@@ -1,11 +1,10 @@
 #include "serving/registry.h"
 
+#include "serving/asked.h"
 #include "serving/registry_kinds.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/random.h>
 
 struct entry {
     char ns[OBJECT_NS_MAX], name[OBJECT_NAME_MAX], uid[UUID_TEXT];
@@ -102,58 +101,12 @@ static struct catalog_item item_of(const struct entry *t)
     return (struct catalog_item){ t->ns, t->name, t->uid, t->text, t->version };
 }
 
-static void stamp_make(struct object_stamp *s, const char *user)
-{
-    uint8_t random[10];
-    ssize_t n = getrandom(random, sizeof random, 0); /* up to 256 bytes never come in part, nor fail */
-    ASSERT(n == (ssize_t)sizeof random);
-    s->now_ms = loop_wall_ms();
-    s->user = user;
-    const struct uuid id = uuid_v7(s->now_ms, random);
-    uuid_format(&id, s->uid);
-}
-
 static char *text_of(const json_t *object)
 {
     struct buf b;
     buf_init(&b, SIZE_MAX / 4);
     json_write(object, &b);
     return buf_take_text(&b);
-}
-
-/* ---- answering ---- */
-
-static void answer(struct registry *g, struct catalog_request *q, int r, const struct catalog_item *item,
-                   const struct err *e)
-{
-    struct service_draft draft;
-    list_remove(&g->requests, &q->open_node);
-    json_decref(TAKE(q->take_body));
-    draft = q->draft;
-    q->on_done(q, r, item, e); /* may free q */
-    service_draft_done(&draft);
-}
-
-static void refuse(struct registry *g, struct catalog_request *q, enum code code, const char *fmt, ...)
-    PRINTF_LIKE(4, 5);
-static void refuse(struct registry *g, struct catalog_request *q, enum code code, const char *fmt, ...)
-{
-    struct err e;
-    char text[sizeof e.text];
-    va_list ap;
-    va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    answer(g, q, err_set(&e, code, "%s", text), NULL, &e);
-}
-
-static void requests_again(struct registry *g, struct entry *t)
-{
-    LIST_EACH(&t->waiting, n, tmp) {
-        struct catalog_request *q = CONTAINER_OF(n, struct catalog_request, node);
-        list_remove(&t->waiting, n);
-        loop_defer(g->loop, &q->task);
-    }
 }
 
 /* ---- writing ---- */
@@ -182,11 +135,11 @@ static void write_done(struct registry *g, struct write *w, int64_t version)
     AUTO_FREE char *held = xstrdup(text);
     const struct catalog_item told = { item.ns, item.name, item.uid, held, item.version };
     t->busy = false;
-    requests_again(g, t);
+    asked_again(g->loop, &t->waiting);
     if (!w->object)
         entry_free(g, w->kind, t);
     if (w->q)
-        answer(g, w->q, 0, &told, NULL);
+        asked_answer(&g->requests, w->q, 0, &told, NULL);
 }
 
 static void on_written(struct store_change *change, int r, int64_t version, const struct err *e)
@@ -199,11 +152,11 @@ static void on_written(struct store_change *change, int r, int64_t version, cons
             write_done(g, w, version);
         } else {
             w->entry->busy = false;
-            requests_again(g, w->entry);
+            asked_again(g->loop, &w->entry->waiting);
             if (!w->entry->text)
                 entry_free(g, w->kind, w->entry);
             if (w->q)
-                answer(g, w->q, r, NULL, e);
+                asked_answer(&g->requests, w->q, r, NULL, e);
         }
     }
     write_free(w);
@@ -270,12 +223,12 @@ static void namespace_end(struct registry *g, struct catalog_request *q, struct 
     char now[STATUS_TIME];
     AUTO_JSON json_t *object = json_loads(t->text, 0, NULL);
     if (strcmp(t->name, "default") == 0) {
-        refuse(g, q, CODE_DENIED, "this namespace may not be deleted");
+        asked_refuse(&g->requests, q, CODE_DENIED, "this namespace may not be deleted");
         return;
     }
     if (terminating(t)) {
         const struct catalog_item item = item_of(t);
-        answer(g, q, 0, &item, NULL);
+        asked_answer(&g->requests, q, 0, &item, NULL);
         return;
     }
     status_time(loop_wall_ms(), now);
@@ -283,21 +236,10 @@ static void namespace_end(struct registry *g, struct catalog_request *q, struct 
     (void)json_object_set_new(object, "status", json_pack("{s:s}", "phase", "Terminating"));
     int r = change_submit(g, REGISTRY_NAMESPACES, t, TAKE(object), q, &e);
     if (r < 0)
-        answer(g, q, r, NULL, &e);
+        asked_answer(&g->requests, q, r, NULL, &e);
 }
 
 /* ---- requests ---- */
-
-static void name_end_make(char into[6])
-{
-    static const char letters[] = "bcdfghjklmnpqrstvwxz2456789"; /* as Kubernetes: no words by accident */
-    uint8_t random[5];
-    ssize_t n = getrandom(random, sizeof random, 0);
-    ASSERT(n == (ssize_t)sizeof random);
-    for (size_t i = 0; i < sizeof random; i++)
-        into[i] = letters[random[i] % (sizeof letters - 1)];
-    into[5] = '\0';
-}
 
 static void stamp_changed(enum registry_kind kind, json_t *object, const json_t *before)
 {
@@ -320,24 +262,12 @@ static void stamp_new(enum registry_kind kind, json_t *object, const char *user)
     struct object_stamp stamp;
     char now[STATUS_TIME];
     json_t *metadata = json_object_get(object, "metadata");
-    stamp_make(&stamp, user);
+    asked_stamp(&stamp, user);
     status_time(stamp.now_ms, now);
     (void)json_object_set_new(metadata, "uid", json_string(stamp.uid));
     (void)json_object_set_new(metadata, "creationTimestamp", json_string(now));
     if (registry_kind_rows[kind].generations)
         (void)json_object_set_new(metadata, "generation", json_integer(1));
-}
-
-static bool version_fits(struct registry *g, struct catalog_request *q, const struct entry *t,
-                         const json_t *becomes)
-{
-    const char *want = json_text_at(becomes, "metadata.resourceVersion");
-    uint64_t n;
-    if (!want || !*want || (str_u64(str_of(want), &n) && (int64_t)n == t->version))
-        return true;
-    refuse(g, q, CODE_ABORTED,
-           "the object has been modified; please apply your changes to the latest version and try again");
-    return false;
 }
 
 /* q->draft.object is complete: answered now, or once it is committed. */
@@ -354,25 +284,25 @@ static void write_draft(struct registry *g, enum registry_kind kind, struct cata
         AUTO_FREE char *text = text_of(object);
         const struct catalog_item item = { q->ns, name, json_text_at(object, "metadata.uid"), text,
                                            t ? t->version : 0 };
-        answer(g, q, 0, &item, NULL);
+        asked_answer(&g->requests, q, 0, &item, NULL);
         return;
     }
     if (r == 0)
         r = change_submit(g, kind, t ? t : entry_new(g, kind, q->ns, name), json_incref(object), q, &e);
     if (r < 0)
-        answer(g, q, r, NULL, &e);
+        asked_answer(&g->requests, q, r, NULL, &e);
 }
 
 static bool prepare(struct registry *g, enum registry_kind kind, struct catalog_request *q, const json_t *in,
                     const json_t *before)
 {
-    char end[6];
+    char end[ASKED_NAME_END];
     const struct service_terms terms = { g->limits, q->ns, q->unknown, end };
-    name_end_make(end);
+    asked_name_end(end);
     registry_prepare(kind, in, before, &terms, &q->draft);
     if (q->draft.object)
         return true;
-    refuse(g, q, CODE_INVALID, "%s/%s: refused", q->ns, q->name); /* may free q */
+    asked_refuse(&g->requests, q, CODE_INVALID, "%s/%s: refused", q->ns, q->name); /* may free q */
     return false;
 }
 
@@ -380,7 +310,7 @@ static void create(struct registry *g, enum registry_kind kind, struct catalog_r
 {
     struct err e;
     if (json_text_at(q->take_body, "metadata.resourceVersion")) {
-        refuse(g, q, CODE_INVALID, "resourceVersion should not be set on objects to be created");
+        asked_refuse(&g->requests, q, CODE_INVALID, "resourceVersion should not be set on objects to be created");
         return;
     }
     if (!prepare(g, kind, q, q->take_body, NULL))
@@ -388,17 +318,17 @@ static void create(struct registry *g, enum registry_kind kind, struct catalog_r
     const char *name = json_text_at(q->draft.object, "metadata.name");
     (void)snprintf(q->name, sizeof q->name, "%s", name);
     if (entry_find(g, kind, q->ns, name)) {
-        refuse(g, q, CODE_EXISTS, "%s/%s: there is one", q->ns, name);
+        asked_refuse(&g->requests, q, CODE_EXISTS, "%s/%s: there is one", q->ns, name);
         return;
     }
     if (g->shelves[kind].count >= g->limits->registry_objects_max) {
-        refuse(g, q, CODE_EXHAUSTED, "%llu objects of a kind are all that the limit registry_objects_max allows",
+        asked_refuse(&g->requests, q, CODE_EXHAUSTED, "%llu objects of a kind are all that the limit registry_objects_max allows",
                (unsigned long long)g->limits->registry_objects_max);
         return;
     }
     int r = *q->ns && !q->dry_run ? registry_namespace_use(g, q->ns, &e) : 0;
     if (r < 0) {
-        answer(g, q, r, NULL, &e);
+        asked_answer(&g->requests, q, r, NULL, &e);
         return;
     }
     stamp_new(kind, q->draft.object, q->user);
@@ -413,8 +343,10 @@ static void patch(struct registry *g, enum registry_kind kind, struct catalog_re
     AUTO_JSON json_t *before = t ? json_loads(t->text, 0, NULL) : NULL;
     int r = q->patch(q, before, &made, &e);
     AUTO_JSON json_t *becomes = made;
+    if (r == 0 && t)
+        r = asked_check_change(becomes, t->uid, t->version, &e);
     if (r < 0) {
-        answer(g, q, r, NULL, &e);
+        asked_answer(&g->requests, q, r, NULL, &e);
         return;
     }
     if (!t) {
@@ -423,7 +355,7 @@ static void patch(struct registry *g, enum registry_kind kind, struct catalog_re
         create(g, kind, q);
         return;
     }
-    if (!version_fits(g, q, t, becomes) || !prepare(g, kind, q, becomes, before))
+    if (!prepare(g, kind, q, becomes, before))
         return;
     stamp_changed(kind, q->draft.object, before);
     write_draft(g, kind, q, t, before);
@@ -432,29 +364,23 @@ static void patch(struct registry *g, enum registry_kind kind, struct catalog_re
 static void delete(struct registry *g, enum registry_kind kind, struct catalog_request *q, struct entry *t)
 {
     struct err e;
-    if (q->uid && *q->uid && strcmp(q->uid, t->uid) != 0) {
-        refuse(g, q, CODE_ABORTED, "Precondition failed: UID in precondition: %.64s, UID in object meta: %s",
-               q->uid, t->uid);
-        return;
-    }
-    if (q->version && q->version != t->version) {
-        refuse(g, q, CODE_ABORTED,
-               "Precondition failed: ResourceVersion in precondition: %lld, ResourceVersion in object meta: %lld",
-               (long long)q->version, (long long)t->version);
+    int r = asked_check_delete(q, t->uid, t->version, &e);
+    if (r < 0) {
+        asked_answer(&g->requests, q, r, NULL, &e);
         return;
     }
     if (q->dry_run) {
         const struct catalog_item item = item_of(t);
-        answer(g, q, 0, &item, NULL);
+        asked_answer(&g->requests, q, 0, &item, NULL);
         return;
     }
     if (kind == REGISTRY_NAMESPACES) {
         namespace_end(g, q, t);
         return;
     }
-    int r = change_submit(g, kind, t, NULL, q, &e);
+    r = change_submit(g, kind, t, NULL, q, &e);
     if (r < 0)
-        answer(g, q, r, NULL, &e);
+        asked_answer(&g->requests, q, r, NULL, &e);
 }
 
 static struct entry *request_entry(const struct registry *g, const struct catalog_request *q)
@@ -472,13 +398,13 @@ static void on_request(struct loop_task *task)
     if (t && t->busy && t->waiting.count < CATALOG_WAITING_MAX)
         list_push(&t->waiting, &q->node);
     else if (t && t->busy)
-        refuse(g, q, CODE_EXHAUSTED, "%s/%s: %d requests wait already", q->ns, t->name, (int)CATALOG_WAITING_MAX);
+        asked_refuse(&g->requests, q, CODE_EXHAUSTED, "%s/%s: %d requests wait already", q->ns, t->name, (int)CATALOG_WAITING_MAX);
     else if (q->verb == CATALOG_CREATE)
         create(g, kind, q);
     else if (q->verb == CATALOG_PATCH)
         patch(g, kind, q, t);
     else if (!t)
-        refuse(g, q, CODE_NOT_FOUND, "%s/%s: there is none", q->ns, q->name);
+        asked_refuse(&g->requests, q, CODE_NOT_FOUND, "%s/%s: there is none", q->ns, q->name);
     else
         delete (g, kind, q, t);
 }
@@ -601,7 +527,7 @@ static void requests_cancel(struct registry *g)
         if (t)
             list_remove(&t->waiting, &q->node);
         loop_undefer(g->loop, &q->task);
-        refuse(g, q, CODE_CANCELLED, "hob is stopping");
+        asked_refuse(&g->requests, q, CODE_CANCELLED, "hob is stopping");
     }
 }
 
