@@ -4,9 +4,10 @@
 #   make run    the example, start to finish  make bench   figures (BENCH=name for one)
 #   make fuzz   libFuzzer, FUZZ_SECONDS each  make lint    formats, forbidden calls, static analysis
 #   make mutants  plants bugs, one at a time, and runs the test that must notice (ONLY=name for some)
-#   make tidy   clang-tidy over src
+#   make tidy   clang-tidy over src               WERROR=true: warnings end a new build folder's build
 
 FUZZ_SECONDS ?= 30
+WERROR ?= false
 PYTHON ?= /usr/bin/python3
 MESON_TEST = build-test
 
@@ -17,11 +18,11 @@ all: build/build.ninja
 
 build/build.ninja:
 	@tools/deps.sh build
-	@meson setup build -Dbuildtype=debugoptimized >/dev/null
+	@meson setup build -Dbuildtype=debugoptimized -Dwerror=$(WERROR) >/dev/null
 
 $(MESON_TEST)/build.ninja:
 	@tools/deps.sh build test
-	@meson setup $(MESON_TEST) -Dfaults=true -Db_sanitize=address,undefined >/dev/null
+	@meson setup $(MESON_TEST) -Dwerror=$(WERROR) -Dfaults=true -Db_sanitize=address,undefined >/dev/null
 
 run: all
 	@tools/deps.sh run

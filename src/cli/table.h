@@ -1,6 +1,7 @@
-/* table.h -- aligned columns. Receives cells row by row (copied, cleaned of control characters),
- * emits text: headers, two blanks between columns, no blanks at the end of a line. Refuses more than
- * TABLE_COLUMNS_MAX columns (ASSERT). */
+/* table.h -- aligned columns. Receives cells row by row (copied; one line each, cleaned of what
+ * steers a terminal), emits text: headers, two blanks between columns, no blanks at the end of a line. On a
+ * terminal a last column that is wider than what is left of it goes on below itself; elsewhere a row is a
+ * line. Refuses more than TABLE_COLUMNS_MAX columns (ASSERT). */
 #pragma once
 
 #include "cli/term.h"

@@ -1,4 +1,5 @@
 #include "cli/term.h"
+#include "cli/width_table.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -155,17 +156,57 @@ void term_clean_lines(struct buf *b, struct str text, int indent)
     }
 }
 
-static bool is_wide(uint32_t c)
+static bool is_in(const struct width_range *ranges, size_t count, uint32_t c)
 {
-    return (c >= 0x1100 && c <= 0x115f) || (c >= 0x2e80 && c <= 0xa4cf) ||
-           (c >= 0xac00 && c <= 0xd7a3) || (c >= 0xf900 && c <= 0xfaff) ||
-           (c >= 0xfe30 && c <= 0xfe6f) || (c >= 0xff00 && c <= 0xff60) ||
-           (c >= 0x1f300 && c <= 0x1faff) || (c >= 0x20000 && c <= 0x3fffd);
+    size_t low = 0, high = count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (c > ranges[middle].last)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < count && c >= ranges[low].first;
 }
-static bool is_combining(uint32_t c)
+
+static uint32_t width_of(uint32_t c)
 {
-    return (c >= 0x300 && c <= 0x36f) || c == 0x200d || (c >= 0x200b && c <= 0x200f) ||
-           (c >= 0xfe00 && c <= 0xfe0f);
+    if (is_in(width_none, COUNT_OF(width_none), c))
+        return 0;
+    return is_in(width_wide, COUNT_OF(width_wide), c) ? 2 : 1;
+}
+
+void term_clean_line(struct buf *b, struct str text)
+{
+    bool first = true;
+    while (text.size > 0) {
+        struct str word = { text.at, 0 };
+        while (word.size < text.size && !strchr(" \t\r\n\v\f", text.at[word.size] ? text.at[word.size] : 'x'))
+            word.size++;
+        if (word.size && !first)
+            buf_text(b, " ");
+        if (word.size)
+            term_clean(b, word, false);
+        first &= word.size == 0;
+        text = str_from(text, MAX(word.size, 1));
+    }
+}
+
+struct str term_fit(struct str text, uint32_t columns)
+{
+    size_t at = 0, blank = 0;
+    uint32_t used = 0;
+    while (at < text.size) {
+        uint32_t c = 0;
+        size_t size = code_point(str_from(text, at), &c);
+        used += width_of(c);
+        if (used > columns)
+            return str_head(text, blank ? blank : MAX(at, size));
+        if (c == ' ' && at > 0)
+            blank = at;
+        at += MAX(size, 1);
+    }
+    return text;
 }
 
 uint32_t term_columns(struct str text)
@@ -174,7 +215,7 @@ uint32_t term_columns(struct str text)
     while (text.size > 0) {
         uint32_t c = 0;
         size_t size = code_point(text, &c);
-        columns += is_combining(c) ? 0 : is_wide(c) ? 2 : 1;
+        columns += width_of(c);
         text = str_from(text, MAX(size, 1));
     }
     return columns;

@@ -46,6 +46,12 @@ void term_clean(struct buf *b, struct str text, bool keep_colour);
 /* Appends outside text of several lines, each cleaned so: the first goes on where the cursor is, the
  * others begin lines of their own, `indent` columns in; empty ones go. Again on the result: no change. */
 void term_clean_lines(struct buf *b, struct str text, int indent);
-/* Columns that well-formed text takes: one per code point, two for East Asian wide ones, none for
- * combining marks. */
+/* Appends outside text as one line of words: newlines, tabs and runs of blanks become one blank, the ends
+ * have none; each word is cleaned so. */
+void term_clean_line(struct buf *b, struct str text);
+/* The beginning of well-formed text that fits, up to a blank if there is one, else as it comes; at least one
+ * code point. */
+struct str term_fit(struct str text, uint32_t columns);
+/* Columns that well-formed text takes: one per code point, two for East Asian wide ones and pictures, none
+ * for marks that join what is before them. */
 uint32_t term_columns(struct str text);

@@ -1,17 +1,21 @@
 """Who may use the API: asked of the real binary, started as an operator would (docs/decisions/0006)."""
 
 import base64
+import contextlib
 import errno
 import http.client
+import http.server
 import json
 import os
 import re
 import shutil
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import tempfile
+import threading
 import unittest
 
 from harness import BINARY, KNATIVE, Hob, request, service
@@ -31,6 +35,48 @@ def token_of(hob):
 def as_user(path, user, group):
     return subprocess.run(["/usr/bin/python3", "-I", "-c", CONNECT, path], user=user, group=group, extra_groups=[],
                           capture_output=True, text=True, timeout=30)
+
+
+@contextlib.contextmanager
+def tls_front(hob):
+    """Something that speaks TLS in front of the API, as an operator's proxy does: (its address, its certificate)."""
+    cert, key = (os.path.join(hob.folder, name) for name in ("front.pem", "front.key"))
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                    "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=front",
+                    "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True, timeout=60)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    host, port = hob.api_address.rsplit(":", 1)
+
+    class Front(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):  # pylint: disable=invalid-name
+            behind = http.client.HTTPConnection(host, int(port), timeout=30)
+            behind.request("GET", self.path, headers=dict(self.headers))
+            answer = behind.getresponse()
+            body = answer.read()
+            behind.close()
+            self.send_response(answer.status)
+            for name in ("Content-Type",):
+                self.send_header(name, answer.headers[name])
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):  # pylint: disable=arguments-differ
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Front) as front:
+        front.daemon_threads = True
+        front.socket = context.wrap_socket(front.socket, server_side=True)
+        thread = threading.Thread(target=front.serve_forever)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{front.server_address[1]}", cert
+        finally:
+            front.shutdown()
+            thread.join()
 
 
 def refuses(path):
@@ -136,6 +182,30 @@ class Doors(unittest.TestCase):
         refused = kubectl(f"--server=http://{self.hob.api_address}")
         self.assertNotEqual(refused.returncode, 0)
         self.assertIn("this address asks for a token", refused.stderr)
+
+    @unittest.skipUnless(KUBECTL and shutil.which("openssl"), "kubectl or openssl is not installed")
+    def test_behind_tls_the_token_is_the_users_and_kubectl_shows_it_nowhere(self):
+        with tls_front(self.hob) as (address, ca):
+            code, text, errors = self.hob.hob("kubeconfig", "--address", f"https://{address}", "--ca", ca)
+            self.assertEqual(code, 0, errors)
+            config = os.path.join(self.hob.folder, "kubeconfig-tls")
+            with open(config, "w", encoding="utf-8") as f:
+                f.write(text)
+
+            def kubectl(*words):
+                return subprocess.run([KUBECTL, f"--kubeconfig={config}", *words], capture_output=True, text=True,
+                                      env={**os.environ, "HOME": self.hob.folder}, timeout=60)
+            done = kubectl("get", "--raw", "/apis")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn("serving.knative.dev", done.stdout)
+            for words in (("cluster-info",), ("config", "view"), ("get", "--raw", "/apis", "-v=6")):
+                shown = kubectl(*words)
+                self.assertEqual(shown.returncode, 0, shown.stderr)
+                self.assertIn(address, shown.stdout + shown.stderr)
+                self.assertNotIn(self.token, shown.stdout + shown.stderr, words)
+        code, _, errors = self.hob.hob("kubeconfig", "--address", "https://127.0.0.1:1", "--ca", "/nonexistent.pem")
+        self.assertEqual(code, 3, errors)
+        self.assertIn("--ca /nonexistent.pem: No such file", errors)
 
 
 class Room(unittest.TestCase):

@@ -264,6 +264,85 @@ TEST(a_table_lines_up_by_columns_not_by_bytes)
     CHECK_STR(text, "NAME       N  END\n\xc3\xa9t\xc3\xa9        7  x?\nlonger  1234  \n");
 }
 
+static char *table_of(const struct term *term, const char *name, const char *message)
+{
+    static const struct table_column columns[] = { { "NAME" }, { "MESSAGE" } };
+    struct table t;
+    struct buf b;
+    buf_init(&b, 32768);
+    table_init(&t, columns, 2, false);
+    table_cell(&t, STYLE_PLAIN, "%s", name);
+    table_cell(&t, STYLE_PLAIN, "%s", message);
+    table_write(&t, term, &b);
+    table_done(&t);
+    return buf_take_text(&b);
+}
+
+TEST(a_cell_of_several_lines_is_one_of_words)
+{
+    const struct term plain = { .width = 40 };
+    AUTO_FREE char *text = table_of(&plain, "a\tb", " Traceback:\n\tFile \"f\"\r\n  \xc3\xa9t\xc3\xa9\033[2J\n");
+    CHECK_STR(text, "NAME  MESSAGE\na b   Traceback: File \"f\" \xc3\xa9t\xc3\xa9?[2J\n");
+}
+
+TEST(a_cell_that_is_too_long_ends_with_a_whole_character)
+{
+    char many[6001] = "x";
+    for (size_t i = 1; i + 2 < sizeof many; i += 2)
+        memcpy(many + i, "\xc3\xa9", 3);
+    for (size_t shift = 0; shift < 2; shift++) {
+        const struct term plain = { .width = 40 };
+        AUTO_FREE char *text = table_of(&plain, "a", many + shift);
+        CHECK(!strchr(text, '?'));
+        CHECK(strstr(text, "\xc3\xa9 ...\n"));
+    }
+}
+
+TEST(the_last_column_stays_within_the_terminal)
+{
+    const struct term narrow = { .tty = true, .width = 40 }, piped = { .width = 40 };
+    const char *words = "the model was not found where \xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e said it would be";
+    AUTO_FREE char *folded = table_of(&narrow, "greeter", words);
+    CHECK_STR(folded, "NAME     MESSAGE\n"
+                      "greeter  the model was not found where\n"
+                      "         \xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e said it would be\n");
+    struct str rest = str_of(folded);
+    while (rest.size)
+        CHECK(term_columns(str_cut(&rest, '\n')) <= 40);
+    AUTO_FREE char *line = table_of(&piped, "greeter", words);
+    CHECK(strstr(line, "where \xe6\x97\xa5")); /* a program reads one line per row */
+    AUTO_FREE char *tight = table_of(&narrow, "a-name-that-leaves-no-room-at-all", words);
+    CHECK(strstr(tight, "where \xe6\x97\xa5"));
+}
+
+TEST(a_word_that_is_wider_than_its_column_is_cut_between_characters)
+{
+    const struct str wide = STR("\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e");
+    CHECK_EQ(term_fit(wide, 5).size, 6);
+    CHECK_EQ(term_fit(wide, 1).size, 3); /* at least one, or nobody would ever be done */
+    CHECK_EQ(term_fit(STR("one two"), 5).size, 3);
+    CHECK_EQ(term_fit(STR("one two"), 7).size, 7);
+}
+
+TEST(columns_are_counted_as_a_terminal_does)
+{
+    static const struct {
+        const char *text;
+        uint32_t columns;
+    } rows[] = {
+        { "\xe2\x9c\x85", 2 },          /* U+2705, a check mark as a picture */
+        { "\xf0\x9f\x9a\x80", 2 },      /* U+1F680 */
+        { "\xe2\x9c\x93", 1 },          /* U+2713, one as a letter */
+        { "\xe0\xb8\x81\xe0\xb8\xb4", 1 }, /* Thai: a vowel above */
+        { "e\xcc\x81", 1 },             { "\xef\xbc\xa1", 2 }, /* U+FF21 */
+        { "\xef\xbd\xb1", 1 },          /* U+FF71, half wide */
+        { "\xe2\x96\x88", 1 },          /* the bars of the waterfall */
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        if (term_columns(str_of(rows[i].text)) != rows[i].columns)
+            FAIL("row %zu: %u", i, term_columns(str_of(rows[i].text)));
+}
+
 /* ---- the command table ---- */
 
 TEST(every_command_has_a_page_of_fifty_lines_with_examples_first)
