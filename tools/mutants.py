@@ -36,7 +36,7 @@ LISTS = os.path.join(ROOT, "tools", "mutants")
 SCRATCH = os.path.join(ROOT, "build-mutants")
 UNIT_S, E2E_S, BUILD_S = 150, 300, 900  # a test that takes longer than this hangs
 PARTS = ["artifact", "cli", "crash", "evidence", "example", "gateway", "http2",
-         "manifest", "sandbox", "scaling", "sweeps"]  # each has a list
+         "manifest", "objects", "sandbox", "scaling", "sweeps"]  # each has a list
 FIELDS = {"name", "holds", "file", "old", "new", "tests", "also", "needs"}
 # What end-to-end tests run, apart from the binary itself.
 E2E_TARGETS = ["src/cli/hob", "test/fn", "test/hostile", "test/artifact_driver", "src/sandbox/sandbox_probe",

@@ -11,6 +11,7 @@ enum {
     REDIRECTS_MAX = 10, /* the kubelet's */
     REQUEST_BYTES_MAX = 64 * 1024,
     RECEIVE_BYTES = 4096,
+    TLS_RECORD_BYTES = 17 * 1024, /* what one may bring at once, beyond a head */
     GRPC_ANSWER_BYTES_MAX = 4096, /* a status takes two */
     COMMAND_GRACE_US = 2000000, /* for the sandbox to end a late command, before it is not waited for any more */
 };
@@ -21,6 +22,7 @@ static void connection_end(struct prober *p)
 {
     connect_cancel(TAKE(p->connecting));
     grpc_call_cancel(TAKE(p->call));
+    tls_client_free(TAKE(p->tls));
     loop_unwatch(p->q.loop, &p->io);
     if (p->fd >= 0)
         (void)close(TAKE_FD(p->fd));
@@ -110,25 +112,35 @@ static void on_head(struct prober *p)
     result(p, status >= 200 && status < 400, -1, why);
 }
 
-static void on_answer(struct loop_io *io, uint32_t events)
+/* It is little, on a connection that has sent next to nothing: what does not fit at once never will. */
+static bool send_whole(const struct prober *p, const struct buf *b)
 {
-    struct prober *p = CONTAINER_OF(io, struct prober, io);
-    size_t room;
-    (void)events;
-    char *into = buf_reserve(&p->answer, RECEIVE_BYTES, &room);
-    if (room == 0) {
-        result(p, false, -1, "the head of the answer is too long");
-        return;
-    }
-    ssize_t n = recv(p->fd, into, room, MSG_DONTWAIT);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    if (n <= 0) {
-        result(p, false, -1, n < 0 ? "the connection broke before an answer"
-                                   : "the connection closed without an answer");
-        return;
-    }
-    buf_commit(&p->answer, (size_t)n);
+    ssize_t sent = b->overflow ? -1 : send(p->fd, buf_at(b), b->size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return sent >= 0 && (size_t)sent == b->size;
+}
+
+/* False: refused, and told. `in`: from the wire. */
+static bool tls_turn(struct prober *p, struct str in)
+{
+    struct buf out;
+    struct err e;
+    buf_init(&out, REQUEST_BYTES_MAX + TLS_RECORD_BYTES);
+    int r = tls_client_turn(p->tls, in, &out, &p->answer, &e);
+    bool sent = out.size == 0 || send_whole(p, &out);
+    buf_done(&out);
+    if (r == 1 && p->answer.size == 0)
+        result(p, false, -1, "the connection closed without an answer");
+    else if (r < 0)
+        result(p, false, -1, e.text);
+    else if (!sent)
+        result(p, false, -1, "the probe's request could not be sent");
+    else
+        return true;
+    return false;
+}
+
+static void head_read(struct prober *p)
+{
     for (;;) {
         switch (http1_head_feed(&p->head, buf_at(&p->answer), p->answer.size)) {
         case HTTP1_MORE:
@@ -147,21 +159,63 @@ static void on_answer(struct loop_io *io, uint32_t events)
     on_head(p);
 }
 
-static void send_request(struct prober *p)
+static void on_answer(struct loop_io *io, uint32_t events)
 {
+    struct prober *p = CONTAINER_OF(io, struct prober, io);
+    char wire[RECEIVE_BYTES];
+    size_t room = sizeof wire;
+    (void)events;
+    char *into = p->tls ? wire : buf_reserve(&p->answer, RECEIVE_BYTES, &room);
+    if (room == 0) {
+        result(p, false, -1, "the head of the answer is too long");
+        return;
+    }
+    ssize_t n = recv(p->fd, into, room, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0) {
+        result(p, false, -1, n < 0 ? "the connection broke before an answer"
+                                   : "the connection closed without an answer");
+        return;
+    }
+    if (!p->tls)
+        buf_commit(&p->answer, (size_t)n);
+    else if (!tls_turn(p, (struct str){ wire, (size_t)n }) || p->answer.size == 0)
+        return;
+    head_read(p);
+}
+
+/* NULL, or why not. */
+static const char *request_begin(struct prober *p)
+{
+    static const char *const not_sent = "the probe's request could not be sent";
     struct buf b;
     struct err e;
+    bool sent = true;
+    if (p->at.tls && tls_client_new(&p->tls, &e) < 0)
+        return not_sent;
     buf_init(&b, REQUEST_BYTES_MAX);
     request_write(p, &b);
-    ssize_t sent = b.overflow ? -1 : send(p->fd, buf_at(&b), b.size, MSG_DONTWAIT | MSG_NOSIGNAL);
-    bool whole = sent >= 0 && (size_t)sent == b.size;
+    if (p->tls)
+        tls_client_say(p->tls, buf_str(&b));
+    else
+        sent = send_whole(p, &b);
+    sent &= !b.overflow;
     buf_done(&b);
+    return sent && loop_watch(p->q.loop, &p->io, p->fd, EPOLLIN, &e) == 0 ? NULL : not_sent;
+}
+
+static void send_request(struct prober *p)
+{
     buf_clear(&p->answer);
     http1_head_reset(&p->head);
     http1_head_answers(&p->head, HTTP_GET);
     p->io = (struct loop_io){ .on_ready = on_answer };
-    if (!whole || loop_watch(p->q.loop, &p->io, p->fd, EPOLLIN, &e) < 0)
-        result(p, false, -1, "the probe's request could not be sent");
+    const char *why = request_begin(p);
+    if (why)
+        result(p, false, -1, why);
+    else if (p->tls)
+        (void)tls_turn(p, STR("")); /* the greeting */
 }
 
 /* ---- gRPC ------------------------------------------------------------------------------------ */
@@ -315,8 +369,9 @@ void prober_try(struct prober *p, const struct prober_request *q)
     p->redirects = 0;
     p->timer.on_due = on_timeout;
     p->at.port = q->port;
+    p->at.tls = q->probe->kind == PROBE_HTTP && q->probe->tls;
     snprintf(p->at.target, sizeof p->at.target, "%s", q->probe->path ? q->probe->path : "/");
-    buf_init(&p->answer, q->limits->http_head_bytes_max);
+    buf_init(&p->answer, q->limits->http_head_bytes_max + (size_t)TLS_RECORD_BYTES);
     http1_head_init(&p->head, HTTP1_RESPONSE, q->limits);
     if (q->probe->kind == PROBE_EXEC)
         command_begin(p);

@@ -3,7 +3,7 @@
  * Receives the probe's parameters and the sandbox. Owns the connection, or the wait for the command.
  * Emits passed (for tcpSocket with the connection itself, to be used for the first request) or failed with why,
  * in Kubernetes' words. HTTP passes on 200..399; redirects are followed within the instance, ten at most, as the
- * kubelet does; one that leads elsewhere passes. Nothing but loopback inside the sandbox is ever reached:
+ * kubelet does; one that leads elsewhere passes. HTTPS is the same over TLS, whoever answers. Nothing but loopback inside the sandbox is ever reached:
  * httpGet.host is the Host header. exec passes with exit code 0; else its output, cut and without controls, is why.
  * grpc passes when the health service answers SERVING.
  * Refuses an answer's head over http_head_bytes_max. Loop thread only.
@@ -15,6 +15,7 @@
 #include "instance/redirect.h"
 #include "net/grpc_call.h"
 #include "net/http1.h"
+#include "net/tls_client.h"
 #include "serving/revision.h"
 
 enum { PROBER_WHY = 256 };
@@ -41,6 +42,7 @@ struct prober { /* embedded; zero it first, and set on_result */
     int fd;
     struct redirect at; /* HTTP: what is asked for now */
     uint32_t redirects;
+    struct tls_client *tls; /* NULL: none */
     struct buf answer;
     struct http1_head head;
     struct sandbox_run run; /* exec */

@@ -40,10 +40,11 @@ static bool target_put(struct redirect *r, struct str head, struct str tail)
 }
 
 /* "//host:port/path?query" */
-static bool absolute(const char *host, struct str rest, uint16_t port, struct redirect *r)
+static bool absolute(const char *host, struct str rest, bool tls, struct redirect *r)
 {
     size_t end = 0;
-    uint64_t number = port;
+    uint64_t number = tls ? 443 : 80;
+    r->tls = tls;
     while (end < rest.size && !strchr("/?#", rest.at[end]))
         end++;
     struct str authority = str_head(rest, end), path = str_from(rest, end);
@@ -63,20 +64,20 @@ static bool absolute(const char *host, struct str rest, uint16_t port, struct re
 bool redirect_follow(const char *host, const struct redirect *at, struct str location,
                      struct redirect *ret)
 {
-    struct redirect r = { .port = at->port };
+    struct redirect r = { .port = at->port, .tls = at->tls };
     struct str here = str_of(at->target), rest = location;
     struct str path = str_cut(&here, '?'), scheme = str_cut(&rest, ':');
     bool followed = false;
     if (location.size == 0)
         return false;
     if (str_starts(location, STR("//")))
-        followed = absolute(host, str_from(location, 2), 80, &r);
+        followed = absolute(host, str_from(location, 2), at->tls, &r);
     else if (location.at[0] == '/')
         followed = target_put(&r, location, STR(""));
     else if (location.at[0] == '?')
         followed = target_put(&r, path, location);
-    else if (str_eq_nocase(scheme, STR("http")) && str_starts(rest, STR("//")))
-        followed = absolute(host, str_from(rest, 2), 80, &r);
+    else if ((str_eq_nocase(scheme, STR("http")) || str_eq_nocase(scheme, STR("https"))) && str_starts(rest, STR("//")))
+        followed = absolute(host, str_from(rest, 2), scheme.size == 5, &r);
     else if (scheme.size == location.size || memchr(scheme.at, '/', scheme.size)) {
         while (path.size > 0 && path.at[path.size - 1] != '/') /* beside what was asked for */
             path.size--;

@@ -139,7 +139,7 @@ const struct manifest_row manifest_rows[] = {
     { "spec.template.spec.containers[].readinessProbe.httpGet.port", MANIFEST_PORT, MANIFEST_MAY,
       .meaning = "default: the container's" },
     { "spec.template.spec.containers[].readinessProbe.httpGet.scheme", MANIFEST_TEXT, MANIFEST_MAY,
-      .meaning = "HTTP" },
+      .meaning = "HTTP or HTTPS; the certificate is not verified, as the kubelet does not" },
     { "spec.template.spec.containers[].readinessProbe.initialDelaySeconds", MANIFEST_INT, MANIFEST_MAY },
     { "spec.template.spec.containers[].readinessProbe.periodSeconds", MANIFEST_INT, MANIFEST_MAY,
       .meaning = "0: as often as useful until it is ready, 100 ms for each answer (Knative's aggressive probing); else it is tried all the while" },

@@ -389,10 +389,8 @@ static void probe_http_check(const struct check *c, const json_t *http, const ch
     enum { PATH_MAX_BYTES = 2000, HEADERS_MAX = 64 };
     const char *scheme = text_at(http, "scheme"), *path = text_at(http, "path"), *host = text_at(http, "host");
     const json_t *headers = json_object_get(http, "httpHeaders");
-    if (*scheme && strcmp(scheme, "HTTP") != 0)
-        refusals_add(c->refused, REFUSAL_AT("%s.httpGet.scheme", base), NULL,
-                     strcmp(scheme, "HTTPS") == 0 ? "%s support is disabled" : "invalid value: %s",
-                     scheme);
+    if (*scheme && strcmp(scheme, "HTTP") != 0 && strcmp(scheme, "HTTPS") != 0)
+        refusals_add(c->refused, REFUSAL_AT("%s.httpGet.scheme", base), NULL, "invalid value: %s", scheme);
     if (strlen(path) > PATH_MAX_BYTES || !probe_text_fits(path, false))
         refusals_add(c->refused, REFUSAL_AT("%s.httpGet.path", base),
                      "want at most 2000 bytes that a request line can carry", "invalid value: %.64s",

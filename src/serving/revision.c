@@ -252,7 +252,8 @@ static void decode_probe(struct decode *d, const json_t *j, struct probe *p)
     }
     uint32_t port = u32_at(handler, "port", 0);
     p->port = port > 0 && port <= UINT16_MAX ? (uint16_t)port : d->r->port;
-    const char *path = json_text_at(handler, "path");
+    const char *path = json_text_at(handler, "path"), *scheme = json_text_at(handler, "scheme");
+    p->tls = scheme && strcmp(scheme, "HTTPS") == 0;
     AUTO_FREE char *rooted = xasprintf("/%s", path ? path + (*path == '/') : "");
     p->path = take_text(&d->block, rooted);
     p->host = take_text(&d->block, json_text_at(handler, "host"));

@@ -7,6 +7,7 @@
 enum probe_kind { PROBE_TCP, PROBE_HTTP, PROBE_EXEC, PROBE_GRPC };
 struct probe {
     enum probe_kind kind;
+    bool tls; /* HTTP: over TLS, whoever answers */
     uint16_t port;
     const char *path, *host;      /* HTTP; host NULL: none given */
     const char *const *headers;   /* "Name: value", NULL-terminated; HTTP */

@@ -1,5 +1,9 @@
 """Startup, liveness and readiness probes on the real binary: each kind passing, failing and recovering."""
 import json
+import os
+import pathlib
+import subprocess
+import tempfile
 import threading
 import unittest
 
@@ -31,6 +35,39 @@ class H(http.server.BaseHTTPRequestHandler):
         pass
 http.server.ThreadingHTTPServer(("", int(os.environ["PORT"])), H).serve_forever()
 """
+# HTTPS on port 9443, HTTP on 9080, and what it was asked on $PORT.
+SECURE = """
+import http.server, json, os, ssl, threading
+asked = []
+class S(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/secret":
+            asked.append([self.path, self.headers["X-Probe"], self.connection.version()])
+        self.send_response(200)
+        self.end_headers()
+        if self.path == "/":
+            self.wfile.write(json.dumps(asked).encode())
+    def log_message(self, *args):
+        pass
+secure = http.server.ThreadingHTTPServer(("", 9443), S)
+tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+tls.load_cert_chain("/app/cert.pem", "/app/key.pem")
+secure.socket = tls.wrap_socket(secure.socket, server_side=True)
+threading.Thread(target=secure.serve_forever).start()
+threading.Thread(target=http.server.ThreadingHTTPServer(("", 9080), S).serve_forever).start()
+http.server.ThreadingHTTPServer(("", int(os.environ["PORT"])), S).serve_forever()
+"""
+
+
+def certificate():
+    """One that nobody vouches for, for another name."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = {name: os.path.join(folder, name) for name in ("cert.pem", "key.pem")}
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=elsewhere",
+                        "-out", files["cert.pem"], "-keyout", files["key.pem"]], check=True, capture_output=True)
+        return {name: pathlib.Path(path).read_text() for name, path in files.items()}
+
+
 # A machine under load answers late: only who tests the timeout has a short one.
 FAST = {"periodSeconds": 1, "timeoutSeconds": 10, "failureThreshold": 2}
 HASTY = {"timeoutSeconds": 1}
@@ -230,6 +267,25 @@ class Probes(HobCase):
                       self.hob.wait_condition("rpc-none", "False")["message"])
         self.assertIn("health rpc probe failed", self.hob.wait_condition("rpc-http", "False")["message"])
 
+    # TLS
+
+    def test_an_https_probe_asks_over_tls_whoever_answers(self):
+        hob = self.hob
+        secure = {"httpGet": {"port": 9443, "scheme": "HTTPS", "path": "/secret", "httpHeaders": [
+            {"name": "X-Probe", "value": "mine"}]}, **FAST, "failureThreshold": 30}
+        bundle = hob.bundle({"serve.py": SECURE, **certificate()})
+        hob.apply(service("secure", bundle, ["/usr/bin/python3", "/app/serve.py"], annotations=ONE, startup=secure))
+        self.only("secure")
+        asked = json.loads(hob.ingress("secure")[2])
+        self.assertEqual(asked[0], ["/secret", "mine", "TLSv1.3"])
+        late = {**ONE, "serving.knative.dev/progress-deadline": "10s"}
+        for name, scheme, port, why in (("plain-on-tls", "HTTP", 9443, "the connection"),
+                                        ("tls-on-plain", "HTTPS", 9080, "tls: handshake: ")):
+            probe = {"httpGet": {"port": port, "scheme": scheme}, **FAST, "failureThreshold": 2}
+            hob.apply(service(name, bundle, ["/usr/bin/python3", "/app/serve.py"], annotations=late, startup=probe),
+                      False)
+            self.assertIn(why, hob.wait_condition(name, "False")["message"])
+
     # the start-up budget
 
     def test_a_missed_start_up_budget_is_a_condition_that_names_the_phase(self):
@@ -253,7 +309,7 @@ class Probes(HobCase):
         hob = self.hob
         where = "spec.template.spec.containers[0].livenessProbe"
         for probe, text in (
-                ({"httpGet": {"scheme": "HTTPS"}}, f"HTTPS support is disabled: {where}.httpGet.scheme"),
+                ({"httpGet": {"scheme": "FTP"}}, f"invalid value: FTP: {where}.httpGet.scheme"),
                 ({"tcpSocket": {"host": "example.com"}}, f"invalid value: example.com: {where}.tcpSocket.host"),
                 ({"exec": {"command": ["x" * 9000]}}, f"expected 1 <= 9001 <= 8192: {where}.exec.command"),
                 ({"tcpSocket": {}, "successThreshold": 2}, f"invalid value: 2: {where}.successThreshold")):

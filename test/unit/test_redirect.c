@@ -4,6 +4,7 @@
 static const struct {
     const char *location, *target; /* target NULL: not followed */
     uint16_t port;
+    bool tls;
 } rows[] = {
     { "/other", "/other", 8080 },
     { "/other?x=1#top", "/other?x=1", 8080 },
@@ -16,13 +17,14 @@ static const struct {
     { "http://127.0.0.1:8080?q", "/?q", 8080 },
     { "//f-1:8080/p", "/p", 8080 },
     { "http://f-1:/p", "/p", 80 },
+    { "https://f-1/p", "/p", 443, true },
+    { "https://f-1:8443", "/", 8443, true },
     /* never out of the instance */
     { "http://example.com/", NULL, 0 },
     { "//example.com/", NULL, 0 },
     { "http://f-1@example.com/", NULL, 0 },
     { "http://f-1:80@example.com/", NULL, 0 },
     { "http://127.0.0.1.example.com/", NULL, 0 },
-    { "https://f-1/p", NULL, 0 },
     { "ftp://f-1/p", NULL, 0 },
     { "mailto:x", NULL, 0 },
     { "http:/p", NULL, 0 },
@@ -46,6 +48,7 @@ TEST(a_redirect_is_followed_within_the_instance_and_nowhere_else)
         CHECK_EQ(followed, rows[i].target != NULL);
         CHECK_STR(next.target, followed ? rows[i].target : "untouched");
         CHECK_EQ(next.port, followed ? rows[i].port : 1);
+        CHECK_EQ(next.tls, rows[i].tls);
     }
 }
 

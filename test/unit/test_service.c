@@ -223,8 +223,8 @@ static const struct {
       "2147483647: " C0 ".readinessProbe.successThreshold" },
     { 'C', "{\"readinessProbe\":{\"httpGet\":{},\"tcpSocket\":{}}}", SERVICE_NOT_VALID,
       "expected exactly one, got both: " C0 ".readinessProbe.httpGet, " C0 ".readinessProbe.tcpSocket" },
-    { 'C', "{\"readinessProbe\":{\"httpGet\":{\"port\":\"web\",\"scheme\":\"HTTPS\"}}}", SERVICE_NOT_VALID,
-      "HTTPS support is disabled: " C0 ".readinessProbe.httpGet.scheme\ninvalid value: web: " C0
+    { 'C', "{\"readinessProbe\":{\"httpGet\":{\"port\":\"web\",\"scheme\":\"FTP\"}}}", SERVICE_NOT_VALID,
+      "invalid value: FTP: " C0 ".readinessProbe.httpGet.scheme\ninvalid value: web: " C0
       ".readinessProbe.httpGet.port\nProbe port must match container port" },
     { 'C', "{\"livenessProbe\":{\"exec\":{}}}", SERVICE_NOT_VALID,
       "missing field(s): " C0 ".livenessProbe.exec.command" },
