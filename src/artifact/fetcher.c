@@ -635,6 +635,18 @@ static void close_all(struct fetcher *f)
     }
 }
 
+/* Small until there is something to do: most nodes download seldom, and libcurl brings forty libraries. Nobody's
+ * bytes are read before the box is shut. 0: the node has gone; 1: a message waits. */
+static int message_await(int control_fd, struct err *e)
+{
+    struct pollfd control = { control_fd, POLLIN, 0 };
+    char first;
+    while (poll(&control, 1, -1) < 0)
+        if (errno != EINTR)
+            return err_sys(e, "wait for the first download");
+    return recv(control_fd, &first, sizeof first, MSG_PEEK | MSG_DONTWAIT) != 0;
+}
+
 int fetcher_run(int control_fd, const struct limits *limits, const struct origin_policy *origins,
                 struct err *e)
 {
@@ -648,7 +660,10 @@ int fetcher_run(int control_fd, const struct limits *limits, const struct origin
     if (close_range((unsigned)MAX(control_fd, 2) + 1, ~0U, 0) < 0)
         return err_sys(e, "close descriptors");
     (void)signal(SIGPIPE, SIG_IGN);
-    int r = open_all(&f, e);
+    int r = message_await(control_fd, e);
+    if (r <= 0)
+        return r;
+    r = open_all(&f, e);
     if (r == 0)
         r = loop_run(f.loop, e);
     if (r == 0 && f.broken.code != CODE_OK) {

@@ -12,8 +12,9 @@
 #include "artifact/origin.h"
 #include "base/limits.h"
 
-/* Closes every descriptor but 0, 1, 2 and control_fd, loads libcurl, confines this process for good,
- * and serves until the other end of control_fd closes (0). CODE_NOT_FOUND: libcurl is not installed.
+/* Closes every descriptor but 0, 1, 2 and control_fd and waits; with the first message (unread) loads libcurl,
+ * confines this process for good, and serves until the other end of control_fd closes (0). CODE_NOT_FOUND:
+ * libcurl is not installed.
  * The process must end soon after: most system calls are denied by then. */
 int fetcher_run(int control_fd, const struct limits *limits, const struct origin_policy *origins,
                 struct err *e) MUST_USE;

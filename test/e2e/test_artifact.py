@@ -737,8 +737,9 @@ class Artifact(unittest.TestCase):
         os.mkdir(broken)
         with open(os.path.join(broken, "libcurl.so.4"), "wb") as f:
             f.write(b"not a library")
-        p = subprocess.run([DRIVER, "--fetcher", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                           timeout=RUN_S, env={**os.environ, "LD_LIBRARY_PATH": broken})
+        p = subprocess.run([DRIVER, "--fetcher", "0"], input="a download\n", stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, text=True, timeout=RUN_S,
+                           env={**os.environ, "LD_LIBRARY_PATH": broken})
         self.assertEqual(1, p.returncode)
         self.assertIn("libcurl4", p.stderr)
 

@@ -7,7 +7,7 @@ import threading
 import unittest
 
 import harness
-from harness import KNATIVE, PYTHON, Hob, HobCase, service
+from harness import KNATIVE, PYTHON, Hob, HobCase, read_text, service
 
 
 class Origin(http.server.ThreadingHTTPServer):
@@ -36,6 +36,20 @@ class OriginHandler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+
+class BeforeTheFirst(unittest.TestCase):
+    def test_a_fetcher_without_a_download_carries_no_libcurl(self):
+        with Hob() as hob:
+            fetcher = hob.wait_for("a fetcher", lambda: hob.roles().get("fetcher"))
+            hob.deploy("plain")
+            self.assertEqual(hob.ingress("plain")[0], 200)
+            self.assertFalse("libcurl" in read_text(f"/proc/{fetcher}/maps"))
+            with Origin(os.urandom(1 << 20)) as origin:
+                hob.deploy("f", models=[("/model", origin.reference("/w.bin"))])
+                self.assertEqual(hob.ingress("f")[0], 200)
+            self.assertEqual(hob.roles().get("fetcher"), fetcher)
+            self.assertTrue("libcurl" in read_text(f"/proc/{fetcher}/maps"))
 
 
 class OverHttp(HobCase):
