@@ -107,6 +107,7 @@
     X(json_depth_max,             "",      100, 8, 1000, "nesting of JSON and YAML")                  \
     X(json_patch_ops_max,         "",      10000, 1, 1000000, "operations of one JSON patch, as in Kubernetes") \
     X(json_patch_copy_bytes_max,  "bytes", 3145728, 1024, 67108864, "what the copies of one JSON patch add up to, as in Kubernetes") \
+    X(list_elements_max,          "",      1000, 16, 100000, "elements of one list of a service whose elements have names: env, ports, volumes, …") \
     X(json_nodes_max,             "",      100000, 100, 10000000, "values in one JSON or YAML document") \
     X(records_max,                "",      1000000, 100, 1000000000, "invocation records kept; the oldest go first") \
     X(records_age_s,              "s",     604800, 60, 315360000, "invocation records older than this go")  \

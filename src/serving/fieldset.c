@@ -49,30 +49,43 @@ static char *element_name(const char *keys, const json_t *element)
     return buf_take_text(&b);
 }
 
-static json_t *element_find(const json_t *list, const char *keys, const char *name, size_t *ret_index)
+/* A list whose elements can all be told apart, each named once. */
+struct elements {
+    json_t *names; /* owned, array of text, in the list's order; NULL: the list is one value */
+    json_t *named; /* owned, name to element */
+};
+
+static void elements_done(struct elements *l)
 {
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        AUTO_FREE char *other = element_name(keys, json_array_get(list, i));
-        if (other && strcmp(other, name) == 0) {
-            *ret_index = i;
-            return json_array_get(list, i);
-        }
-    }
-    return NULL;
+    json_decref(l->names);
+    json_decref(l->named);
 }
 
-/* The keys of a list whose elements can all be told apart; else NULL, and it is one value. */
-static const char *keys_of(const struct path *at, const json_t *list)
+static struct elements elements_of(const struct path *at, const json_t *list)
 {
     const char *keys = json_is_array(list) ? manifest_list_keys(at->text) : NULL;
-    for (size_t i = 0; keys && i < json_array_size(list); i++) {
-        AUTO_FREE char *name = element_name(keys, json_array_get(list, i));
-        size_t first = i;
-        if (!json_is_object(json_array_get(list, i)) || !name ||
-            (element_find(list, keys, name, &first) && first != i))
-            return NULL;
+    struct elements l = { 0 };
+    if (!keys)
+        return l;
+    l = (struct elements){ json_array(), json_object() };
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        json_t *element = json_array_get(list, i);
+        AUTO_FREE char *name = json_is_object(element) ? element_name(keys, element) : NULL;
+        if (!name || json_object_get(l.named, name)) {
+            elements_done(&l);
+            return (struct elements){ 0 };
+        }
+        (void)json_array_append_new(l.names, json_string(name));
+        (void)json_object_set(l.named, name, element);
     }
-    return keys;
+    return l;
+}
+
+static const char *element_at(const struct elements *l, size_t index, json_t **ret)
+{
+    const char *name = json_string_value(json_array_get(l->names, index));
+    *ret = json_object_get(l->named, name);
+    return name;
 }
 
 /* ---- sets ---- */
@@ -157,19 +170,21 @@ bool fieldset_empty(const json_t *set) { return json_object_size(set) == 0; }
 
 static json_t *leaves(const struct path *at, const json_t *value, bool element)
 {
-    const char *key, *keys = keys_of(at, value);
-    const json_t *inner;
+    const char *key;
+    json_t *inner;
     json_t *children = json_object();
+    struct elements list = elements_of(at, value);
     json_object_foreach((json_t *)(uintptr_t)value, key, inner) {
         const struct path path = path_field(at, key);
         AUTO_FREE char *name = xasprintf("f:%s", key);
         node_put(children, name, leaves(&path, inner, false));
     }
-    for (size_t i = 0; keys && i < json_array_size(value); i++) {
+    for (size_t i = 0; i < json_array_size(list.names); i++) {
         const struct path path = path_element(at);
-        AUTO_FREE char *name = element_name(keys, json_array_get(value, i));
-        node_put(children, name, leaves(&path, json_array_get(value, i), true));
+        const char *name = element_at(&list, i, &inner);
+        node_put(children, name, leaves(&path, inner, true));
     }
+    elements_done(&list);
     return node_make(element || json_object_size(children) == 0, children);
 }
 
@@ -199,45 +214,59 @@ static void compare_member(const struct path *at, const char *name, const json_t
     node_put(removed, name, node_make(false, gone));
 }
 
+static void compare_lists(const struct path *at, const struct elements *before, const struct elements *after,
+                          json_t *changed, json_t *removed)
+{
+    const struct path path = path_element(at);
+    json_t *element;
+    for (size_t i = 0; i < json_array_size(after->names); i++) {
+        const char *name = element_at(after, i, &element);
+        compare_member(&path, name, json_object_get(before->named, name), element, changed, removed, true);
+    }
+    for (size_t i = 0; i < json_array_size(before->names); i++) {
+        const char *name = element_at(before, i, &element);
+        if (!json_object_get(after->named, name))
+            compare_member(&path, name, element, NULL, changed, removed, true);
+    }
+}
+
+static void compare_objects(const struct path *at, const json_t *before, const json_t *after, json_t *changed,
+                            json_t *removed)
+{
+    const char *key;
+    const json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)after, key, value) {
+        const struct path path = path_field(at, key);
+        AUTO_FREE char *name = xasprintf("f:%s", key);
+        compare_member(&path, name, json_object_get(before, key), value, changed, removed, false);
+    }
+    json_object_foreach((json_t *)(uintptr_t)before, key, value) {
+        const struct path path = path_field(at, key);
+        AUTO_FREE char *name = xasprintf("f:%s", key);
+        if (!json_object_get(after, key))
+            compare_member(&path, name, value, NULL, changed, removed, false);
+    }
+}
+
 /* Into `removed`: the children of this node that are gone. */
 static json_t *compare(const struct path *at, const json_t *before, const json_t *after, json_t *removed,
                        bool element)
 {
-    const char *key, *keys = keys_of(at, after);
-    const json_t *value;
     json_t *changed = json_object();
-    size_t index;
     if (json_is_object(before) && json_is_object(after)) {
-        json_object_foreach((json_t *)(uintptr_t)after, key, value) {
-            const struct path path = path_field(at, key);
-            AUTO_FREE char *name = xasprintf("f:%s", key);
-            compare_member(&path, name, json_object_get(before, key), value, changed, removed, false);
-        }
-        json_object_foreach((json_t *)(uintptr_t)before, key, value) {
-            const struct path path = path_field(at, key);
-            AUTO_FREE char *name = xasprintf("f:%s", key);
-            if (!json_object_get(after, key))
-                compare_member(&path, name, value, NULL, changed, removed, false);
-        }
+        compare_objects(at, before, after, changed, removed);
         return node_make(false, changed);
     }
-    if (!keys || !keys_of(at, before)) {
-        bool same = json_equal(before, after);
-        json_decref(changed);
-        return same ? NULL : leaves(at, after, element);
-    }
-    const struct path path = path_element(at);
-    for (size_t i = 0; i < json_array_size(after); i++) {
-        AUTO_FREE char *name = element_name(keys, json_array_get(after, i));
-        compare_member(&path, name, element_find(before, keys, name, &index), json_array_get(after, i), changed,
-                       removed, true);
-    }
-    for (size_t i = 0; i < json_array_size(before); i++) {
-        AUTO_FREE char *name = element_name(keys, json_array_get(before, i));
-        if (!element_find(after, keys, name, &index))
-            compare_member(&path, name, json_array_get(before, i), NULL, changed, removed, true);
-    }
-    return node_make(false, changed);
+    struct elements old = elements_of(at, before), new = elements_of(at, after);
+    bool keyed = old.names && new.names;
+    if (keyed)
+        compare_lists(at, &old, &new, changed, removed);
+    elements_done(&old);
+    elements_done(&new);
+    if (keyed)
+        return node_make(false, changed);
+    json_decref(changed);
+    return json_equal(before, after) ? NULL : leaves(at, after, element);
 }
 
 json_t *fieldset_changed(const json_t *before, const json_t *after, json_t **ret_removed)
@@ -254,11 +283,30 @@ json_t *fieldset_changed(const json_t *before, const json_t *after, json_t **ret
 
 /* ---- changing objects ---- */
 
+static json_t *merge(const struct path *at, const json_t *live, const json_t *config);
+
+/* The live elements in their order, then the new ones. */
+static json_t *merge_lists(const struct path *at, const struct elements *live, const struct elements *config)
+{
+    const struct path path = path_element(at);
+    json_t *list = json_array(), *element;
+    for (size_t i = 0; i < json_array_size(live->names); i++) {
+        const char *name = element_at(live, i, &element);
+        const json_t *over = json_object_get(config->named, name);
+        (void)json_array_append_new(list, over ? merge(&path, element, over) : json_incref(element));
+    }
+    for (size_t i = 0; i < json_array_size(config->names); i++) {
+        const char *name = element_at(config, i, &element);
+        if (!json_object_get(live->named, name))
+            (void)json_array_append_new(list, json_deep_copy(element));
+    }
+    return list;
+}
+
 static json_t *merge(const struct path *at, const json_t *live, const json_t *config)
 {
-    const char *key, *keys = keys_of(at, config);
+    const char *key;
     json_t *value;
-    size_t index;
     if (json_is_object(live) && json_is_object(config)) {
         json_t *object = json_copy((json_t *)(uintptr_t)live);
         json_object_foreach((json_t *)(uintptr_t)config, key, value) {
@@ -267,23 +315,11 @@ static json_t *merge(const struct path *at, const json_t *live, const json_t *co
         }
         return object;
     }
-    if (!keys || !keys_of(at, live))
-        return json_deep_copy(config);
-    const struct path path = path_element(at);
-    json_t *list = json_array();
-    json_array_foreach((json_t *)(uintptr_t)live, index, value) {
-        size_t other;
-        AUTO_FREE char *name = element_name(keys, value);
-        const json_t *over = element_find(config, keys, name, &other);
-        (void)json_array_append_new(list, over ? merge(&path, value, over) : json_incref(value));
-    }
-    json_array_foreach((json_t *)(uintptr_t)config, index, value) {
-        size_t other;
-        AUTO_FREE char *name = element_name(keys, value);
-        if (!element_find(live, keys, name, &other))
-            (void)json_array_append_new(list, json_deep_copy(value));
-    }
-    return list;
+    struct elements old = elements_of(at, live), new = elements_of(at, config);
+    json_t *made = old.names && new.names ? merge_lists(at, &old, &new) : json_deep_copy(config);
+    elements_done(&old);
+    elements_done(&new);
+    return made;
 }
 
 json_t *fieldset_merge(const json_t *live, const json_t *config)
@@ -293,28 +329,43 @@ json_t *fieldset_merge(const json_t *live, const json_t *config)
     return json_deep_copy(merged);
 }
 
+static void remove_in(const struct path *at, json_t *value, const json_t *set);
+
+static void remove_field(const struct path *at, json_t *object, const char *key, const json_t *inner)
+{
+    json_t *child = json_object_get(object, key);
+    const struct path path = path_field(at, key);
+    if (child && json_object_size(inner) > 0)
+        remove_in(&path, child, inner);
+    if (child && (json_object_size(inner) == 0 ||
+                  (is_in(inner) && json_object_size(child) == 0 && json_is_object(child))))
+        (void)json_object_del(object, key);
+}
+
+/* From the end: what is behind an element then stays, and its place is the one it had. */
+static void remove_elements(const struct path *at, json_t *array, const json_t *set)
+{
+    struct elements list = elements_of(at, array);
+    const struct path path = path_element(at);
+    for (size_t i = json_array_size(list.names); i-- > 0;) {
+        json_t *element;
+        const json_t *inner = json_object_get(set, element_at(&list, i, &element));
+        if (inner && is_in(inner))
+            (void)json_array_remove(array, i);
+        else if (inner)
+            remove_in(&path, element, inner);
+    }
+    elements_done(&list);
+}
+
 static void remove_in(const struct path *at, json_t *value, const json_t *set)
 {
-    const char *key, *keys = keys_of(at, value);
+    const char *key;
     const json_t *inner;
-    size_t index;
-    json_object_foreach((json_t *)(uintptr_t)set, key, inner) {
-        if (key[0] == 'f' && key[1] == ':') {
-            json_t *child = json_object_get(value, key + 2);
-            const struct path path = path_field(at, key + 2);
-            if (child && json_object_size(inner) > 0)
-                remove_in(&path, child, inner);
-            if (child && (json_object_size(inner) == 0 || (is_in(inner) && json_object_size(child) == 0 && json_is_object(child))))
-                (void)json_object_del(value, key + 2);
-        } else if (key[0] == 'k' && keys) {
-            json_t *child = element_find(value, keys, key, &index);
-            const struct path path = path_element(at);
-            if (child && is_in(inner))
-                (void)json_array_remove(value, index);
-            else if (child)
-                remove_in(&path, child, inner);
-        }
-    }
+    json_object_foreach((json_t *)(uintptr_t)set, key, inner)
+        if (key[0] == 'f' && key[1] == ':')
+            remove_field(at, value, key + 2, inner);
+    remove_elements(at, value, set);
 }
 
 void fieldset_remove(json_t *object, const json_t *set)

@@ -589,6 +589,13 @@ static void list_apply(struct walk *w, const struct place *at, const struct mani
                        json_t *list)
 {
     struct place from = *at;
+    if (own->keys && json_array_size(list) > w->limits->list_elements_max) {
+        refusals_add(&w->f->refused, at->seen, NULL,
+                     "%zu elements are more than the limit list_elements_max allows (%llu)", json_array_size(list),
+                     (unsigned long long)w->limits->list_elements_max);
+        (void)json_array_clear(list); /* what checks the elements has no more to do with it */
+        return;
+    }
     if (own->like)
         (void)snprintf(from.row, sizeof from.row, "%s", own->like);
     for (size_t i = 0; i < json_array_size(list); i++) {

@@ -1,6 +1,7 @@
 /* Field sets, and server-side apply as Kubernetes documents it: shared, taken over, given up. */
 #include "serving/fieldset.h"
 #include "serving/managed.h"
+#include "serving/manifest.h"
 #include "tap.h"
 
 #define CONTAINER(name, rest) "{\"name\":\"" name "\"" rest "}"
@@ -200,6 +201,31 @@ TEST(updaters_are_told_apart_up_to_a_bound)
     CHECK_EQ(json_array_size(json_at(s.object, "metadata.managedFields")), MANAGED_UPDATERS);
     CHECK_STR(owner(&s, "f:spec.f:f0", "Update"), "ancient-changes ");
     CHECK_STR(owner(&s, "f:spec.f:f29", "Update"), "m29 ");
+}
+
+/* Each has a name and a value of its own; `step` leaves some out. */
+static json_t *with_env(size_t count, size_t step, const char *value)
+{
+    json_t *env = json_array();
+    for (size_t i = 0; i < count; i += step) {
+        AUTO_FREE char *name = xasprintf("E%zu", i);
+        (void)json_array_append_new(env, json_pack("{s:s,s:s}", "name", name, "value", value));
+    }
+    return json_pack("{s:{s:{s:{s:[{s:s,s:o}]}}}}", "spec", "template", "spec", "containers", "name", "a", "env", env);
+}
+
+TEST(a_list_has_no_more_elements_than_its_limit)
+{
+    struct limits l;
+    limits_default(&l);
+    l.list_elements_max = 16;
+    for (size_t count = 16; count <= 17; count++) {
+        struct manifest_findings f = { 0 };
+        AUTO_JSON json_t *object = with_env(count, 1, "x");
+        manifest_apply(object, &l, &f);
+        CHECK(refusals_any(&f.refused) == (count == 17));
+        manifest_findings_done(&f);
+    }
 }
 
 TEST_MAIN()
