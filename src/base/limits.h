@@ -79,6 +79,8 @@
     X(sandbox_scratch_bytes,      "bytes", 67108864, 65536, 1099511627776, "/tmp and emptyDir of an instance without an ephemeral-storage limit") \
     X(sandbox_args_bytes_max,     "bytes", 131072, 4096, 1048576, "arguments and environment of an instance") \
     X(sandbox_mounts_max,         "",      16, 1, 64, "volumes of an instance")                       \
+    X(config_bytes_max,           "bytes", 2097152, 4096, 3145728, "values from ConfigMaps and Secrets in one instance: environment and files together") \
+    X(config_files_max,           "",      1024, 1, 4096, "files from ConfigMaps and Secrets in one instance") \
     X(probe_command_bytes_max,    "bytes", 8192, 64, 32000, "the command of an exec probe, all its words")  \
     X(log_line_bytes_max,         "bytes", 16384, 256, 1048576, "one line of a function's log; longer ones are cut") \
     X(log_ring_bytes,             "bytes", 262144, 4096, 67108864, "log kept in memory per revision")    \

@@ -5,7 +5,7 @@
 
 #define ORDER_MAGIC 0x7264726fu
 
-enum { TEXT_PER_FILE_MAX = 1024 * 1024 }; /* as large as a Kubernetes ConfigMap */
+enum { BYTES_PER_FILE_MAX = 1024 * 1024 }; /* as large as a Kubernetes ConfigMap */
 
 /* ---- checks ----------------------------------------------------------------------------- */
 
@@ -64,10 +64,24 @@ static int places_check(const struct order *p, struct err *e)
         if (!is_target(p->scratches[i].target))
             return err_set(e, CODE_INVALID, "scratch '%.200s': not a place for a mount",
                            p->scratches[i].target);
-    for (uint32_t i = 0; i < h->file_count; i++)
-        if (!is_target(p->files[i].target))
-            return err_set(e, CODE_INVALID, "file '%.200s': not a place for a file",
-                           p->files[i].target);
+    for (uint32_t i = 0; i < h->folder_count; i++)
+        if (!is_target(p->folders[i].target))
+            return err_set(e, CODE_INVALID, "folder '%.200s': not a place for files",
+                           p->folders[i].target);
+    return 0;
+}
+
+static int folder_check(const struct sandbox_folder *f, struct err *e)
+{
+    if (f->alone && f->file_count != 1)
+        return err_set(e, CODE_INVALID, "file '%.200s': %zu of them", f->target, f->file_count);
+    for (size_t i = 0; i < f->file_count; i++) {
+        const struct sandbox_file *file = &f->files[i];
+        if (!is_plain_path(file->path) || (f->alone && strchr(file->path, '/')))
+            return err_set(e, CODE_INVALID, "folder '%.200s': '%.200s' is not a path below it", f->target, file->path);
+        if (file->mode > 0777)
+            return err_set(e, CODE_INVALID, "file '%.200s/%.200s': mode %o", f->target, file->path, file->mode);
+    }
     return 0;
 }
 
@@ -121,6 +135,42 @@ static bool texts_list(struct texts *t, uint32_t count, char ***ret)
     return true;
 }
 
+/* Any bytes of this length, and the NUL behind them. */
+static const void *bytes_next(struct texts *t, size_t size)
+{
+    const char *start = t->at;
+    if ((size_t)(t->end - start) <= size || start[size] != '\0')
+        return NULL;
+    t->at += size + 1;
+    return start;
+}
+
+/* Each belongs to the folder of the one before, or to a later one. */
+static bool files_take(struct texts *t, struct order *p)
+{
+    const struct order_file *of = (const struct order_file *)(const void *)(p->head + 1);
+    const uint32_t count = p->head->file_count;
+    p->files = count ? xcalloc(count, sizeof *p->files) : NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        if (of[i].folder >= p->head->folder_count || (i > 0 && of[i].folder < of[i - 1].folder) || of[i].alone > 1)
+            return false;
+        struct sandbox_folder *folder = &p->folders[of[i].folder];
+        struct sandbox_file *file = &p->files[i];
+        if (!(file->path = text_next(t)) || !(file->data = bytes_next(t, of[i].size)))
+            return false;
+        file->size = of[i].size;
+        file->mode = of[i].mode;
+        p->file_bytes += file->size;
+        if (folder->file_count++ == 0) {
+            folder->files = file;
+            folder->alone = of[i].alone == 1;
+        } else if (folder->alone != (of[i].alone == 1)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool texts_take(struct texts *t, struct order *p)
 {
     const struct order_head *h = p->head;
@@ -135,10 +185,10 @@ static bool texts_take(struct texts *t, struct order *p)
         if (!(p->scratches[i].target = text_next(t)))
             return false;
     }
-    for (uint32_t i = 0; i < h->file_count; i++)
-        if (!(p->files[i].target = text_next(t)) || !(p->files[i].text = text_next(t)))
+    for (uint32_t i = 0; i < h->folder_count; i++)
+        if (!(p->folders[i].target = text_next(t)))
             return false;
-    return t->at == t->end;
+    return files_take(t, p) && t->at == t->end;
 }
 
 static int order_check(struct order *p, struct err *e)
@@ -154,6 +204,8 @@ static int order_check(struct order *p, struct err *e)
         if (!is_assignment(p->env[i]))
             return err_set(e, CODE_INVALID, "environment: '%.80s' is not NAME=value", p->env[i]);
     int r = places_check(p, e);
+    for (uint32_t i = 0; r == 0 && i < p->head->folder_count; i++)
+        r = folder_check(&p->folders[i], e);
     return r < 0 ? r : limits_check(p, e);
 }
 
@@ -166,9 +218,11 @@ int order_parse(char *bytes, size_t size, struct order *ret, struct err *e)
         return err_set(e, CODE_INVALID, "order: %zu bytes are none", size);
     /* Each text takes at least its NUL, so no count can exceed the bytes that came. */
     if (p.head->argc > size || p.head->envc > size || p.head->mount_count > ORDER_MOUNTS_MAX ||
-        p.head->scratch_count > ORDER_MOUNTS_MAX || p.head->file_count > ORDER_MOUNTS_MAX)
+        p.head->scratch_count > ORDER_MOUNTS_MAX || p.head->folder_count > ORDER_MOUNTS_MAX ||
+        p.head->file_count > ORDER_FILES_MAX ||
+        p.head->file_count * sizeof(struct order_file) > size - sizeof *p.head)
         return err_set(e, CODE_INVALID, "order: counts out of range");
-    struct texts t = { bytes + sizeof *p.head, bytes + size };
+    struct texts t = { bytes + sizeof *p.head + p.head->file_count * sizeof(struct order_file), bytes + size };
     int r = texts_take(&t, &p) ? order_check(&p, e)
                                : err_set(e, CODE_INVALID, "order: texts are cut or left over");
     if (r < 0) {
@@ -183,7 +237,9 @@ void order_done(struct order *p)
 {
     free(p->argv);
     free(p->env);
+    free(p->files);
     p->argv = p->env = NULL;
+    p->files = NULL;
 }
 
 /* ---- writing ---------------------------------------------------------------------------- */
@@ -198,17 +254,51 @@ static uint32_t list_put(struct buf *b, const char *const *list)
     return count;
 }
 
+static size_t files_of(const struct sandbox_spec *s)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < s->folder_count; i++)
+        count += s->folders[i].file_count;
+    return count;
+}
+
+static void file_heads_put(struct buf *b, const struct sandbox_spec *s)
+{
+    for (size_t i = 0; i < s->folder_count; i++)
+        for (size_t k = 0; k < s->folders[i].file_count; k++) {
+            const struct sandbox_file *f = &s->folders[i].files[k];
+            const struct order_file head = { (uint32_t)i, f->mode, (uint32_t)f->size, s->folders[i].alone };
+            buf_append(b, &head, sizeof head);
+        }
+}
+
+static void files_put(struct buf *b, const struct sandbox_spec *s)
+{
+    for (size_t i = 0; i < s->folder_count; i++)
+        text_put(b, s->folders[i].target);
+    for (size_t i = 0; i < s->folder_count; i++)
+        for (size_t k = 0; k < s->folders[i].file_count; k++) {
+            const struct sandbox_file *f = &s->folders[i].files[k];
+            text_put(b, f->path);
+            buf_append(b, f->data, f->size);
+            buf_append(b, "", 1);
+        }
+}
+
 static int spec_check(const struct sandbox_spec *s, const struct limits *l, struct err *e)
 {
-    if (s->mount_count > l->sandbox_mounts_max || s->scratch_count > l->sandbox_mounts_max ||
-        s->file_count > ORDER_MOUNTS_MAX)
-        return err_set(e, CODE_EXHAUSTED, "volumes: %zu, more than sandbox_mounts_max (%llu)",
-                       MAX(s->mount_count, s->scratch_count),
+    size_t volumes = MAX(s->mount_count, MAX(s->scratch_count, s->folder_count)), files = files_of(s);
+    if (volumes > l->sandbox_mounts_max)
+        return err_set(e, CODE_EXHAUSTED, "volumes: %zu, more than sandbox_mounts_max (%llu)", volumes,
                        (unsigned long long)l->sandbox_mounts_max);
-    for (size_t i = 0; i < s->file_count; i++)
-        if (strlen(s->files[i].text) > TEXT_PER_FILE_MAX)
-            return err_set(e, CODE_EXHAUSTED, "file '%.200s': larger than %d bytes",
-                           s->files[i].target, TEXT_PER_FILE_MAX);
+    if (files > l->config_files_max)
+        return err_set(e, CODE_EXHAUSTED, "files: %zu, more than config_files_max (%llu)", files,
+                       (unsigned long long)l->config_files_max);
+    for (size_t i = 0; i < s->folder_count; i++)
+        for (size_t k = 0; k < s->folders[i].file_count; k++)
+            if (s->folders[i].files[k].size > BYTES_PER_FILE_MAX)
+                return err_set(e, CODE_EXHAUSTED, "file '%.200s/%.200s': larger than %d bytes", s->folders[i].target,
+                               s->folders[i].files[k].path, BYTES_PER_FILE_MAX);
     return 0;
 }
 
@@ -218,7 +308,8 @@ static void head_put(const struct sandbox_spec *s, uint32_t flags, struct buf *i
                            .flags = flags,
                            .mount_count = (uint32_t)s->mount_count,
                            .scratch_count = (uint32_t)s->scratch_count,
-                           .file_count = (uint32_t)s->file_count,
+                           .folder_count = (uint32_t)s->folder_count,
+                           .file_count = (uint32_t)files_of(s),
                            .uid = s->uid,
                            .gid = s->gid,
                            .cpu_milli = s->cpu_milli,
@@ -229,6 +320,7 @@ static void head_put(const struct sandbox_spec *s, uint32_t flags, struct buf *i
     for (size_t i = 0; i < s->scratch_count; i++)
         h.scratch_bytes[i] = s->scratches[i].size_bytes;
     buf_append(into, &h, sizeof h);
+    file_heads_put(into, s);
 }
 
 int order_write(const struct sandbox_spec *s, const struct limits *l, uint32_t flags,
@@ -254,10 +346,7 @@ int order_write(const struct sandbox_spec *s, const struct limits *l, uint32_t f
     }
     for (size_t i = 0; i < s->scratch_count; i++)
         text_put(into, s->scratches[i].target);
-    for (size_t i = 0; i < s->file_count; i++) {
-        text_put(into, s->files[i].target);
-        text_put(into, s->files[i].text);
-    }
+    files_put(into, s);
     if (into->overflow)
         return err_set(e, CODE_EXHAUSTED, "order: larger than %d bytes", ORDER_BYTES_MAX);
     struct order_head *h = (struct order_head *)(void *)buf_at(into);

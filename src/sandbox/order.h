@@ -3,7 +3,8 @@
  * The node writes it with order_write(), which refuses what no stem would accept. The stem reads it
  * with order_parse() and trusts nothing in it. Both sides run the same checks: order_write() parses
  * what it wrote.
- * Layout: struct order_head, then NUL-terminated texts in the sequence of struct order. Sans-I/O.
+ * Layout: struct order_head, a struct order_file for each file in the sequence of their folders, then NUL-terminated
+ * texts in the sequence of struct order; behind a file's path its bytes, and a NUL. Sans-I/O.
  */
 #pragma once
 
@@ -15,6 +16,7 @@ enum {
     ORDER_MOUNTS_MAX = 64,        /* = the largest sandbox_mounts_max */
     ORDER_INLINE_MAX = 16 * 1024, /* a longer one is a memory file; every stem has this room */
     ORDER_BYTES_MAX = 4 * 1024 * 1024,
+    ORDER_FILES_MAX = 4096,       /* = the largest config_files_max */
     ORDER_SCRATCH_MIN = 65536, /* what /tmp and the unsized scratches keep at least */
     ORDER_STAMPS = 1,          /* flag: send a STEM_STAMPS word before exec */
     ORDER_RUNNER = 2,          /* flag: leave a runner behind (runner.h); its socket comes with the order */
@@ -23,9 +25,12 @@ enum {
 struct order_head {
     uint32_t magic, size; /* of all */
     uint32_t flags, argc, envc, mount_count, scratch_count, file_count;
-    uint32_t uid, gid, cpu_milli, pids_max, fds_max, reserved;
+    uint32_t uid, gid, cpu_milli, pids_max, fds_max, folder_count;
     uint64_t memory_bytes, ephemeral_bytes;
     uint64_t scratch_bytes[ORDER_MOUNTS_MAX];
+};
+struct order_file {
+    uint32_t folder, mode, size, alone;
 };
 
 /* Descriptors that come with it: the writing ends of stdout/stderr and of the phases; with ORDER_RUNNER its
@@ -42,7 +47,9 @@ struct order { /* points into the parsed bytes; what a stem is to do */
     char **argv, **env; /* NULL-terminated; owned */
     struct sandbox_mount mounts[ORDER_MOUNTS_MAX];
     struct sandbox_scratch scratches[ORDER_MOUNTS_MAX];
-    struct sandbox_file files[ORDER_MOUNTS_MAX];
+    struct sandbox_folder folders[ORDER_MOUNTS_MAX];
+    struct sandbox_file *files; /* of all folders; owned */
+    uint64_t file_bytes;   /* of all of them */
     uint64_t shared_bytes; /* what /tmp and the scratches without a size of their own share */
 };
 

@@ -23,9 +23,10 @@
 #define FN      "/fn"
 #define STORE   "/store"
 #define SCRATCH "/scratch"
+#define FOLDERS SCRATCH "/folders"
 
 enum {
-    ROOT_BYTES = 8 * 1024 * 1024, /* the root itself: /etc, and the files of the spec */
+    ROOT_BYTES = 8 * 1024 * 1024, /* the root itself: /etc, and mount points */
     ROOT_INODES = 4096,
     SCRATCH_INODES_MIN = 1024,
     SCRATCH_INODES_MAX = 1 << 20, /* an inode costs a kilobyte of kernel memory */
@@ -577,12 +578,20 @@ static int scratches_mount(int root, const struct order *p, int ruleset_fd, uint
     return 0;
 }
 
-static int file_write(int root, const struct sandbox_file *f, struct err *e)
+static int folders_mount(int root, const struct order *p, const struct folders_owner *owner, uint64_t key,
+                         struct err *e)
 {
-    AUTO_CLOSE int fd = place_open(root, f->target, false, e);
-    if (fd < 0)
-        return err_wrap(e, "file");
-    return f->text[0] && fd_text_write(fd, f->text, e) < 0 ? err_wrap(e, "%s", f->target) : 0;
+    AUTO_CLOSE int top = -1;
+    int r = p->head->folder_count ? folders_make(p, FOLDERS, owner, key, &top, e) : 0;
+    for (uint32_t i = 0; r >= 0 && i < p->head->folder_count; i++) {
+        const struct sandbox_folder *f = &p->folders[i];
+        AUTO_CLOSE int to = place_open(root, f->target, !f->alone, e);
+        AUTO_CLOSE int tree = to < 0 ? -1 : folders_take(top, p, i, key, e);
+        r = to < 0 ? to : tree < 0 ? tree : mnt_place(tree, to, "", key, e);
+        if (r < 0)
+            return err_wrap(e, "files at %s", f->target);
+    }
+    return r;
 }
 
 static int name_set(int root, const char *id, uint64_t key, struct err *e)
@@ -604,7 +613,7 @@ static int name_set(int root, const char *id, uint64_t key, struct err *e)
     return hosts < 0 ? err_sys(e, "/etc/hosts") : fd_text_write(hosts, line, e);
 }
 
-int rootfs_fill(const struct order *p, int ruleset_fd, uint64_t key, struct err *e)
+int rootfs_fill(const struct order *p, int ruleset_fd, const struct folders_owner *owner, uint64_t key, struct err *e)
 {
     char options[96];
     scratch_options(p->shared_bytes, options, sizeof options);
@@ -620,8 +629,8 @@ int rootfs_fill(const struct order *p, int ruleset_fd, uint64_t key, struct err 
         r = artifact_mount(store, root, &p->mounts[i], key, e);
     if (r >= 0)
         r = scratches_mount(root, p, ruleset_fd, key, e);
-    for (uint32_t i = 0; r >= 0 && i < p->head->file_count; i++)
-        r = file_write(root, &p->files[i], e);
+    if (r >= 0)
+        r = folders_mount(root, p, owner, key, e);
     if (r >= 0) { /* if it can be made; entering it tells whether it is one */
         struct err ignored = { 0 };
         AUTO_CLOSE int dir = place_open(root, p->workdir, true, &ignored);

@@ -23,8 +23,17 @@ struct sandbox_scratch { /* emptyDir: memory-backed, writable, of hard size */
     const char *target;
     uint64_t size_bytes; /* taken from ephemeral_bytes; 0: shares what is left of it with /tmp */
 };
-struct sandbox_file { /* small read-only file made inside, e.g. a ConfigMap key */
-    const char *target, *text;
+struct sandbox_file {
+    const char *path; /* below its folder */
+    const void *data; /* any bytes */
+    size_t size;
+    uint32_t mode;    /* 0 to 0777 */
+};
+struct sandbox_folder { /* small read-only files, made inside in memory and owned by the function: a ConfigMap */
+    const char *target;
+    const struct sandbox_file *files;
+    size_t file_count;
+    bool alone; /* the target is the one file, not a folder that has it */
 };
 
 struct sandbox_spec { /* borrowed for the call */
@@ -39,8 +48,8 @@ struct sandbox_spec { /* borrowed for the call */
     size_t mount_count;
     const struct sandbox_scratch *scratches;
     size_t scratch_count;
-    const struct sandbox_file *files;
-    size_t file_count;
+    const struct sandbox_folder *folders;
+    size_t folder_count;
     bool commands; /* run() may be called: a process waits inside for it */
 };
 

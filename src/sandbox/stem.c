@@ -278,15 +278,23 @@ static int stamps_send(struct stem *s, struct err *e)
     return write(s->control_fd, &w, sizeof w) < 0 ? err_sys(e, "control socket") : 0;
 }
 
+/* What the function's user, or group, is here, where nested_enter() has not been yet. */
+static uint32_t owner_of(const struct stem_config *c, const struct order_head *h, uint32_t id)
+{
+    return is_mapped(c, h) ? id : c->full_map ? (uint32_t)NESTED_OWNER : 0;
+}
+
 /* In this order because each step needs what a later one gives up. Returns only on failure. */
 static int order_run(struct stem *s, const struct fd_packet *packet, const struct order *p,
                     struct err *e)
 {
     uint64_t key = s->config->key;
+    const struct folders_owner owner = { owner_of(s->config, p->head, p->head->uid),
+                                         owner_of(s->config, p->head, p->head->gid) };
     int r = limits_apply(s, p->head, e);
     s->at_ns[STEM_LIMITED] = clock_ns();
     if (r >= 0)
-        r = rootfs_fill(p, s->ruleset_fd, key, e);
+        r = rootfs_fill(p, s->ruleset_fd, &owner, key, e);
     if (r >= 0)
         r = rootfs_seal(!is_mapped(s->config, p->head), key, e);
     s->at_ns[STEM_MOUNTED] = clock_ns();

@@ -39,8 +39,19 @@ static void same_orders(const struct order *a, const struct order *b)
         downward(a->mounts[i].source, false);
         downward(a->mounts[i].target, true);
     }
-    for (uint32_t i = 0; i < a->head->file_count; i++)
-        same(a->files[i].text, b->files[i].text);
+    ASSERT(a->file_bytes == b->file_bytes);
+    for (uint32_t i = 0; i < a->head->folder_count; i++) {
+        const struct sandbox_folder *of = &a->folders[i], *to = &b->folders[i];
+        same(of->target, to->target);
+        downward(of->target, true);
+        ASSERT(of->file_count == to->file_count && of->alone == to->alone && (!of->alone || of->file_count == 1));
+        for (size_t k = 0; k < of->file_count; k++) {
+            same(of->files[k].path, to->files[k].path);
+            downward(of->files[k].path, false);
+            ASSERT(of->files[k].size == to->files[k].size && of->files[k].mode == to->files[k].mode);
+            ASSERT(of->files[k].mode <= 0777 && memcmp(of->files[k].data, to->files[k].data, of->files[k].size) == 0);
+        }
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -58,6 +69,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     limits_default(&l);
     l.sandbox_mounts_max = ORDER_MOUNTS_MAX;
     l.sandbox_args_bytes_max = ORDER_BYTES_MAX;
+    l.config_files_max = ORDER_FILES_MAX;
     buf_init(&b, ORDER_BYTES_MAX);
     if (order_parse(bytes, size, &p, &e) == 0) {
         const struct sandbox_spec s = { .id = p.id,
@@ -75,8 +87,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                         .mount_count = p.head->mount_count,
                                         .scratches = p.scratches,
                                         .scratch_count = p.head->scratch_count,
-                                        .files = p.files,
-                                        .file_count = p.head->file_count };
+                                        .folders = p.folders,
+                                        .folder_count = p.head->folder_count };
         ASSERT(order_write(&s, &l, p.head->flags, &b, &e) == 0);
         ASSERT(order_parse(buf_at(&b), b.size, &again, &e) == 0);
         same_orders(&p, &again);

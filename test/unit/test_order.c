@@ -36,7 +36,11 @@ TEST(what_is_written_is_read)
 {
     const struct sandbox_mount mounts[] = { { "bundles/x", "/app" }, { "blobs/sha256/y", "/m/w" } };
     const struct sandbox_scratch scratches[] = { { "/cache", 0 }, { "/own", 65536 } };
-    const struct sandbox_file files[] = { { "/etc/k", "text" } };
+    const struct sandbox_file files[] = { { "k", "text", 4, 0444 }, { "deep/er/x", "a\0b", 3, 0400 } };
+    const struct sandbox_file one = { "only", "", 0, 0755 };
+    const struct sandbox_folder folders[] = { { "/etc/conf", files, 2, false },
+                                              { "/etc/none", NULL, 0, false },
+                                              { "/etc/one", &one, 1, true } };
     struct sandbox_spec s = good();
     struct limits l;
     struct buf b;
@@ -46,8 +50,8 @@ TEST(what_is_written_is_read)
     s.mount_count = 2;
     s.scratches = scratches;
     s.scratch_count = 2;
-    s.files = files;
-    s.file_count = 1;
+    s.folders = folders;
+    s.folder_count = 3;
     limits_default(&l);
     buf_init(&b, ORDER_BYTES_MAX);
     CHECK_EQ(order_write(&s, &l, ORDER_STAMPS, &b, &e), 0);
@@ -64,7 +68,16 @@ TEST(what_is_written_is_read)
     CHECK_STR(p.scratches[1].target, "/own");
     CHECK_EQ(p.scratches[1].size_bytes, 65536);
     CHECK_EQ(p.shared_bytes, MIB(1) - 65536);
-    CHECK_STR(p.files[0].text, "text");
+    CHECK_STR(p.folders[0].target, "/etc/conf");
+    CHECK_EQ(p.folders[0].file_count, 2);
+    CHECK(!p.folders[0].alone && p.folders[2].alone);
+    CHECK_EQ(p.folders[0].files[0].mode, 0444);
+    CHECK_STR(p.folders[0].files[1].path, "deep/er/x");
+    CHECK_EQ(p.folders[0].files[1].size, 3);
+    CHECK(memcmp(p.folders[0].files[1].data, "a\0b", 3) == 0);
+    CHECK_EQ(p.folders[1].file_count, 0);
+    CHECK_STR(p.folders[2].files[0].path, "only");
+    CHECK_EQ(p.file_bytes, 7);
     CHECK_EQ(p.head->flags, ORDER_STAMPS);
     order_done(&p);
     /* every cut of it, and every one with a byte more, is refused */
@@ -84,7 +97,7 @@ TEST(places_that_are_not_for_mounts_are_refused)
     for (size_t i = 0; i < COUNT_OF(targets); i++) {
         const struct sandbox_mount m = { "bundles/x", targets[i] };
         const struct sandbox_scratch t = { targets[i], 0 };
-        const struct sandbox_file f = { targets[i], "x" };
+        const struct sandbox_folder f = { targets[i], NULL, 0, false };
         struct sandbox_spec s = good();
         s.mounts = &m;
         s.mount_count = 1;
@@ -96,10 +109,10 @@ TEST(places_that_are_not_for_mounts_are_refused)
         if (write_it(&s, &e) != -CODE_INVALID)
             FAIL("scratch at \"%s\" passes", targets[i]);
         s = good();
-        s.files = &f;
-        s.file_count = 1;
+        s.folders = &f;
+        s.folder_count = 1;
         if (write_it(&s, &e) != -CODE_INVALID)
-            FAIL("file at \"%s\" passes", targets[i]);
+            FAIL("folder at \"%s\" passes", targets[i]);
     }
     for (size_t i = 0; i < COUNT_OF(sources); i++) {
         const struct sandbox_mount m = { sources[i], "/app" };
@@ -111,6 +124,49 @@ TEST(places_that_are_not_for_mounts_are_refused)
     }
     struct sandbox_spec s = good();
     CHECK_EQ(write_it(&s, &e), 0); /* the control */
+}
+
+static int write_file(const struct sandbox_file *files, size_t count, bool alone)
+{
+    const struct sandbox_folder folder = { "/etc/conf", files, count, alone };
+    struct sandbox_spec s = good();
+    struct err e = { 0 };
+    s.folders = &folder;
+    s.folder_count = 1;
+    return write_it(&s, &e);
+}
+
+TEST(a_file_lies_below_its_folder_and_has_a_mode_of_nine_bits)
+{
+    static const char *const paths[] = { "", "/k", "..", "../k", "a/../../k", ".", "a/.", "a//b", "a/" };
+    for (size_t i = 0; i < COUNT_OF(paths); i++) {
+        const struct sandbox_file f = { paths[i], "x", 1, 0444 };
+        if (write_file(&f, 1, false) != -CODE_INVALID)
+            FAIL("\"%s\" passes", paths[i]);
+    }
+    const struct sandbox_file set_uid = { "k", "x", 1, 04755 }, deep = { "a/k", "x", 1, 0444 };
+    const struct sandbox_file two[] = { { "k", "x", 1, 0444 }, { "l", "x", 1, 0444 } };
+    CHECK_EQ(write_file(&set_uid, 1, false), -CODE_INVALID);
+    CHECK_EQ(write_file(&deep, 1, true), -CODE_INVALID);
+    CHECK_EQ(write_file(two, 2, true), -CODE_INVALID);
+    CHECK_EQ(write_file(&deep, 1, false), 0); /* the controls */
+    CHECK_EQ(write_file(two, 2, false), 0);
+    CHECK_EQ(write_file(two, 1, true), 0);
+}
+
+TEST(more_files_than_their_limit_and_larger_ones_are_refused_by_name)
+{
+    struct limits l;
+    limits_default(&l);
+    AUTO_FREE struct sandbox_file *many = xcalloc(l.config_files_max + 1, sizeof *many);
+    for (size_t i = 0; i <= l.config_files_max; i++)
+        many[i] = (struct sandbox_file){ "k", "", 0, 0444 };
+    AUTO_FREE char *large = xcalloc(1, MIB(1) + 1);
+    const struct sandbox_file whole = { "k", large, MIB(1), 0444 }, more = { "k", large, MIB(1) + 1, 0444 };
+    CHECK_EQ(write_file(many, l.config_files_max, false), 0);
+    CHECK_EQ(write_file(many, l.config_files_max + 1, false), -CODE_EXHAUSTED);
+    CHECK_EQ(write_file(&whole, 1, false), 0);
+    CHECK_EQ(write_file(&more, 1, false), -CODE_EXHAUSTED);
 }
 
 TEST(what_no_sandbox_could_start_with_is_refused)

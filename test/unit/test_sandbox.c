@@ -346,7 +346,8 @@ TEST(the_function_finds_what_the_runtime_contract_promises)
     const struct sandbox_mount mounts[] = { { "bundles/probe", "/app" },
                                             { "blobs/model", "/models/a/weights" } };
     const struct sandbox_scratch scratch[] = { { "/cache", 0 }, { "/var/lib/own", MIB(1) } };
-    const struct sandbox_file files[] = { { "/etc/config/key", "value\n" } };
+    const struct sandbox_file files[] = { { "key", "value\n", 6, 0644 }, { "in/own", "own\n", 4, 0400 } };
+    const struct sandbox_folder folders[] = { { "/etc/config", files, 2, false }, { "/etc/one.conf", files, 1, true } };
     struct sandbox_spec s = probe_spec(ARGV("look"));
     s.id = "hello-00001-x7";
     s.workdir = "/app";
@@ -354,8 +355,8 @@ TEST(the_function_finds_what_the_runtime_contract_promises)
     s.mount_count = 2;
     s.scratches = scratch;
     s.scratch_count = 2;
-    s.files = files;
-    s.file_count = 1;
+    s.folders = folders;
+    s.folder_count = 2;
     s.cpu_milli = 250;
     s.gid = 65533;
     CHECK(probe_spec_run(&w, &x, &s));
@@ -393,18 +394,20 @@ TEST(the_function_finds_what_the_runtime_contract_promises)
     buf_done(&x.out);
 
     s = run_spec((const char *const[]){ "sh", "-c",
-                                        "cat /etc/config/key /models/a/weights; touch /app/x "
-                                        "/usr/x /etc/x /models/a/weights /etc/config/key 2>&1 | wc -l; "
+                                        "cat /etc/config/key /models/a/weights /etc/config/in/own /etc/one.conf; touch /app/x "
+                                        "/usr/x /etc/x /models/a/weights /etc/config/key /etc/one.conf /etc/config/x "
+                                        "2>&1 | wc -l; stat -c '%u %a' /etc/config/key /etc/config/in/own; "
+                                        "chmod 0777 /etc/config/key 2>/dev/null || echo not mine; "
                                         "touch /cache/x /tmp/x /dev/shm/x /var/lib/own/x && echo made",
                                         NULL });
     s.mounts = mounts;
     s.mount_count = 2;
     s.scratches = scratch;
     s.scratch_count = 2;
-    s.files = files;
-    s.file_count = 1;
+    s.folders = folders;
+    s.folder_count = 2;
     CHECK(probe_spec_run(&w, &x, &s));
-    CHECK_STR(buf_at(&x.out), "value\nweights\n5\nmade\n");
+    CHECK_STR(buf_at(&x.out), "value\nweights\nown\nvalue\n7\n65532 644\n65532 400\nnot mine\nmade\n");
     buf_done(&x.out);
     CHECK_EQ(world_stop(&w), 0);
     world_close(&w);
