@@ -14,9 +14,9 @@
 
 enum {
     REVISIONS_KEPT = 20,        /* per Service, as Knative's min-non-active-revisions */
-    FLUSH_LAZY_US = 250000,     /* replica counts are not worth a commit each */
+    FLUSH_LAZY_US = 500000,     /* replica counts and activity are not worth a commit each */
     FLUSH_RETRY_US = 1000000,   /* after the store refused */
-    FLUSH_PER_TURN = 100,       /* Services whose status is looked at before the loop goes on */
+    FLUSH_PER_TURN = 16,        /* Services whose status is looked at before the loop goes on */
     KEY_SIZE = OBJECT_NS_MAX + OBJECT_NAME_MAX + 1,
 };
 

@@ -170,20 +170,22 @@ void catalog_revision_facts(struct catalog *c, const char *ns, const char *name,
                       strcmp(next.late_starts, old->late_starts) == 0 &&
                       (next.models == old->models || json_equal(next.models, old->models));
     bool same = same_texts && next.f.ready_once == old->f.ready_once &&
-                next.f.active == old->f.active && next.f.activating == old->f.activating &&
                 next.f.timed_out == old->f.timed_out && next.f.failing == old->f.failing &&
                 next.f.failed_phase == old->f.failed_phase && next.f.retryable == old->f.retryable &&
                 next.f.exit_status == old->f.exit_status;
+    bool same_activity = next.f.active == old->f.active && next.f.activating == old->f.activating;
     bool same_counts = next.f.actual == old->f.actual && next.f.desired == old->f.desired;
+    /* Back from zero is daily life once it was ready: told when the start is over, not while that needs the CPU. */
+    bool wait = same && (same_activity || (next.f.ready_once && next.f.active));
     json_decref(v->facts.models);
     v->facts = next;
     catalog_needs_resolved(v);
     if (next.f.ready_once)
         loop_cancel(c->loop, &v->deadline);
-    if (same && same_counts)
+    if (same && same_activity && same_counts)
         return;
     v->dirty = true;
-    if (same)
+    if (wait)
         catalog_flush_later(c, v->owner, FLUSH_LAZY_US);
     else
         catalog_flush_soon(c, v->owner);

@@ -892,6 +892,34 @@ TEST(replica_counts_are_written_together_and_late)
     CHECK_EQ(json_int_at(v, "status.actualReplicas", 0), 19);
 }
 
+/* A start that is under way needs the CPU more than its Revision's conditions do. */
+TEST(back_from_zero_is_told_once_the_start_is_over)
+{
+    __attribute__((cleanup(world_auto))) struct world w;
+    __attribute__((cleanup(call_auto))) struct call c = { 0 };
+    struct catalog_facts f = ready_facts;
+    CHECK(world_open(&w));
+    submit(&w, &c, CATALOG_CREATE, "", SERVICE("f", "a"));
+    settle(&w);
+    tell(&w, "f-00001", &f);
+    pass_time(&w, 1000000);
+    f.active = false;
+    f.actual = f.desired = 0;
+    tell(&w, "f-00001", &f);
+    uint32_t commits = w.store.commits;
+    f.active = f.activating = true;
+    f.desired = 1;
+    tell(&w, "f-00001", &f);
+    CHECK_EQ(w.store.commits, commits);
+    pass_time(&w, 1000000);
+    AUTO_JSON json_t *unknown = read_item(&w, CATALOG_REVISIONS, "f-00001");
+    CHECK_STR(json_text_at(unknown, "status.conditions.0.type"), "Active");
+    CHECK_STR(json_text_at(unknown, "status.conditions.0.status"), "Unknown");
+    commits = w.store.commits;
+    tell(&w, "f-00001", &failed_facts); /* what somebody has to look at waits for nothing */
+    CHECK(w.store.commits > commits);
+}
+
 TEST(a_revision_that_never_becomes_ready_is_late_after_its_deadline)
 {
     __attribute__((cleanup(world_auto))) struct world w;
