@@ -123,7 +123,9 @@ static void piece_make(struct watch *w, struct buf *piece)
     const struct watch_filter filter = { .kind = w->place.resource->log_kind,
                                          .ns = *w->place.ns ? w->place.ns : NULL,
                                          .name = *w->place.name ? w->place.name : NULL,
-                                         .matches = labels_match,
+                                         .matches = w->which.labels.count + w->which.fields.count > 0
+                                                        ? labels_match
+                                                        : NULL,
                                          .ctx = w };
     struct watch_event event;
     if (w->initial.size > 0) {

@@ -105,7 +105,7 @@
     X(events_age_s,               "s",     3600, 60, 31536000, "Events older than this go")           \
     X(watch_events_max,           "",      4096, 1, 1000000, "changes that a watch can still be told of; the oldest go, and slower watchers list again") \
     X(watch_ms,                   "ms",    1800000, 1000, 86400000, "a watch, if the client does not ask for less") \
-    X(watch_log_bytes,            "bytes", 8388608, 65536, 4294967296, "text of those changes")         \
+    X(watch_log_bytes,            "bytes", 8388608, 65536, 4294967296, "memory of those changes")       \
     X(json_depth_max,             "",      100, 8, 1000, "nesting of JSON and YAML")                  \
     X(json_patch_ops_max,         "",      10000, 1, 1000000, "operations of one JSON patch, as in Kubernetes") \
     X(json_patch_copy_bytes_max,  "bytes", 3145728, 1024, 67108864, "what the copies of one JSON patch add up to, as in Kubernetes") \

@@ -5,19 +5,26 @@
 #include <stdlib.h>
 
 struct entry {
-    struct watch_event event; /* its texts are owned */
-    json_t *before, *after;   /* labels; NULL: none, or no object on that side */
-    bool was, is;             /* there was an object before, there is one after */
-    size_t bytes;
+    int64_t version;
+    struct packed *text;
+    /* Of the object before, as JSON, where they are not those of the text; NULL: they are. */
+    char *labels_before;
+    const char *kind, *ns, *name; /* in texts[] */
+    uint32_t bytes;
+    bool was, is;                 /* there was an object before, there is one after */
+    char texts[];
 };
 
 struct watchlog {
     const struct limits *limits;
+    struct packer *packer;
     struct entry **ring; /* position % capacity */
     uint64_t first, end; /* positions of the oldest, and behind the newest */
     int64_t floor, version;
     uint64_t bytes, capacity;
     struct list listeners;
+    char *shown; /* the text that was read last: those who watch read the same one after the other */
+    int64_t shown_version;
 };
 
 static void watchlog_check(const struct watchlog *w)
@@ -28,12 +35,8 @@ static void watchlog_check(const struct watchlog *w)
 
 static void entry_free(struct entry *t)
 {
-    free((char *)(uintptr_t)t->event.kind);
-    free((char *)(uintptr_t)t->event.ns);
-    free((char *)(uintptr_t)t->event.name);
-    free((char *)(uintptr_t)t->event.text);
-    json_decref(t->before);
-    json_decref(t->after);
+    packed_free(t->text);
+    free(t->labels_before);
     free(t);
 }
 
@@ -41,6 +44,7 @@ struct watchlog *watchlog_new(const struct limits *limits, int64_t version)
 {
     struct watchlog *w = xcalloc(1, sizeof *w);
     w->limits = limits;
+    w->packer = packer_new();
     w->capacity = limits->watch_events_max;
     w->ring = xcalloc(w->capacity, sizeof *w->ring);
     w->floor = w->version = version;
@@ -57,7 +61,7 @@ static struct entry *at(const struct watchlog *w, uint64_t position)
 static void forget_oldest(struct watchlog *w)
 {
     struct entry *t = at(w, w->first);
-    w->floor = t->event.version;
+    w->floor = t->version;
     w->bytes -= t->bytes;
     w->ring[w->first % w->capacity] = NULL;
     w->first++;
@@ -72,46 +76,61 @@ void watchlog_free(struct watchlog *w)
         list_remove(&w->listeners, n);
     while (w->first < w->end)
         forget_oldest(w);
+    free(w->shown);
     free(w->ring);
+    packer_free(w->packer);
     free(w);
 }
 
-static json_t *labels_of(const char *text, char **ret_deleted_text, int64_t version)
+static char *text_of(const json_t *tree)
 {
-    AUTO_JSON json_t *object = text ? json_loads(text, 0, NULL) : NULL;
-    if (object && ret_deleted_text) {
-        struct buf b;
-        buf_init(&b, SIZE_MAX / 4);
-        object_version_set(object, version);
-        json_write(object, &b);
-        *ret_deleted_text = buf_take_text(&b);
-    }
-    return json_incref(json_at(object, "metadata.labels"));
+    struct buf b;
+    buf_init(&b, SIZE_MAX / 4);
+    json_write(tree, &b);
+    return buf_take_text(&b);
 }
 
-static struct entry *entry_new(int64_t version, const char *kind, const char *ns, const char *name,
-                               const char *before, const char *after)
+static const char *copy_into(char **at, const char *text)
 {
-    struct entry *t = xcalloc(1, sizeof *t);
-    char *deleted = NULL;
+    size_t size = strlen(text) + 1;
+    char *copy = memcpy(*at, text, size);
+    *at += size;
+    return copy;
+}
+
+static struct entry *entry_new(struct packer *p, int64_t version, const char *kind, const char *ns,
+                               const char *name, const char *before, const char *after)
+{
+    AUTO_JSON json_t *was = before ? json_loads(before, 0, NULL) : NULL;
+    AUTO_JSON json_t *is = after ? json_loads(after, 0, NULL) : NULL;
+    const json_t *labels_was = json_at(was, "metadata.labels"), *labels_is = json_at(is, "metadata.labels");
+    bool differ = was && is && labels_was != labels_is && !json_equal(labels_was, labels_is);
+    if (was && !is)
+        object_version_set(was, version);
+    AUTO_FREE char *deleted = after ? NULL : text_of(was);
+    const char *text = after ? after : deleted;
+    struct entry *t = xcalloc(1, sizeof *t + strlen(kind) + strlen(ns) + strlen(name) + 3);
+    char *at = t->texts;
+    t->version = version;
+    t->kind = copy_into(&at, kind);
+    t->ns = copy_into(&at, ns);
+    t->name = copy_into(&at, name);
     t->was = before != NULL;
     t->is = after != NULL;
-    t->before = labels_of(before, after ? NULL : &deleted, version);
-    t->after = labels_of(after, NULL, version);
-    t->event = (struct watch_event){ !before  ? WATCH_ADDED
-                                     : !after ? WATCH_DELETED
-                                              : WATCH_MODIFIED,
-                                     version, xstrdup(kind), xstrdup(ns), xstrdup(name),
-                                     after ? xstrdup(after) : deleted };
-    t->bytes = sizeof *t + strlen(t->event.text);
+    t->text = packed_new(p, kind, str_of(text));
+    t->labels_before = !differ ? NULL : labels_was ? text_of(labels_was) : xstrdup("null");
+    t->bytes = (uint32_t)(sizeof *t + (size_t)(at - t->texts) + packed_bytes(t->text) +
+                          (t->labels_before ? strlen(t->labels_before) : 0));
     return t;
 }
 
-void watchlog_append(struct watchlog *w, int64_t version, const char *kind, const char *ns,
-                     const char *name, const char *before, const char *after)
+struct packer *watchlog_packer(const struct watchlog *w) { return w->packer; }
+
+struct packed *watchlog_append(struct watchlog *w, int64_t version, const char *kind, const char *ns,
+                               const char *name, const char *before, const char *after)
 {
     ASSERT(version > w->version && (before || after));
-    struct entry *t = entry_new(version, kind, ns, name, before, after);
+    struct entry *t = entry_new(w->packer, version, kind, ns, name, before, after);
     while (w->first < w->end && (w->end - w->first == w->capacity ||
                                  w->bytes + t->bytes > w->limits->watch_log_bytes))
         forget_oldest(w);
@@ -124,11 +143,14 @@ void watchlog_append(struct watchlog *w, int64_t version, const char *kind, cons
         struct watch_listener *l = CONTAINER_OF(n, struct watch_listener, node);
         l->on_change(l);
     }
+    return t->is ? t->text : NULL;
 }
 
 int64_t watchlog_version(const struct watchlog *w) { return w->version; }
 
 uint64_t watchlog_forgotten(const struct watchlog *w) { return w->first; }
+
+uint64_t watchlog_bytes(const struct watchlog *w) { return w->bytes; }
 
 enum watch_verdict watchlog_seek(const struct watchlog *w, int64_t version, struct watch_cursor *ret)
 {
@@ -137,7 +159,7 @@ enum watch_verdict watchlog_seek(const struct watchlog *w, int64_t version, stru
         return WATCH_TOO_OLD;
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
-        if (at(w, middle)->event.version <= version)
+        if (at(w, middle)->version <= version)
             low = middle + 1;
         else
             high = middle;
@@ -148,32 +170,50 @@ enum watch_verdict watchlog_seek(const struct watchlog *w, int64_t version, stru
 
 static bool concerns(const struct entry *t, const struct watch_filter *f)
 {
-    return strcmp(t->event.kind, f->kind) == 0 && (!f->ns || strcmp(t->event.ns, f->ns) == 0) &&
-           (!f->name || strcmp(t->event.name, f->name) == 0);
+    return strcmp(t->kind, f->kind) == 0 && (!f->ns || strcmp(t->ns, f->ns) == 0) &&
+           (!f->name || strcmp(t->name, f->name) == 0);
+}
+
+static const char *text_show(struct watchlog *w, const struct entry *t)
+{
+    if (w->shown && w->shown_version == t->version)
+        return w->shown;
+    free(w->shown);
+    w->shown = packed_text(t->text);
+    w->shown_version = t->version;
+    return w->shown;
 }
 
 /* As the client sees it, who only knows what matches. False: nothing happened, for it. */
-static bool seen_as(const struct entry *t, const struct watch_filter *f, struct watch_event *ret)
+static bool seen_as(const struct entry *t, const struct watch_filter *f, struct watch_event *event)
 {
-    bool was = t->was && (!f->matches || f->matches(f->ctx, &t->event, t->before));
-    bool is = t->is && (!f->matches || f->matches(f->ctx, &t->event, t->after));
-    if (!was && !is)
-        return false;
-    *ret = t->event;
-    ret->type = !was ? WATCH_ADDED : !is ? WATCH_DELETED : WATCH_MODIFIED;
-    return true;
+    bool was = t->was, is = t->is;
+    if (f->matches) {
+        AUTO_JSON json_t *object = json_loads(event->text, 0, NULL);
+        const json_t *labels = json_at(object, "metadata.labels");
+        AUTO_JSON json_t *before = t->labels_before ? json_loads(t->labels_before, JSON_DECODE_ANY, NULL) : NULL;
+        was = was && f->matches(f->ctx, event, !t->labels_before ? labels : json_is_object(before) ? before : NULL);
+        is = is && f->matches(f->ctx, event, labels);
+    }
+    event->type = !was ? WATCH_ADDED : !is ? WATCH_DELETED : WATCH_MODIFIED;
+    return was || is;
 }
 
-enum watch_verdict watchlog_next(const struct watchlog *w, struct watch_cursor *c,
+enum watch_verdict watchlog_next(struct watchlog *w, struct watch_cursor *c,
                                  const struct watch_filter *f, struct watch_event *ret)
 {
     if (c->next < w->first)
         return WATCH_TOO_OLD;
     while (c->next < w->end) {
         const struct entry *t = at(w, c->next++);
-        c->version = MAX(c->version, t->event.version);
-        if (concerns(t, f) && seen_as(t, f, ret))
+        c->version = MAX(c->version, t->version);
+        if (!concerns(t, f))
+            continue;
+        struct watch_event event = { WATCH_MODIFIED, t->version, t->kind, t->ns, t->name, text_show(w, t) };
+        if (seen_as(t, f, &event)) {
+            *ret = event;
             return WATCH_EVENT;
+        }
     }
     return WATCH_NONE;
 }

@@ -26,7 +26,7 @@ static bool label_is_b(void *ctx, const struct watch_event *event, const json_t 
 }
 
 /* "A5 M6 D9 |9": the types and versions that come, and where the cursor ends; "gone" for too old. */
-static void read_all(const struct watchlog *w, int64_t from, const struct watch_filter *f, char into[256])
+static void read_all(struct watchlog *w, int64_t from, const struct watch_filter *f, char into[256])
 {
     struct watch_cursor c;
     struct watch_event event;
@@ -151,9 +151,12 @@ TEST(text_counts_and_one_event_always_fits)
 {
     struct limits limits;
     char seen[256];
-    AUTO_FREE char *big = xcalloc(1, 70001);
-    memset(big, ' ', 70000);
-    memcpy(big, "{}", 2);
+    struct rng rng = { 5 };
+    AUTO_FREE char *big = xcalloc(1, 140001); /* of what does not get smaller */
+    snprintf(big, 140001, "{\"fill\":\"");
+    for (size_t i = strlen(big); i < 139998; i++)
+        big[i] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+-"[rng_next(&rng) % 64];
+    memcpy(big + 139998, "\"}", 2);
     limits_small(&limits, 1000, 65536);
     AUTO(watchlog) struct watchlog *w = watchlog_new(&limits, 0);
     add(w, 1, "services", "d", "a");
@@ -162,6 +165,64 @@ TEST(text_counts_and_one_event_always_fits)
     CHECK_STR(seen, "M2 |2");
     read_all(w, 0, &(struct watch_filter){ .kind = "services" }, seen);
     CHECK_STR(seen, "gone");
+}
+
+/* A service of which only the name changes, the version and a time. */
+static char *alike(int64_t version)
+{
+    return xasprintf("{\"apiVersion\":\"serving.knative.dev/v1\",\"kind\":\"Service\",\"metadata\":{\"labels\":{\"app\":"
+                     "\"shop\",\"team\":\"checkout\"},\"name\":\"f\",\"namespace\":\"default\",\"resourceVersion\":\"%lld\"},"
+                     "\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"image\":\"file:///srv/images/shop\",\"name\":"
+                     "\"user-container\",\"readinessProbe\":{\"tcpSocket\":{\"port\":0},\"successThreshold\":1}}],"
+                     "\"containerConcurrency\":0,\"timeoutSeconds\":300}}},\"status\":{\"conditions\":[{\"status\":\"True\","
+                     "\"type\":\"Ready\",\"lastTransitionTime\":\"2026-11-23T17:%02d:%02dZ\"}]}}",
+                     (long long)version, (int)version / 60 % 60, (int)version % 60);
+}
+
+TEST(a_thousand_changes_of_objects_that_are_alike_take_a_third_of_their_text)
+{
+    struct limits limits;
+    size_t size = 0;
+    limits_default(&limits);
+    AUTO(watchlog) struct watchlog *w = watchlog_new(&limits, 0);
+    for (int64_t version = 1; version <= 1000; version++) {
+        AUTO_FREE char *before = alike(version - 1), *after = alike(version);
+        watchlog_append(w, version, "services", "default", "f", version > 1 ? before : NULL, after);
+        size += strlen(after);
+    }
+    CHECK(watchlog_bytes(w) < size / 3);
+    struct packer_totals t = packer_totals(watchlog_packer(w));
+    CHECK(t.texts == 1000 && t.size == size && t.held < size / 3);
+}
+
+/* Two who read by turns, one of them far behind: each gets its own events' texts. */
+TEST(every_reader_gets_the_text_of_its_own_event)
+{
+    struct limits limits;
+    struct watch_cursor ahead, behind;
+    struct watch_event event;
+    const struct watch_filter all = { .kind = "services" };
+    limits_default(&limits);
+    AUTO(watchlog) struct watchlog *w = watchlog_new(&limits, 0);
+    CHECK_EQ(watchlog_seek(w, 0, &ahead), WATCH_NONE);
+    behind = ahead;
+    for (int64_t version = 1; version <= 20; version++) {
+        AUTO_FREE char *text = alike(version);
+        struct packed *shared = packed_share(watchlog_append(w, version, "services", "default", "f", text, text));
+        AUTO_FREE char *again = packed_text(shared);
+        CHECK_STR(again, text);
+        packed_free(shared);
+    }
+    for (int64_t version = 1; version <= 20; version++) {
+        for (int i = 0; i < 2 && ahead.version < 20; i++) {
+            CHECK_EQ(watchlog_next(w, &ahead, &all, &event), WATCH_EVENT);
+            AUTO_FREE char *text = alike(event.version);
+            CHECK_STR(event.text, text);
+        }
+        CHECK_EQ(watchlog_next(w, &behind, &all, &event), WATCH_EVENT);
+        AUTO_FREE char *text = alike(version);
+        CHECK_STR(event.text, text);
+    }
 }
 
 struct heard {
