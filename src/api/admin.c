@@ -1,4 +1,5 @@
 #include "api/admin.h"
+#include "api/resolve.h"
 
 #include "codec/json.h"
 #include "scale/kpa_text.h"
@@ -25,6 +26,7 @@ struct admin {
     struct admin_sources s;
     struct list streams; /* struct log_stream */
     uint32_t asking;     /* queries with the store */
+    struct resolve_desk *resolves;
 };
 
 struct log_stream {
@@ -286,6 +288,13 @@ static void model_delete(struct admin *a, struct http_call *c)
         answer_err(c, &e);
     else
         answer_json(c, 200, TYPE_JSON, json_pack("{s:s}", "evicted", digest));
+}
+
+static void resolve(struct admin *a, struct http_call *c)
+{
+    struct err e;
+    if (resolve_ask(a->resolves, c, &e) < 0)
+        answer_err(c, &e);
 }
 
 static void limits_list(struct admin *a, struct http_call *c)
@@ -590,6 +599,7 @@ static const struct page {
     { "GET", "/v1/limits", limits_list },
     { "GET", "/v1/models", models },
     { "DELETE", "/v1/models/*", model_delete },
+    { "POST", "/v1/resolve", resolve },
     { "GET", "/v1/services/*/*/*", service_page },
     { "GET", "/v1/token", token_page },
 };
@@ -636,6 +646,7 @@ struct admin *admin_new(const struct admin_sources *s)
     struct admin *a = xcalloc(1, sizeof *a);
     a->s = *s;
     list_init(&a->streams);
+    a->resolves = resolve_desk_new(s->limits, s->artifacts);
     return a;
 }
 
@@ -647,5 +658,6 @@ void admin_free(struct admin *a)
         return;
     LIST_EACH(&a->streams, n, tmp)
         on_log_closed(&CONTAINER_OF(n, struct log_stream, node)->follower);
+    resolve_desk_free(a->resolves);
     free(a);
 }

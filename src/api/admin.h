@@ -9,7 +9,7 @@
  *   GET /healthz /livez /readyz       GET /metrics
  *   GET /v1/invocations[?namespace=&service=&cold=true&limit=]   GET /v1/invocations/{id}
  *   GET /v1/instances                 DELETE /v1/instances/{id}      GET /v1/limits
- *   GET /v1/models                    DELETE /v1/models/{digest}
+ *   GET /v1/models                    DELETE /v1/models/{digest}     POST /v1/resolve?reference=
  *   GET /v1/services/{ns}/{name}/stats   GET /v1/token
  *   GET /v1/services/{ns}/{name}/logs[?tail=&follow=true&instance=&revision=]
  */

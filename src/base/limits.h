@@ -41,6 +41,7 @@
     X(api_bodies_bytes_max,       "bytes", 67108864, 1024, 17179869184, "request bodies of all the API's connections over the network together; its unix socket has as much again") \
     X(api_answer_bytes_max,       "bytes", 268435456, 65536, 4294967296, "a whole answer of the API; a larger one is answered with 500") \
     X(api_watchers_max,           "",      256, 1, 65536, "open watch and log streams")               \
+    X(api_resolves_max,           "",      4, 1, 64, "references that are read at once to tell their digest (hob apply of what lies in a folder)") \
     /* --- admission --------------------------------------------------------------------------- */ \
     X(queue_depth_max,            "",      1000, 0, 1000000, "requests that wait for an instance, per revision (hob.dev/queue-depth)") \
     X(queue_wait_ms,              "ms",    60000, 1, 3600000, "longest wait for an instance, if the request's own deadline is later") \

@@ -16,7 +16,7 @@ enum { DOCUMENTS_MAX = 1000, FILES_MAX = 1000, TIMEOUT_MS = 60000 };
 struct args {
     struct opt_list files;
     const char *output;
-    bool wait, dry_run;
+    bool wait, dry_run, redeploy;
     uint32_t timeout_ms;
 };
 static const struct args defaults = { .wait = true, .timeout_ms = TIMEOUT_MS };
@@ -28,6 +28,8 @@ static const struct opt opts[] = {
     { "wait", 0, OPT_FLAG, AT(wait), NULL,
       "until everything is ready (default; --no-wait: do not)" },
     { "timeout", 0, OPT_MS, AT(timeout_ms), "TIME", "of waiting, per service (default 60s)" },
+    { "redeploy", 0, OPT_FLAG, AT(redeploy), NULL,
+      "a new revision, also when nothing changed: reads folders and models without a digest again" },
     { "dry-run", 0, OPT_FLAG, AT(dry_run), NULL, "only read and check the files here" },
     { "output", 'o', OPT_CHOICE, AT(output), "FORMAT", "json|jsonl|yaml|name",
       "json|jsonl|yaml|name", .complete = OPT_COMPLETE_CHOICES },
@@ -140,7 +142,7 @@ static int read_path(struct cli *c, const char *path, struct documents *d, struc
 static int apply_all(struct cli *c, const struct documents *d, struct err *e)
 {
     const struct args *args = c->args;
-    const struct put_options o = { args->wait, args->timeout_ms,
+    const struct put_options o = { args->wait, args->redeploy, args->timeout_ms,
                                    c->global.json ? "json" : args->output };
     for (size_t i = 0; i < d->count; i++) {
         const char *name = json_text_at(d->at[i], "metadata.name");
@@ -188,7 +190,10 @@ const struct cli_command cmd_apply = {
                 "hob apply -f manifests/ --timeout 5m  every manifest of a folder\n"
                 "generate | hob apply -f -  from another program\n"
                 "hob apply -f service.yaml --no-wait  do not wait until it is ready",
-    .notes = "Replaces: what the manifest does not say goes back to its default.",
+    .notes = "Replaces: what the manifest does not say goes back to its default.\n\n"
+             "A revision keeps the content that its file:// image had at its first start. Where the folder's is another\n"
+             "one now, apply says so and makes a new revision (annotation hob.dev/image-digest), as kubectl cannot.\n"
+             "A model without a digest is read again only by a new revision: --redeploy.",
     .opts = opts,
     .opt_count = COUNT_OF(opts),
     .args_size = sizeof(struct args),

@@ -122,7 +122,7 @@ static int deploy(struct cli *c, struct err *e)
     const char *format = c->global.json ? "json" : args->output;
     if (!args->dry_run)
         return put_service(c, service,
-                           &(struct put_options){ args->wait, args->timeout_ms, format }, e);
+                           &(struct put_options){ args->wait, false, args->timeout_ms, format }, e);
     output_tree(c, output_of(c, format ? format : "yaml"), service);
     return EXITS_OK;
 }

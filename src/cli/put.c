@@ -3,6 +3,7 @@
 #include "cli/human.h"
 #include "cli/objects.h"
 #include "cli/output.h"
+#include "cli/redeploy.h"
 #include "cli/remote.h"
 
 #include <errno.h>
@@ -39,9 +40,10 @@ static int service_check(const json_t *service, struct err *e)
 }
 
 static int replace(struct cli *c, const char *target, json_t *service, const json_t *old,
-                   json_t **ret, const char **ret_verb, struct err *e)
+                   bool redeploy, json_t **ret, const char **ret_verb, struct err *e)
 {
     const char *seen = object_text(old, "metadata.resourceVersion");
+    redeploy_mark(c, old, service, redeploy);
     if (seen[0] && !json_text_at(service, "metadata.resourceVersion"))
         json_object_set_new(json_at(service, "metadata"), "resourceVersion", json_string(seen));
     int r = remote_send(c, "PUT", target, service, ret, e);
@@ -65,8 +67,8 @@ static void server_owned_drop(json_t *service)
     json_object_del(service, "status");
 }
 
-static int bring(struct cli *c, const char *ns, const char *name, json_t *service, json_t **ret,
-                 const char **ret_verb, struct err *e)
+static int bring(struct cli *c, const char *ns, const char *name, json_t *service, bool redeploy,
+                 json_t **ret, const char **ret_verb, struct err *e)
 {
     AUTO_FREE char *all = remote_target(REMOTE_KNATIVE "/namespaces/", ns, "/services", NULL);
     AUTO_FREE char *one =
@@ -75,7 +77,7 @@ static int bring(struct cli *c, const char *ns, const char *name, json_t *servic
     struct err missing = { 0 };
     int r = remote_get(c, one, &old, &missing);
     if (r == 0)
-        return replace(c, one, service, old, ret, ret_verb, e);
+        return replace(c, one, service, old, redeploy, ret, ret_verb, e);
     if (r != -CODE_NOT_FOUND) {
         *e = missing;
         return r;
@@ -187,7 +189,7 @@ int put_service(struct cli *c, json_t *service, const struct put_options *o, str
     const char *own_ns = object_text(service, "metadata.namespace");
     const char *ns = own_ns[0] ? own_ns : c->global.ns;
 
-    r = bring(c, ns, name, service, &now, &verb, e);
+    r = bring(c, ns, name, service, o->redeploy, &now, &verb, e);
     if (r < 0)
         return err_wrap(e, "service %s/%s", ns, name);
     if (o->wait) {

@@ -11,7 +11,7 @@
 #include "codec/json.h"
 
 struct put_options {
-    bool wait;
+    bool wait, redeploy; /* redeploy: a new Revision in any case */
     uint32_t timeout_ms;
     const char *output; /* "name", "json", "yaml" or NULL */
 };

@@ -15,6 +15,7 @@ enum kind {
     KIND_NUMBER,   /* from min to max */
     KIND_DURATION, /* nanoseconds from min to max */
     KIND_SECONDS,  /* the same, in whole seconds */
+    KIND_TEXT,     /* any */
 };
 
 static const struct row {
@@ -69,6 +70,8 @@ static const struct row {
         .meaning = "longest cold start wanted, from 1ms to 1h" },
     [ANNOTATION_START_BUDGET_PERCENTILE] = { "hob.dev/start-budget-percentile", NULL, KIND_NUMBER, 1,
         100, 99, .meaning = "of the cold starts that must stay in it" },
+    [ANNOTATION_IMAGE_DIGEST] = { "hob.dev/image-digest", NULL, KIND_TEXT, .initial = -1,
+        .meaning = "written by `hob apply` when a file:// folder changed: a new Revision; changes nothing else" },
 #undef A
 };
 
@@ -265,6 +268,7 @@ void annotations_check(const json_t *annotations, const char *at, const struct l
         case KIND_NUMBER: number_check(&c, a, key, v); break;
         case KIND_DURATION:
         case KIND_SECONDS: duration_check(&c, a, key, v); break;
+        case KIND_TEXT: break;
         }
         (void)snprintf(path, sizeof path, "%s.%s", at, key);
         if (a == ANNOTATION_CLASS && strcmp(v, KPA) != 0)
@@ -327,7 +331,7 @@ void annotations_document(FILE *out)
         fprintf(out, " | ");
         if (row->kind == KIND_CHOICE) {
             fprintf(out, "%s", row->choices ? row->choices + 1 : "");
-        } else {
+        } else if (row->kind != KIND_TEXT) {
             value_document(out, row, row->min);
             fprintf(out, "..");
             value_document(out, row, row->max);

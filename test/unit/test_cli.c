@@ -6,6 +6,7 @@
 #include "cli/help.h"
 #include "cli/human.h"
 #include "cli/manifest.h"
+#include "cli/redeploy.h"
 #include "cli/remote.h"
 #include "cli/table.h"
 #include "tap.h"
@@ -500,6 +501,32 @@ TEST(a_manifest_is_refused_where_a_flag_makes_no_sense)
     f = (struct manifest_flags){ .name = "g", .ns = "d", .image = "\xff" };
     CHECK_EQ(manifest_build(&f, &j, &e), -CODE_INVALID);
     CHECK(!j);
+}
+
+TEST(a_folder_that_changed_makes_a_revision_and_the_same_again_none)
+{
+    static const struct {
+        const char *pinned, *was, *now;
+        bool failed;
+        const char *wanted;
+    } rows[] = {
+        { "a", "", "a", false, NULL },  /* nothing changed */
+        { "a", "", "b", false, "b" },   /* it did */
+        { "b", "b", "b", false, "b" },  /* applied again: the mark stays */
+        { "b", "b", "a", false, "a" },  /* and back */
+        { "a", "b", "a", false, "b" },  /* changed back before its first start */
+        { "a", "", "", false, NULL },   /* nobody could look */
+        { "a", "b", "", false, "b" },
+        { "", "", "b", false, NULL },   /* the first start is still to come, and takes what is there */
+        { "", "", "b", true, "b" },     /* it never will */
+        { "", "b", "b", true, "b" },    /* and with this one neither */
+        { "", "a", "b", true, "b" },
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        const char *got = redeploy_digest(rows[i].pinned, rows[i].was, rows[i].now, rows[i].failed);
+        if (!got != !rows[i].wanted || (got && strcmp(got, rows[i].wanted) != 0))
+            FAIL("row %zu: %s", i, got ? got : "none");
+    }
 }
 
 TEST_MAIN()

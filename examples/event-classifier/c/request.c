@@ -125,7 +125,7 @@ static const char *const field_names[FIELDS] = { "content-length", "transfer-enc
 static int take_fields(struct slice rest, struct slice fields[FIELDS], struct refusal *r)
 {
     while (rest.size > 0) {
-        struct slice line, name;
+        struct slice line = { 0 }, name = { 0 };
         const char *end = memmem(rest.at, rest.size, "\r\n", 2);
         line = (struct slice){ rest.at, end != NULL ? (size_t)(end - rest.at) : rest.size };
         size_t used = line.size + (end != NULL ? 2 : 0);
