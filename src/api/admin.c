@@ -177,14 +177,18 @@ static void invocations(struct admin *a, struct http_call *c)
 {
     struct record_query q = { 0 };
     uint64_t limit;
-    struct str cold = http_call_param(c, "cold");
+    struct str cold = http_call_param(c, "cold"), trace = http_call_param(c, "trace");
     if (!param_u64(c, "limit", RECORDS_DEFAULT, RECORDS_MAX, &limit)) {
         answer_problem(c, 400, "bad parameter", "limit: want a number from 1 to 1000");
     } else if (!param_text(c, "namespace", q.ns, sizeof q.ns) ||
                !param_text(c, "service", q.service, sizeof q.service)) {
         answer_problem(c, 400, "bad parameter", "namespace, service: longer than a name can be");
+    } else if (trace.at && !trace_id_parse(trace, q.id.at)) {
+        answer_problem(c, 400, "bad parameter",
+                       "trace: want a trace's id, 32 hexadecimal digits in lower case");
     } else {
         q.limit = (uint32_t)limit;
+        q.by_trace = trace.at != NULL;
         q.cold_only = cold.at && str_is(cold, "true");
         records_ask(a, c, &q);
     }

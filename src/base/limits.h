@@ -117,6 +117,8 @@
     X(records_waiting_max,        "",      65536, 256, 10000000, "records not yet written; more are dropped and counted") \
     X(store_waiting_bytes_max,    "bytes", 67108864, 1048576, 1099511627776, "text of the changes waiting for their commit") \
     X(store_waiting_max,          "",      4096, 16, 1000000, "changes waiting for their commit")       \
+    /* --- traces ------------------------------------------------------------------------------- */ \
+    X(trace_sample_ppm,           "",      1000000, 0, 1000000, "traces that begin here and are sampled, of a million (--trace-sample); others go on as the caller decided") \
     X(hops_max,                   "",      16, 1, 1000, "functions calling functions (Hob-Hops)")
 // clang-format on
 

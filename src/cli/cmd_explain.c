@@ -37,6 +37,20 @@ static int by_id(struct cli *c, const char *id, json_t **ret, struct err *e)
     return r;
 }
 
+/* What a trace's functions did here, the oldest first: a chain begins with who was called first. */
+static int by_trace(struct cli *c, const char *trace, json_t **ret, struct err *e)
+{
+    AUTO_FREE char *target = remote_target("/v1/invocations?limit=100&trace=", trace, NULL);
+    int r = remote_get(c, target, ret, e);
+    if (r < 0 || json_array_size(json_at(*ret, "items")) > 0)
+        return r;
+    json_decref(TAKE(*ret));
+    return err_set(e, CODE_NOT_FOUND,
+                   "trace %s: no invocation of it is on record here; `hob limits` shows how long records are kept "
+                   "(records_max, records_age_s)",
+                   trace);
+}
+
 /* The newest of a service (NULL: of all). */
 static int newest(struct cli *c, const char *service, bool cold, json_t **ret, struct err *e)
 {
@@ -87,22 +101,12 @@ static struct explain_stats stats_of(struct cli *c, const struct invocation_reco
     return stats;
 }
 
-static int run(struct cli *c, struct err *e)
+static int draw(struct cli *c, const json_t *j, struct err *e)
 {
     const struct args *args = c->args;
-    enum output o = output_of(c, args->output);
-    AUTO_JSON json_t *j = NULL;
     struct invocation_record record;
     struct term term = c->out_term;
-
-    int r = find(c, &j, e);
-    if (r < 0)
-        return r;
-    if (o != OUTPUT_TABLE) {
-        output_tree(c, o, j);
-        return EXITS_OK;
-    }
-    r = record_from_json(j, &record, e);
+    int r = record_from_json(j, &record, e);
     if (r < 0)
         return r;
     struct explain_stats stats = stats_of(c, &record);
@@ -114,14 +118,44 @@ static int run(struct cli *c, struct err *e)
     return EXITS_OK;
 }
 
+static int run(struct cli *c, struct err *e)
+{
+    const struct args *args = c->args;
+    const char *name = c->words.count ? c->words.at[0] : NULL;
+    enum output o = output_of(c, args->output);
+    AUTO_JSON json_t *j = NULL;
+    uint8_t id[16];
+    bool trace = name && trace_id_parse(str_of(name), id);
+    int r = trace ? by_trace(c, name, &j, e) : find(c, &j, e);
+    if (r < 0)
+        return r;
+    if (o != OUTPUT_TABLE) {
+        output_tree(c, o, j);
+        return EXITS_OK;
+    }
+    const json_t *items = trace ? json_at(j, "items") : NULL, *one;
+    size_t i;
+    if (!trace)
+        return draw(c, j, e);
+    json_array_foreach(items, i, one) {
+        if (i > 0)
+            buf_text(&c->out, "\n");
+        r = draw(c, one, e);
+        if (r < 0)
+            return r;
+    }
+    return EXITS_OK;
+}
+
 const struct cli_command cmd_explain = {
     .name = "explain",
     .summary = "where the time of an invocation went, phase by phase",
-    .words = "[ID|NAME]",
+    .words = "[ID|TRACE|NAME]",
     .examples =
         "hob explain  the newest invocation\n"
         "hob explain greeter  the newest cold start of a service\n"
         "hob explain 0198f3a2-7c21-7d00-8000-00c0ffee0001  one invocation (Hob-Invocation-Id)\n"
+        "hob explain 0af7651916cd43dd8448eb211c80319c  every invocation of one trace, oldest first\n"
         "hob explain greeter -o json  the record itself",
     .notes =
         "Phases overlap. Solid: the request waited for it; shaded: it ran while the request waited\n"

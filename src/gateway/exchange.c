@@ -361,10 +361,13 @@ static bool request_take(struct client *c, struct refusal *r)
     if (x->grpc && x->policy.h2c) /* between its messages it may be silent */
         meter_init(&x->read_meter, 0, 0);
     x->upgrade = x->upgrade && !x->policy.h2c; /* there is no such thing in HTTP/2 */
+    const struct tracing_new trace = { &x->record.id, ingress_random(c->ingress),
+                                       (uint32_t)c->ingress->limits->trace_sample_ppm };
+    tracing_begin(h, &trace, &x->record.trace);
     forward_request(&c->up.out, &(struct forward_request){ .head = h,
                                                            .client = str_of(c->address),
                                                            .id = &x->record.id,
-                                                           .span = ingress_random(c->ingress),
+                                                           .trace = &x->record.trace,
                                                            .hops = (uint32_t)MIN(hops, UINT32_MAX),
                                                            .upgrade = x->upgrade,
                                                            .grpc = x->grpc });

@@ -51,32 +51,6 @@ static void forwarded_write(struct buf *b, const struct forward_request *f)
     buf_str_append(b, STR("\r\n"));
 }
 
-static void hex_write(struct buf *b, const uint8_t *at, size_t size)
-{
-    static const char digits[] = "0123456789abcdef";
-    char text[32];
-    ASSERT(size * 2 <= sizeof text);
-    for (size_t i = 0; i < size; i++) {
-        text[2 * i] = digits[at[i] >> 4];
-        text[2 * i + 1] = digits[at[i] & 15];
-    }
-    buf_append(b, text, size * 2);
-}
-
-/* Sampled (01), because hob records every invocation: an SDK that follows its parent would
- * otherwise switch the function's own tracing off. */
-static void traceparent_write(struct buf *b, const struct forward_request *f)
-{
-    uint8_t span[8];
-    uint64_t bits = f->span | 1; /* all zero is not a span id */
-    memcpy(span, &bits, sizeof span);
-    buf_str_append(b, STR("traceparent: 00-"));
-    hex_write(b, f->id->at, sizeof f->id->at);
-    buf_str_append(b, STR("-"));
-    hex_write(b, span, sizeof span);
-    buf_str_append(b, STR("-01\r\n"));
-}
-
 static void id_write(struct buf *b, const struct uuid *id)
 {
     char text[UUID_TEXT];
@@ -97,7 +71,8 @@ void forward_request(struct buf *b, const struct forward_request *f)
     const struct http1_head *h = f->head;
     const uint64_t ours = (f->grpc ? BIT(HTTP_FIELD_GRPC_TIMEOUT) : 0) | BIT(HTTP_FIELD_FORWARDED) | BIT(HTTP_FIELD_X_FORWARDED_FOR) |
                           BIT(HTTP_FIELD_HOB_DEADLINE) | BIT(HTTP_FIELD_HOB_INVOCATION_ID) |
-                          BIT(HTTP_FIELD_HOB_HOPS) | BIT(HTTP_FIELD_EXPECT);
+                          BIT(HTTP_FIELD_HOB_HOPS) | BIT(HTTP_FIELD_EXPECT) | BIT(HTTP_FIELD_TRACEPARENT) |
+                          BIT(HTTP_FIELD_TRACESTATE);
     http1_write_request(b, h->method, h->target);
     http1_write_fields(b, h, ours);
     if (h->framing != HTTP1_BODY_NONE)
@@ -109,8 +84,7 @@ void forward_request(struct buf *b, const struct forward_request *f)
         forward_upgrade(b, h);
     }
     forwarded_write(b, f);
-    if (!http1_has(h, HTTP_FIELD_TRACEPARENT))
-        traceparent_write(b, f);
+    tracing_write(b, h, f->trace);
     id_write(b, f->id);
     buf_str_append(b, STR("\r\nHob-Hops: "));
     number_write(b, f->hops);

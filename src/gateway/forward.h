@@ -4,20 +4,21 @@
  * To the function: Host and the user's fields unchanged and in order; hop-by-hop ones (also those
  * that Connection names) gone; Forwarded and X-Forwarded-For extended by this client, so that the last
  * element is ours and cannot be forged; X-Forwarded-Proto and -Host kept if there (a proxy in front
- * knows better), else set; traceparent kept, else made from the invocation id; Hob-Invocation-Id,
+ * knows better), else set; traceparent and tracestate by tracing.h; Hob-Invocation-Id,
  * Hob-Hops and Hob-Deadline are ours alone. Expect is answered here.
  */
 #pragma once
 
 #include "base/uuid.h"
 #include "gateway/timing.h"
+#include "gateway/tracing.h"
 #include "net/http1.h"
 
 struct forward_request {
     const struct http1_head *head;
     struct str client; /* address without port; "unknown": not an IP socket */
     const struct uuid *id;
-    uint64_t span; /* random, for traceparent */
+    const struct trace_context *trace;
     uint32_t hops; /* this one included */
     bool upgrade;  /* ask the function for what the client asks for */
     bool grpc;     /* grpc-timeout is ours to write, as Hob-Deadline is */

@@ -7,6 +7,7 @@ enum { TEXTS = 7 };
 /* Followed by the texts without NULs, padding to 8, and the start_record when has_start. */
 struct packed {
     struct uuid id;
+    uint8_t trace_id[16];
     int64_t wall_ms;
     uint64_t arrival_us, request_bytes, response_bytes;
     uint32_t dispatch_us, first_byte_us, total_us, queue_us, coverage_permille;
@@ -52,6 +53,7 @@ static struct packed packed_of(const struct invocation_record *r)
         .cold = r->cold,
         .has_start = r->has_start,
     };
+    memcpy(p.trace_id, r->trace.trace_id, sizeof p.trace_id);
     size_t size = sizeof p;
     for (int i = 0; i < TEXTS; i++) {
         p.text_sizes[i] = (uint8_t)strnlen((const char *)r + texts[i].offset, texts[i].size - 1);
@@ -105,6 +107,7 @@ bool record_page_next(const struct record_page *page, uint32_t *at, struct invoc
         .cold = p.cold,
         .has_start = p.has_start,
     };
+    memcpy(ret->trace.trace_id, p.trace_id, sizeof p.trace_id);
     const char *text = from + sizeof p;
     for (int i = 0; i < TEXTS; i++) {
         memcpy((char *)ret + texts[i].offset, text, p.text_sizes[i]);

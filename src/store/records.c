@@ -34,9 +34,9 @@ static const char *const rec_sql[REC_STATEMENTS] = {
     [REC_ADD] =
         ("INSERT OR IGNORE INTO record(id, function, cold, status, outcome, wall_ms, arrival_us,"
          " dispatch_us, first_byte_us, total_us, queue_us, coverage_permille, request_bytes,"
-         " response_bytes, revision, instance, method, path, error, start)"
+         " response_bytes, revision, instance, method, path, error, start, trace)"
          " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,"
-         " ?18, ?19, ?20)"),
+         " ?18, ?19, ?20, ?21)"),
     [REC_COUNT_SET] = "UPDATE meta SET value = ?1 WHERE key = 'records'",
     [REC_DELETE_OLDEST] =
         "DELETE FROM record WHERE id IN (SELECT id FROM record ORDER BY id LIMIT ?1)",
@@ -46,7 +46,7 @@ static const char *const rec_sql[REC_STATEMENTS] = {
 #define RECORD_COLUMNS \
     "r.id, f.ns, f.service, r.cold, r.status, r.outcome, r.wall_ms, r.arrival_us, r.dispatch_us," \
     " r.first_byte_us, r.total_us, r.queue_us, r.coverage_permille, r.request_bytes," \
-    " r.response_bytes, r.revision, r.instance, r.method, r.path, r.error, r.start"
+    " r.response_bytes, r.revision, r.instance, r.method, r.path, r.error, r.start, r.trace"
 
 /* ---- writing ---- */
 
@@ -114,6 +114,11 @@ static char *start_text(const struct invocation_record *r)
 
 static int64_t clamped(uint64_t n) { return (int64_t)MIN(n, (uint64_t)INT64_MAX); }
 
+static bool trace_is_callers(const struct invocation_record *r)
+{
+    return !trace_id_none(&r->trace) && memcmp(r->trace.trace_id, r->id.at, sizeof r->id.at) != 0;
+}
+
 static int record_add(struct records *s, const struct invocation_record *r)
 {
     AUTO_FREE char *start = start_text(r);
@@ -149,6 +154,8 @@ static int record_add(struct records *s, const struct invocation_record *r)
     for (size_t i = 0; i < COUNT_OF(texts); i++)
         sqlite3_bind_text(st, column++, texts[i], -1, SQLITE_STATIC);
     ASSERT(column == 21);
+    if (trace_is_callers(r))
+        sqlite3_bind_blob(st, 21, r->trace.trace_id, sizeof r->trace.trace_id, SQLITE_STATIC);
     rc = database_step(st);
     s->count += rc == SQLITE_OK ? sqlite3_changes(s->writer.db) : 0;
     (void)sqlite3_clear_bindings(st);
@@ -246,6 +253,10 @@ static const char *record_query_sql(const struct record_query *q)
     if (q->by_id)
         return "SELECT " RECORD_COLUMNS " FROM record r JOIN function f ON f.id = r.function"
                " WHERE r.id = ?1 LIMIT ?4";
+    if (q->by_trace)
+        return "SELECT " RECORD_COLUMNS " FROM record r JOIN function f ON f.id = r.function"
+               " WHERE r.id IN (SELECT id FROM record WHERE id = ?1 AND trace IS NULL"
+               " UNION SELECT id FROM record WHERE trace = ?1) ORDER BY r.id LIMIT ?4";
     if (q->cold_only)
         return cold;
     if (q->ns[0] || q->service[0])
@@ -288,6 +299,9 @@ static void row_read(sqlite3_stmt *st, struct invocation_record *into)
     };
     if (id && sqlite3_column_bytes(st, 0) == (int)sizeof into->id.at)
         memcpy(into->id.at, id, sizeof into->id.at);
+    const void *trace = sqlite3_column_blob(st, 21);
+    bool callers = trace && sqlite3_column_bytes(st, 21) == (int)sizeof into->trace.trace_id;
+    memcpy(into->trace.trace_id, callers ? trace : into->id.at, sizeof into->trace.trace_id);
     column_text(st, 1, into->ns, sizeof into->ns);
     column_text(st, 2, into->service, sizeof into->service);
     column_text(st, 15, into->revision, sizeof into->revision);

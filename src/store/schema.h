@@ -42,5 +42,8 @@
     " start TEXT) STRICT, WITHOUT ROWID;"                                                           \
     "CREATE INDEX record_function ON record(function);"                                             \
     "CREATE INDEX record_cold ON record(function) WHERE cold = 1;",                                 \
+    /* NULL: the trace began here, and its id is the record's. */                                   \
+    "ALTER TABLE record ADD COLUMN trace BLOB;"                                                     \
+    "CREATE INDEX record_trace ON record(trace) WHERE trace IS NOT NULL;",                          \
 }
 // clang-format on

@@ -70,8 +70,8 @@ void store_record(struct store *s, const struct invocation_record *r);
 uint64_t store_records_dropped(const struct store *s);
 
 struct record_query {
-    struct uuid id;       /* used when by_id */
-    bool by_id;
+    struct uuid id;       /* used when by_id; by_trace: the trace's */
+    bool by_id, by_trace; /* by_trace: the oldest first */
     char ns[64], service[64]; /* empty: all */
     bool cold_only;
     uint32_t limit;       /* newest first; 1..1000 */

@@ -3,6 +3,7 @@
 
 #include "base/uuid.h"
 #include "telemetry/phase.h"
+#include "telemetry/tracecontext.h"
 
 enum invocation_outcome {
     INVOCATION_OK,        /* the function answered (whatever status it chose) */
@@ -17,6 +18,7 @@ const char *invocation_outcome_name(enum invocation_outcome o); /* "ok" "functio
 
 struct invocation_record {
     struct uuid id;
+    struct trace_context trace; /* kept of it: trace_id, which is `id` where the trace began here */
     char ns[64], service[64], revision[80], instance[40];
     char method[16], path[128]; /* path without query, cut */
     uint16_t status;            /* 0: the client left before there was one */

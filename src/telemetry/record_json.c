@@ -138,6 +138,11 @@ json_t *record_to_json(const struct invocation_record *r)
     char id[UUID_TEXT];
     uuid_format(&r->id, id);
     set(j, "id", json_string(id));
+    if (!trace_id_none(&r->trace)) {
+        char trace[TRACE_ID_TEXT];
+        trace_id_format(r->trace.trace_id, trace);
+        set(j, "traceId", json_string(trace));
+    }
     set(j, "outcome", json_string(invocation_outcome_name(r->outcome)));
     fields_write(j, record_fields, COUNT_OF(record_fields), r);
     if (r->has_start)
@@ -273,6 +278,9 @@ int record_from_json(const json_t *j, struct invocation_record *ret, struct err 
     const char *id = json_string_value(json_object_get(j, "id"));
     if (!uuid_parse(str_of(id), &record.id))
         return err_set(e, CODE_INVALID, "record: id: not a UUID");
+    const json_t *trace = json_object_get(j, "traceId");
+    if (trace && !trace_id_parse(str_of(json_string_value(trace)), record.trace.trace_id))
+        return err_set(e, CODE_INVALID, "record: traceId: not 32 hexadecimal digits");
     int o = name_index(json_object_get(j, "outcome"), INVOCATION_OUTCOMES, outcome_at);
     if (o < 0)
         return err_set(e, CODE_INVALID, "record: outcome: unknown");

@@ -48,7 +48,7 @@ class Forwarding(HobCase):
 
     def test_the_function_gets_the_headers_of_the_runtime_contract(self):
         mine = [("X-Mine", "1"), ("x-Mine", "two,  three"), ("Cookie", "a=b; c=d"), ("Accept", "*/*"),
-                ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), ("tracestate", "a=1")]
+                ("b3", "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-1"), ("X-B3-Sampled", "1")]
         with self.hob.wire() as w:
             w.send("GET /request?a=%20b&c HTTP/1.1\r\n" + self.host + "X-Forwarded-For: 203.0.113.7\r\n"
                    "Forwarded: for=203.0.113.7\r\nHob-Invocation-Id: forged\r\nConnection: x-hop, keep-alive\r\n"

@@ -130,7 +130,7 @@ TEST(coverage_falls_when_nobody_accounts_for_a_stretch)
     CHECK_EQ(timing_coverage_permille(&t), 1000);
 }
 
-TEST(a_traceparent_is_made_from_the_invocation_and_an_ipv6_client_is_quoted)
+TEST(a_trace_is_written_and_an_ipv6_client_is_quoted)
 {
     static const char request[] = "GET /x HTTP/1.1\r\nHost: [::1]:8080\r\nforwarded: for=a\r\n"
                                   "Forwarded: for=b\r\nX-Forwarded-Proto: https\r\n\r\n";
@@ -143,9 +143,11 @@ TEST(a_traceparent_is_made_from_the_invocation_and_an_ipv6_client_is_quoted)
     buf_init(&b, 4096);
     CHECK(uuid_parse(STR("0190a8c0-1234-7abc-8def-0123456789ab"), &id));
     CHECK_EQ(http1_head_feed(&h, request, sizeof request - 1), HTTP1_DONE);
+    struct trace_context trace = { .span = UINT64_C(0x0100000000000000), .sampled = true };
+    memcpy(trace.trace_id, id.at, sizeof trace.trace_id);
     forward_request(
         &b, &(struct forward_request){
-                .head = &h, .client = STR("2001:db8::7"), .id = &id, .span = 0, .hops = 12 });
+                .head = &h, .client = STR("2001:db8::7"), .id = &id, .trace = &trace, .hops = 12 });
     forward_request_end(&b, UINT64_MAX, false);
     AUTO_FREE char *text = buf_take_text(&b);
     CHECK_STR(text,

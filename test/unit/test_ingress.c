@@ -14,12 +14,15 @@ TEST(a_request_goes_out_with_its_fields_and_ours_and_the_answer_comes_back_with_
     say(c, "GET /a/b?c=d HTTP/1.1\r\nHost: Echo.default.localhost:8080\r\nX-First: 1\r\n"
            "Connection: keep-alive, X-Hop\r\nX-Hop: gone\r\nKeep-Alive: 5\r\nTE: trailers\r\n"
            "X-Forwarded-For: 10.1.1.1\r\nForwarded: for=10.1.1.1\r\nHob-Deadline: 5000\r\n"
-           "Hob-Invocation-Id: forged\r\ntraceparent: 00-aa-bb-01\r\nX-Last: 2\r\n\r\n");
+           "Hob-Invocation-Id: forged\r\ntraceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00\r\n"
+           "tracestate: v=1\r\nb3: 1-2-3\r\nX-Last: 2\r\n\r\n");
     int f = function(&b, 0);
     CHECK(f >= 0 && hear(&b, f, "\r\n\r\n"));
     CHECK(str_starts(heard(&b), STR("GET /a/b?c=d HTTP/1.1\r\n"
                                     "Host: Echo.default.localhost:8080\r\nX-First: 1\r\n")));
-    CHECK(has(&b, "\r\ntraceparent: 00-aa-bb-01\r\nX-Last: 2\r\n"));
+    CHECK(has(&b, "\r\nb3: 1-2-3\r\nX-Last: 2\r\n"));
+    CHECK(has(&b, "\r\ntraceparent: 00-0af7651916cd43dd8448eb211c80319c-") && has(&b, "-00\r\ntracestate: v=1\r\n"));
+    CHECK(!has(&b, "b7ad6b7169203331")); /* the function's parent is hob's span, whose parent that is */
     CHECK(!has(&b, "X-Hop") && !has(&b, "Keep-Alive") && !has(&b, "TE:") && !has(&b, "forged"));
     CHECK(has(&b, "\r\nX-Forwarded-For: 10.1.1.1, 127.0.0.1\r\n"));
     CHECK(has(&b, "\r\nForwarded: for=10.1.1.1, for=127.0.0.1;"
@@ -47,6 +50,7 @@ TEST(a_request_goes_out_with_its_fields_and_ours_and_the_answer_comes_back_with_
     CHECK_EQ(r->response_bytes, 5);
     CHECK_STR(r->method, "GET");
     CHECK_STR(r->path, "/a/b");
+    CHECK(r->trace.parent_span == UINT64_C(0xb7ad6b7169203331) && !r->trace.sampled && r->trace.trace_id[0] == 0x0a);
     CHECK_STR(r->service, "echo");
     CHECK_STR(r->instance, "echo-1");
     CHECK(!r->cold && !r->has_start && r->coverage_permille == 1000);

@@ -46,6 +46,8 @@ static void random_record(struct rng *rng, struct invocation_record *r)
     memset(r, 0, sizeof *r);
     for (size_t i = 0; i < sizeof r->id.at; i++)
         r->id.at[i] = (uint8_t)rng_next(rng);
+    for (size_t i = 0; i < sizeof r->trace.trace_id && rng_chance(rng, 95); i++)
+        r->trace.trace_id[i] = (uint8_t)rng_next(rng);
     random_text(rng, r->ns, sizeof r->ns);
     random_text(rng, r->service, sizeof r->service);
     random_text(rng, r->revision, sizeof r->revision);
@@ -87,6 +89,7 @@ TEST(a_record_comes_back_as_it_was)
         AUTO_JSON json_t *second = record_to_json(&out);
         CHECK(json_equal(j, second));
         CHECK(memcmp(&in.id, &out.id, sizeof in.id) == 0);
+        CHECK(memcmp(&in.trace, &out.trace, sizeof in.trace) == 0);
         CHECK_STR(in.path, out.path);
         CHECK(in.status == out.status && in.outcome == out.outcome && in.wall_ms == out.wall_ms &&
               in.arrival_us == out.arrival_us && in.dispatch_us == out.dispatch_us &&

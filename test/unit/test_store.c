@@ -673,6 +673,7 @@ static struct invocation_record record(uint64_t n, const char *ns, const char *s
                                    .cold = cold };
     uint8_t random[10] = { (uint8_t)(n >> 8), (uint8_t)n };
     r.id = uuid_v7(r.wall_ms, random);
+    memcpy(r.trace.trace_id, r.id.at, sizeof r.trace.trace_id);
     snprintf(r.ns, sizeof r.ns, "%s", ns);
     snprintf(r.service, sizeof r.service, "%s", service);
     snprintf(r.revision, sizeof r.revision, "%s-00001", service);
@@ -775,6 +776,36 @@ TEST(a_record_is_found_at_once_and_after_a_restart_as_it_was)
     CHECK_EQ(ask(&w, &q), 0);
     CHECK_EQ(q.count, 2);
     CHECK_EQ(store_records_dropped(w.store), 0);
+}
+
+TEST(a_trace_finds_what_it_went_through_oldest_first_and_no_other)
+{
+    WORLD(w);
+    static struct query q;
+    struct invocation_record first = record(1, "default", "f", true), other = record(2, "default", "g", false),
+                             second = record(3, "default", "g", false), alone = record(4, "default", "g", false);
+    memset(first.trace.trace_id, 0xab, sizeof first.trace.trace_id);
+    second.trace = first.trace; /* f called g; `other` and `alone` began traces of their own */
+    memcpy(other.trace.trace_id, alone.id.at, sizeof alone.id.at); /* alone's caller went on to g by itself */
+    const struct invocation_record *const all[] = { &second, &first, &other, &alone };
+    first.response_bytes = second.response_bytes = other.response_bytes = alone.response_bytes = 1;
+    for (size_t i = 0; i < COUNT_OF(all); i++)
+        store_record(w.store, all[i]);
+    for (int restart = 0; restart < 2; restart++) {
+        q.query = (struct record_query){ .by_trace = true, .limit = 10 };
+        memcpy(q.query.id.at, first.trace.trace_id, sizeof q.query.id.at);
+        CHECK_EQ(ask(&w, &q), 0);
+        CHECK(q.count == 2 && memcmp(&q.rows[0], &first, sizeof first) == 0 &&
+              memcmp(&q.rows[1], &second, sizeof second) == 0);
+        q.query.id = alone.id; /* began with it: its record has no id of a trace beside its own */
+        CHECK_EQ(ask(&w, &q), 0);
+        CHECK(q.count == 2 && memcmp(&q.rows[0], &other, sizeof other) == 0 &&
+              memcmp(&q.rows[1], &alone, sizeof alone) == 0);
+        q.query.id = first.id;
+        CHECK_EQ(ask(&w, &q), 0);
+        CHECK_EQ(q.count, 0); /* an invocation is not the trace that another began */
+        CHECK(world_reopen(&w));
+    }
 }
 
 TEST(queries_choose_by_function_and_cold_newest_first)
