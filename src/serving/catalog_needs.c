@@ -40,12 +40,17 @@ void catalog_needs_resolved(struct rev *v)
         add(v, json_string_value(digest));
 }
 
+static void add_image(void *ctx, const json_t *container, enum container_part part, const char *at)
+{
+    (void)part;
+    (void)at;
+    add_pinned(ctx, json_text_at(container, "image"));
+}
+
 void catalog_needs(struct rev *v, const json_t *object)
 {
-    const json_t *containers = json_at(object, "spec.containers");
     const json_t *volumes = json_at(object, "spec.volumes");
-    for (size_t i = 0; i < json_array_size(containers); i++)
-        add_pinned(v, json_text_at(json_array_get(containers, i), "image"));
+    containers_each(json_object_get(object, "spec"), add_image, v);
     for (size_t i = 0; i < json_array_size(volumes); i++)
         add_pinned(v, json_text_at(json_array_get(volumes, i), "image.reference"));
     catalog_needs_resolved(v);

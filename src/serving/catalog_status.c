@@ -34,8 +34,9 @@ json_t *catalog_status(const struct rev *v)
 
 json_t *catalog_rev_status(const struct rev *v, const json_t *object)
 {
-    const char *image = json_text_at(object, "spec.containers.0.image");
-    const char *container = json_text_at(object, "spec.containers.0.name");
+    size_t serving;
+    const json_t *own = containers_serving(json_object_get(object, "spec"), &serving);
+    const char *image = json_text_at(own, "image"), *container = json_text_at(own, "name");
     struct status_revision s = { image ? image : "", container ? container : "", v->facts.f, v->late };
     s.facts.image_digest = v->facts.digest;
     s.facts.models = v->facts.models;

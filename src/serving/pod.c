@@ -3,14 +3,15 @@
 #include "codec/digest.h"
 #include "codec/names.h"
 #include "codec/quantity.h"
+#include "serving/containers.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#define CONTAINER POD_PATH ".containers[0]"
-
 struct check {
     const json_t *pod, *container;
+    enum container_part part;
+    const char *at; /* the container's path */
     const struct limits *limits;
     struct refusals *refused, *warnings;
 };
@@ -86,9 +87,13 @@ static void mounts_default(const json_t *pod, json_t *container)
 
 void pod_default(json_t *pod)
 {
-    json_t *containers = json_object_get(pod, "containers");
+    const json_t *containers = json_object_get(pod, "containers"), *inits = json_object_get(pod, "initContainers");
     if (json_int_at(pod, "timeoutSeconds", 0) == 0)
         (void)json_object_set_new(pod, "timeoutSeconds", json_integer(300));
+    containers_default(pod);
+    size_t serving;
+    if (containers_serving(pod, &serving) && json_is_object(json_array_get(containers, serving)))
+        set_missing(json_array_get(containers, serving), "readinessProbe", json_object());
     for (size_t i = 0; i < json_array_size(containers); i++) {
         json_t *container = json_array_get(containers, i);
         probe_default(json_object_get(container, "readinessProbe"), true);
@@ -96,6 +101,8 @@ void pod_default(json_t *pod)
         probe_default(json_object_get(container, "startupProbe"), false);
         mounts_default(pod, container);
     }
+    for (size_t i = 0; i < json_array_size(inits); i++)
+        mounts_default(pod, json_array_get(inits, i));
 }
 
 /* ---- references ---- */
@@ -176,20 +183,20 @@ static void image_check(const struct check *c)
     AUTO_FREE char *details = NULL;
     bool pinned;
     if (!image) {
-        refusals_add(c->refused, CONTAINER ".image", NULL, "missing field(s)");
+        refusals_add(c->refused, REFUSAL_AT("%s.image", c->at), NULL, "missing field(s)");
         return;
     }
     switch (pod_reference_parse(image, &pinned, &e)) {
     case POD_REFERENCE_LOCAL: return;
     case POD_REFERENCE_REGISTRY:
-        refusals_add(c->refused, CONTAINER ".image",
+        refusals_add(c->refused, REFUSAL_AT("%s.image", c->at),
                      "an image is a folder of this machine for now: file:///path[@sha256:<hex>]",
                      "registry image support is disabled");
         return;
     case POD_REFERENCE_WEB:
     case POD_REFERENCE_BAD:
         details = xasprintf("image: \"%s\", error: %s", image, e.text);
-        refusals_add(c->refused, CONTAINER ".image", details, "Failed to parse image reference");
+        refusals_add(c->refused, REFUSAL_AT("%s.image", c->at), details, "Failed to parse image reference");
         return;
     }
 }
@@ -197,14 +204,15 @@ static void image_check(const struct check *c)
 static void env_check(const struct check *c)
 {
     static const char *const reserved[] = { "PORT", "K_SERVICE", "K_CONFIGURATION", "K_REVISION" };
+    const size_t first = c->part == CONTAINER_SERVES ? 0 : 1; /* the others have no port, so PORT may be theirs */
     const json_t *env = json_object_get(c->container, "env");
     for (size_t i = 0; i < json_array_size(env); i++) {
         const char *name = text_at(json_array_get(env, i), "name");
-        struct refusal_path path = refusal_path(CONTAINER ".env[%zu].name", i);
+        struct refusal_path path = refusal_path("%s.env[%zu].name", c->at, i);
         struct err e;
         if (!*name)
             refusals_add(c->refused, path.text, NULL, "missing field(s)");
-        else if (among(reserved, COUNT_OF(reserved), name))
+        else if (among(reserved + first, COUNT_OF(reserved) - first, name))
             refusals_add(c->refused, path.text, NULL, "\"%s\" is a reserved environment variable", name);
         else if (!names_env(str_of(name), &e))
             refusals_add(c->refused, path.text, e.text, "invalid value: %s", name);
@@ -215,10 +223,6 @@ static void ports_check(const struct check *c)
 {
     static const int64_t reserved[] = { 8008, 8012, 8013, 8022, 9090, 9091 };
     const json_t *ports = json_object_get(c->container, "ports"), *port = json_array_get(ports, 0);
-    if (json_array_size(ports) > 1)
-        refusals_add(c->refused, POD_PATH ".containers[*].ports",
-                     "Only a single port is allowed across all containers",
-                     "more than one container port is set");
     if (!port)
         return;
     int64_t number = json_int_at(port, "containerPort", 0);
@@ -228,16 +232,16 @@ static void ports_check(const struct check *c)
         (void)snprintf(why, sizeof why, "%lld is a reserved port, please use a different value",
                        (long long)number);
         if (number == reserved[i])
-            refusals_add(c->refused, CONTAINER ".ports.containerPort", why,
+            refusals_add(c->refused, REFUSAL_AT("%s.ports.containerPort", c->at), why,
                          "invalid value: %lld is a reserved port", (long long)number);
     }
     if (number < 0 || number > 65535)
-        refusals_add(c->refused, CONTAINER ".ports.containerPort", NULL, "expected 0 <= %lld <= 65535",
+        refusals_add(c->refused, REFUSAL_AT("%s.ports.containerPort", c->at), NULL, "expected 0 <= %lld <= 65535",
                      (long long)number);
     if (*protocol && strcmp(protocol, "TCP") != 0)
-        refusals_add(c->refused, CONTAINER ".ports.protocol", NULL, "invalid value: %s", protocol);
+        refusals_add(c->refused, REFUSAL_AT("%s.ports.protocol", c->at), NULL, "invalid value: %s", protocol);
     if (*name && strcmp(name, "h2c") != 0 && strcmp(name, "http1") != 0)
-        refusals_add(c->refused, CONTAINER ".ports", "Name must be empty, or one of: 'h2c', 'http1'",
+        refusals_add(c->refused, REFUSAL_AT("%s.ports", c->at), "Name must be empty, or one of: 'h2c', 'http1'",
                      "Port name %s is not allowed", name);
 }
 
@@ -280,7 +284,7 @@ static void resource_check(const struct check *c, const char *kind, const char *
                            const char *text)
 {
     static const char *const known[] = { "cpu", "memory", "ephemeral-storage" };
-    struct refusal_path path = refusal_path(CONTAINER ".resources.%s.%s", kind, name);
+    struct refusal_path path = refusal_path("%s.resources.%s.%s", c->at, kind, name);
     struct quantity q;
     struct err e;
     if (quantity_parse(str_of(text), &q, &e) < 0)
@@ -315,7 +319,7 @@ static void resources_check(const struct check *c)
             quantity_parse(str_of(most), &limit, &e) < 0 || asked.nano <= limit.nano)
             continue;
         why = xasprintf("must be less than or equal to %s limit of %s", name, most);
-        refusals_add(c->refused, REFUSAL_AT(CONTAINER ".resources.requests.%s", name), why,
+        refusals_add(c->refused, REFUSAL_AT("%s.resources.requests.%s", c->at, name), why,
                      "invalid value: %s", json_string_value(value));
     }
 }
@@ -326,16 +330,16 @@ static void security_check(const struct check *c)
     const char *profile = json_text_at(security, "seccompProfile.type");
     if (json_is_true(json_object_get(security, "runAsNonRoot")) &&
         json_int_at(security, "runAsUser", 65532) == 0)
-        refusals_add(c->refused, CONTAINER ".securityContext.runAsUser", "runAsNonRoot is true",
+        refusals_add(c->refused, REFUSAL_AT("%s.securityContext.runAsUser", c->at), "runAsNonRoot is true",
                      "invalid value: 0");
     if (json_is_true(json_object_get(security, "allowPrivilegeEscalation")))
-        refusals_add(c->warnings, CONTAINER ".securityContext.allowPrivilegeEscalation", NULL,
+        refusals_add(c->warnings, REFUSAL_AT("%s.securityContext.allowPrivilegeEscalation", c->at), NULL,
                      "a function never gains privileges in hob; true has no effect");
     if (json_is_false(json_object_get(security, "readOnlyRootFilesystem")))
-        refusals_add(c->warnings, CONTAINER ".securityContext.readOnlyRootFilesystem", NULL,
+        refusals_add(c->warnings, REFUSAL_AT("%s.securityContext.readOnlyRootFilesystem", c->at), NULL,
                      "the root is always read-only in hob; write to /tmp or an emptyDir");
     if (profile && strcmp(profile, "RuntimeDefault") != 0)
-        refusals_add(c->warnings, CONTAINER ".securityContext.seccompProfile.type", NULL,
+        refusals_add(c->warnings, REFUSAL_AT("%s.securityContext.seccompProfile.type", c->at), NULL,
                      "hob's own system call filter is always on; %s has no effect", profile);
 }
 
@@ -347,14 +351,14 @@ static void names_check(const struct check *c)
     const char *pull = text_at(c->container, "imagePullPolicy");
     const char *directory = text_at(c->container, "workingDir");
     if (strcmp(text_at(c->container, "name"), "queue-proxy") == 0)
-        refusals_add(c->refused, CONTAINER ".name", NULL, "\"queue-proxy\" is a reserved container name");
+        refusals_add(c->refused, REFUSAL_AT("%s.name", c->at), NULL, "\"queue-proxy\" is a reserved container name");
     if (!among(policies, COUNT_OF(policies), policy))
-        refusals_add(c->refused, CONTAINER ".terminationMessagePolicy", NULL, "invalid value: %s",
+        refusals_add(c->refused, REFUSAL_AT("%s.terminationMessagePolicy", c->at), NULL, "invalid value: %s",
                      policy);
     if (!among(pulls, COUNT_OF(pulls), pull))
-        refusals_add(c->refused, CONTAINER ".imagePullPolicy", NULL, "invalid value: %s", pull);
+        refusals_add(c->refused, REFUSAL_AT("%s.imagePullPolicy", c->at), NULL, "invalid value: %s", pull);
     if (*directory && *directory != '/')
-        refusals_add(c->refused, CONTAINER ".workingDir", "must be absolute", "invalid value: %s",
+        refusals_add(c->refused, REFUSAL_AT("%s.workingDir", c->at), "must be absolute", "invalid value: %s",
                      directory);
 }
 
@@ -484,7 +488,7 @@ static void probe_check(const struct check *c, const char *name, bool readiness)
 {
     static const char *const handlers[] = { "exec", "grpc", "httpGet", "tcpSocket" };
     const json_t *probe = json_object_get(c->container, name);
-    struct refusal_path base = refusal_path(CONTAINER ".%s", name);
+    struct refusal_path base = refusal_path("%s.%s", c->at, name);
     size_t count = 0;
     if (!probe)
         return;
@@ -566,15 +570,6 @@ static void source_check(const struct check *c, const json_t *volume, size_t ind
         scratch_check(c, volume, index);
 }
 
-static bool mounted(const struct check *c, const char *name)
-{
-    const json_t *mounts = json_object_get(c->container, "volumeMounts");
-    for (size_t i = 0; i < json_array_size(mounts); i++)
-        if (strcmp(text_at(json_array_get(mounts, i), "name"), name) == 0)
-            return true;
-    return false;
-}
-
 static void volumes_check(const struct check *c)
 {
     const json_t *volumes = json_object_get(c->pod, "volumes");
@@ -595,7 +590,7 @@ static void volumes_check(const struct check *c)
             refusals_add(c->refused, path.text, NULL, "invalid value: %s", name);
         if (volume_find(c->pod, name) != volume)
             refusals_add(c->refused, path.text, NULL, "duplicate volume name \"%s\"", name);
-        if (!mounted(c, name))
+        if (!containers_mount(c->pod, name))
             refusals_add(c->refused, path.text, NULL, "volume with name \"%s\" not mounted", name);
         source_check(c, volume, i);
     }
@@ -632,7 +627,7 @@ static void mount_path_check(const struct check *c, const json_t *mounts, size_t
 {
     static const char *const reserved[] = { "/", "/dev", "/dev/log" };
     const char *given = text_at(json_array_get(mounts, index), "mountPath");
-    struct refusal_path path = refusal_path(CONTAINER ".volumeMounts[%zu].mountPath", index);
+    struct refusal_path path = refusal_path("%s.volumeMounts[%zu].mountPath", c->at, index);
     char clean[MOUNT_PATH_MAX + 2], other[MOUNT_PATH_MAX + 2];
     clean_path(given, clean, sizeof clean);
     if (!*given)
@@ -657,13 +652,13 @@ static void mounts_check(const struct check *c)
     const json_t *mounts = json_object_get(c->container, "volumeMounts");
     size_t count = json_array_size(mounts);
     if (count > c->limits->sandbox_mounts_max) {
-        refusals_add(c->refused, CONTAINER ".volumeMounts", NULL, "expected 0 <= %zu <= %llu", count,
+        refusals_add(c->refused, REFUSAL_AT("%s.volumeMounts", c->at), NULL, "expected 0 <= %zu <= %llu", count,
                      (unsigned long long)c->limits->sandbox_mounts_max);
         return;
     }
     for (size_t i = 0; i < count; i++) {
         if (!volume_find(c->pod, text_at(json_array_get(mounts, i), "name")))
-            refusals_add(c->refused, REFUSAL_AT(CONTAINER ".volumeMounts[%zu].name", i), NULL,
+            refusals_add(c->refused, REFUSAL_AT("%s.volumeMounts[%zu].name", c->at, i), NULL,
                          "volumeMount has no matching volume");
         mount_path_check(c, mounts, i);
     }
@@ -671,41 +666,37 @@ static void mounts_check(const struct check *c)
 
 /* ---- all of it ---- */
 
-static void container_check(const struct check *c)
+static void container_check(void *ctx, const json_t *container, enum container_part part, const char *at)
 {
+    struct check *c = ctx;
+    c->container = container;
+    c->part = part;
+    c->at = at;
     names_check(c);
     image_check(c);
     env_check(c);
     ports_check(c);
     resources_check(c);
     security_check(c);
-    probe_check(c, "readinessProbe", true);
-    probe_check(c, "livenessProbe", false);
-    probe_check(c, "startupProbe", false);
+    if (part != CONTAINER_INIT) { /* there none may be: containers_check() says so */
+        probe_check(c, "readinessProbe", true);
+        probe_check(c, "livenessProbe", false);
+        probe_check(c, "startupProbe", false);
+    }
     mounts_check(c);
 }
 
 void pod_check(const json_t *pod, const struct limits *l, struct refusals *refused,
                struct refusals *warnings)
 {
-    const json_t *containers = json_object_get(pod, "containers");
-    size_t count = json_array_size(containers);
-    size_t inits = json_array_size(json_object_get(pod, "initContainers"));
     const char *account = text_at(pod, "serviceAccountName");
-    struct check c = { pod, json_array_get(containers, 0), l, refused, warnings };
+    struct check c = { .pod = pod, .limits = l, .refused = refused, .warnings = warnings };
     struct err e;
-    if (inits > 0)
-        refusals_add(refused, "", NULL,
-                     "pod spec support for init-containers is off, but found %zu init containers", inits);
     if (*account && !names_subdomain(str_of(account), &e))
         refusals_add(refused, POD_PATH ".serviceAccountName", e.text, "invalid value: %s", account);
-    if (count > 1) {
-        refusals_add(refused, "", NULL, "multi-container is off, but found %zu containers", count);
-        return; /* which of them serves is not known, so neither is the rest */
-    }
-    if (count == 0)
+    if (json_array_size(json_object_get(pod, "containers")) == 0)
         refusals_add(refused, POD_PATH ".containers", NULL, "missing field(s)");
-    else
-        container_check(&c);
+    containers_check(pod, l, refused);
+    containers_each(pod, container_check, &c);
     volumes_check(&c);
 }

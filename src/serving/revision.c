@@ -68,6 +68,8 @@ static json_t *expanded(const struct scope *s, const char *name, const char *tex
     return result;
 }
 
+char *revision_image_key(const char *container) { return xasprintf("container/%s", container ? container : ""); }
+
 struct words {
     json_t *env, *command, *args; /* expanded */
     size_t bytes;
@@ -124,7 +126,8 @@ static int words_expand(struct words *w, const struct revision_source *src, cons
     if (r < 0)
         return r;
     AUTO_JSON json_t *all = json_copy(w->env);
-    (void)json_array_append_new(all, json_sprintf("PORT=%u", port));
+    if (port)
+        (void)json_array_append_new(all, json_sprintf("PORT=%u", port));
     (void)json_array_append_new(all, json_sprintf("K_REVISION=%s", src->name));
     (void)json_array_append_new(all, json_sprintf("K_CONFIGURATION=%s", src->service));
     (void)json_array_append_new(all, json_sprintf("K_SERVICE=%s", src->service));
@@ -190,6 +193,7 @@ struct decode {
     const struct revision_source *src;
     const struct limits *limits;
     const json_t *container;
+    enum container_part part;
     struct block block;
     struct revision *r;
 };
@@ -412,16 +416,28 @@ static void decode_annotations(struct decode *d)
     r->start_budget_percentile = annotation_number(a, ANNOTATION_START_BUDGET_PERCENTILE);
 }
 
+/* Of the one that serves it is kept beside the object; of another, under its name with the models'. */
+static const char *image_digest(struct decode *d)
+{
+    if (d->part == CONTAINER_SERVES)
+        return take_text(&d->block, d->src->image_digest ? d->src->image_digest : "");
+    AUTO_FREE char *key = revision_image_key(json_text_at(d->container, "name"));
+    return model_digest(d, key, json_text_at(d->container, "image"));
+}
+
 static void decode_container(struct decode *d, const struct words *w)
 {
     const char *protocol = json_text_at(d->container, "ports.0.name");
     struct revision *r = d->r;
+    r->part = d->part;
+    r->container = take_text(&d->block, json_text_at(d->container, "name"));
+    r->unprobed = d->part != CONTAINER_SERVES && !json_object_get(d->container, "readinessProbe");
     r->ns = take_text(&d->block, d->src->ns);
     r->service = take_text(&d->block, d->src->service);
     r->name = take_text(&d->block, d->src->name);
     r->generation = d->src->generation;
     r->image = take_text(&d->block, json_text_at(d->container, "image"));
-    r->image_digest = take_text(&d->block, d->src->image_digest ? d->src->image_digest : "");
+    r->image_digest = image_digest(d);
     r->command = take_list(&d->block, w->command);
     r->args = take_list(&d->block, w->args);
     r->env = take_list(&d->block, w->env);
@@ -446,22 +462,21 @@ static int build(struct decode *d, const struct words *w, struct err *e)
     return decode_mounts(d, e);
 }
 
-int revision_decode(const struct revision_source *s, const struct limits *l, struct revision **ret,
-                    struct err *e)
+static int container_decode(const struct revision_source *s, const struct limits *l, const json_t *container,
+                            enum container_part part, struct revision **ret, struct err *e)
 {
-    const json_t *container = json_at(s->pod, "containers.0");
     if (!json_text_at(container, "image"))
         return err_set(e, CODE_INVALID, "revision %s: no container with an image", s->name);
     __attribute__((cleanup(words_auto))) struct words w = { json_array(), json_array(), json_array(),
                                                             0 };
-    int r = words_expand(&w, s, container, port_of(container), l, e);
+    int r = words_expand(&w, s, container, part == CONTAINER_SERVES ? port_of(container) : 0, l, e);
     if (r < 0)
         return err_wrap(e, "revision %s", s->name);
 
     size_t size = sizeof(struct revision) + strlen(s->ns) + strlen(s->service) + strlen(s->name) +
                   measure(s->pod) + measure(w.env) + measure(w.command) + measure(w.args) + 1024;
     AUTO_FREE char *rough = xcalloc(1, size);
-    struct decode d = { s, l, container, { rough, rough + size }, NULL };
+    struct decode d = { s, l, container, part, { rough, rough + size }, NULL };
     r = build(&d, &w, e);
     if (r < 0)
         return err_wrap(e, "revision %s", s->name);
@@ -474,4 +489,51 @@ int revision_decode(const struct revision_source *s, const struct limits *l, str
     return 0;
 }
 
-void revision_free(struct revision *r) { free(r); }
+struct others {
+    const struct revision_source *src;
+    const struct limits *limits;
+    struct revision *r;
+    int result;
+    struct err *e;
+};
+
+static void other_decode(void *ctx, const json_t *container, enum container_part part, const char *at)
+{
+    struct others *o = ctx;
+    struct revision *r = o->r;
+    (void)at;
+    if (part == CONTAINER_SERVES || o->result < 0)
+        return;
+    o->result = container_decode(o->src, o->limits, container, part, &r->others[r->other_count], o->e);
+    r->other_count += o->result == 0;
+    r->init_count += o->result == 0 && part == CONTAINER_INIT;
+}
+
+int revision_decode(const struct revision_source *s, const struct limits *l, struct revision **ret,
+                    struct err *e)
+{
+    size_t serving, others = json_array_size(json_object_get(s->pod, "initContainers")) +
+                             json_array_size(json_object_get(s->pod, "containers"));
+    AUTO(revision) struct revision *r = NULL;
+    int result = container_decode(s, l, containers_serving(s->pod, &serving), CONTAINER_SERVES, &r, e);
+    if (result < 0)
+        return result;
+    if (others > 1) {
+        struct others o = { s, l, r, 0, e };
+        r->others = xcalloc(others - 1, sizeof(struct revision *));
+        containers_each(s->pod, other_decode, &o);
+        if (o.result < 0)
+            return o.result;
+    }
+    *ret = TAKE(r);
+    return 0;
+}
+
+void revision_free(struct revision *r)
+{
+    for (uint32_t i = 0; r && i < r->other_count; i++)
+        revision_free(r->others[i]);
+    if (r)
+        free(r->others);
+    free(r);
+}

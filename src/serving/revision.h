@@ -1,8 +1,9 @@
 /* revision.h -- a decoded, defaulted, validated revision: what to run and how to scale it. A value
- * owned by one allocation; immutable after it was made. */
+ * owned by one allocation for each container; immutable after it was made. */
 #pragma once
 
 #include "codec/json.h"
+#include "serving/containers.h"
 
 enum probe_kind { PROBE_TCP, PROBE_HTTP, PROBE_EXEC, PROBE_GRPC };
 struct probe {
@@ -25,7 +26,14 @@ struct revision_mount {
 };
 enum port_protocol { PORT_HTTP1, PORT_H2C };
 
+/* The container that serves, and the revision as a whole. The others of its pod have the same form, for whoever
+ * runs them; what of it is not about a container is only in the first. */
 struct revision {
+    enum container_part part;
+    const char *container;            /* its name */
+    bool unprobed;                    /* ready when it runs; never one that serves */
+    struct revision **others;         /* init containers in their order, then sidecars; NULL: none. Owned */
+    uint32_t init_count, other_count; /* other_count: all of them */
     const char *ns, *service, *name;  /* name: "<service>-00001" */
     uint64_t generation;
     const char *image;                /* as given */
@@ -74,6 +82,8 @@ struct revision_source {
 };
 /* Expands $(NAME) in env, command and args as Kubernetes does. Refuses (CODE_INVALID) what the checks of
  * service.h should have refused, and arguments and environment over sandbox_args_bytes_max. */
+/* Under which the digest of another container's image is found in model_digests. To be freed. */
+char *revision_image_key(const char *container);
 int revision_decode(const struct revision_source *s, const struct limits *l, struct revision **ret,
                     struct err *e) MUST_USE;
 void revision_free(struct revision *r);

@@ -322,4 +322,40 @@ TEST(a_model_keeps_the_digest_it_was_resolved_to_and_a_pin_stands_above_it)
     CHECK_STR(r->mounts[2].digest, "");
 }
 
+static void several_containers(struct limits *l) { l->pod_containers_max = 4; }
+
+TEST(each_container_of_a_pod_is_decoded_by_itself_and_in_its_place)
+{
+    static const char pod[] =
+        "{\"containers\":[{\"name\":\"side\",\"image\":\"file:///s@sha256:" HEX64 "\",\"env\":[{\"name\":\"PORT\",\"value\":"
+        "\"9\"}],\"command\":[\"s\",\"$(PORT)\",\"$(K_SERVICE)\"],\"resources\":{\"limits\":{\"memory\":\"64Mi\"}}},"
+        "{\"name\":\"own\",\"image\":\"file:///o\",\"ports\":[{\"containerPort\":81}],\"volumeMounts\":[{\"name\":\"v\","
+        "\"mountPath\":\"/v\"}]}],\"initContainers\":[{\"name\":\"one\",\"image\":\"file:///1\",\"command\":[\"i\","
+        "\"$(PORT)\"]},{\"name\":\"two\",\"image\":\"file:///2\",\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/w\"}]}],"
+        "\"volumes\":[{\"name\":\"v\",\"emptyDir\":{}}]}";
+    AUTO(revision) struct revision *r = NULL;
+    struct err e = { 0 };
+    AUTO_JSON json_t *known = json_pack("{s:s, s:s}", "container/two", "sha256:known", "container/side", "sha256:other");
+    resolved_models = known;
+    change_limits = several_containers;
+    int result = decode(pod, "{}", &r, &e);
+    change_limits = NULL;
+    resolved_models = NULL;
+    CHECK_EQ(result, 0);
+    CHECK_STR(r->container, "own");
+    CHECK(r->part == CONTAINER_SERVES && !r->unprobed && r->port == 81 && r->mount_count == 1);
+    CHECK(r->other_count == 3 && r->init_count == 2);
+    CHECK_STR(r->others[0]->container, "one");
+    CHECK_STR(r->others[1]->container, "two");
+    CHECK_STR(r->others[2]->container, "side");
+    CHECK(r->others[1]->part == CONTAINER_INIT && r->others[2]->part == CONTAINER_SIDECAR);
+    CHECK(r->others[1]->mount_count == 1 && r->others[0]->mount_count == 0);
+    CHECK_STR(r->others[1]->image_digest, "sha256:known");
+    CHECK_STR(r->others[2]->image_digest, "sha256:" HEX64); /* as it stands, whatever was read once */
+    CHECK_STR(r->others[0]->command[1], "$(PORT)");          /* only who serves has a port */
+    CHECK_STR(r->others[2]->command[1], "9");
+    CHECK_STR(r->others[2]->command[2], "f");
+    CHECK(r->others[2]->unprobed && r->others[2]->memory_bytes == MIB(64) && r->memory_bytes == 0);
+}
+
 TEST_MAIN()

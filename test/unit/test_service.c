@@ -133,9 +133,9 @@ static const struct {
     { 'C', "{\"lifecycle\":{},\"tty\":true,\"securityContext\":{\"privileged\":true}}", SERVICE_NOT_VALID,
       "must not set the field(s): " C0 ".lifecycle, " C0 ".securityContext.privileged, " C0 ".tty" },
     { 'P', "{\"containers\":[{\"image\":\"file:///a\"},{\"image\":\"file:///b\"}]}", SERVICE_NOT_VALID,
-      "multi-container is off, but found 2 containers: " },
+      "multi-container is off, but found 2 containers: \nlimit pod_containers_max is 1" },
     { 'P', "{\"initContainers\":[{\"image\":\"file:///a\"}]}", SERVICE_NOT_VALID,
-      "pod spec support for init-containers is off, but found 1 init containers: " },
+      "pod spec support for init-containers is off, but found 1 init containers: \nlimit pod_containers_max is 1" },
     { 'P', "{\"initContainers\":[{\"imag\":\"file:///a\"}]}", SERVICE_UNKNOWN_FIELDS,
       "unknown field \"spec.template.spec.initContainers[0].imag\": "
       "spec.template.spec.initContainers[0].imag" },
@@ -365,6 +365,91 @@ TEST(what_is_wrong_is_refused_with_path_and_reason_in_knative_words)
     }
 }
 
+/* ---- several containers ---- */
+
+#define TWO(a, b) "{\"containers\":[{\"image\":\"file:///a\"" a "},{\"image\":\"file:///b\"" b "}]}"
+#define SERVING   ",\"ports\":[{\"containerPort\":80}]"
+#define BEFORE(a, i) "{\"containers\":[{\"image\":\"file:///a\"" a "}],\"initContainers\":[{\"image\":\"file:///i\"" i "}]}"
+#define C1 "spec.template.spec.containers[1]"
+#define I0 "spec.template.spec.initContainers[0]"
+#define NO_OWN_PORT "a container without ports has no port of its own to try"
+
+static const struct {
+    const char *patch, *text; /* "": it is right */
+} several[] = {
+    { TWO(SERVING, ""), "" },
+    { TWO("", SERVING), "" },
+    { BEFORE("", ""), "" },
+    { TWO("", ""), "missing field(s): spec.template.spec.containers.ports\n"
+                   "the container with a port is the one that gets the requests" },
+    { TWO(SERVING, SERVING), "more than one container port is set: spec.template.spec.containers[*].ports\n"
+                             "Only a single port is allowed across all containers" },
+    { TWO(SERVING ",\"name\":\"x\"", ",\"name\":\"x\""), "duplicate container name \"x\": " C1 ".name" },
+    { TWO(SERVING ",\"name\":\"a_b\"", ""), "invalid value: a_b: " C0 ".name\na lowercase RFC 1123 label must consist of "
+      "lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name', "
+      " or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')" },
+    { BEFORE(",\"name\":\"x\"", ",\"name\":\"x\""), "duplicate container name \"x\": " C0 ".name" },
+    { TWO(SERVING, ",\"env\":[{\"name\":\"PORT\",\"value\":\"1\"}]"), "" },
+    { TWO(SERVING, ",\"env\":[{\"name\":\"K_SERVICE\",\"value\":\"1\"}]"),
+      "\"K_SERVICE\" is a reserved environment variable: " C1 ".env[0].name" },
+    { TWO(",\"env\":[{\"name\":\"PORT\"}]", SERVING), "" }, /* the first is the sidecar */
+    { TWO(SERVING, ",\"readinessProbe\":{\"tcpSocket\":{\"port\":90}}"), "" },
+    { TWO(SERVING, ",\"readinessProbe\":{\"exec\":{\"command\":[\"x\"]}}"), "" },
+    { TWO(SERVING, ",\"livenessProbe\":{\"httpGet\":{\"path\":\"/\"}}"),
+      "missing field(s): " C1 ".livenessProbe.httpGet.port\n" NO_OWN_PORT },
+    { BEFORE("", ",\"readinessProbe\":{\"tcpSocket\":{\"port\":90}}"),
+      "field not allowed in an init container: " I0 ".readinessProbe" },
+    { BEFORE("", SERVING), "must not set the field(s): " I0 ".ports" },
+    { BEFORE("", ",\"lifecycle\":{}"), "must not set the field(s): " I0 ".lifecycle" },
+    { TWO(SERVING, ",\"restartPolicy\":\"Always\""), "must not set the field(s): " C1 ".restartPolicy" },
+    { TWO(SERVING, ",\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/v\"}]"),
+      "volumeMount has no matching volume: " C1 ".volumeMounts[0].name" },
+};
+
+TEST(several_containers_are_taken_or_refused_in_knative_words)
+{
+    for (size_t i = 0; i < COUNT_OF(several); i++) {
+        AUTO_JSON json_t *in = minimal();
+        struct service_terms t = terms();
+        struct service_draft d;
+        limits.pod_containers_max = 3;
+        patch_at(in, 'P', several[i].patch);
+        service_prepare(in, NULL, &t, &d);
+        AUTO_FREE char *text = text_of(&d.refused);
+        bool right = strcmp(text, several[i].text) == 0 && (*text ? !d.object : d.object != NULL);
+        if (!right)
+            printf("# row %zu %s\n# got      %s\n# expected %s\n", i, several[i].patch, text, several[i].text);
+        service_draft_done(&d);
+        CHECK(right);
+    }
+}
+
+TEST(containers_have_a_bound_and_names)
+{
+    AUTO_JSON json_t *in = minimal();
+    AUTO_FREE char *warnings = NULL;
+    struct service_terms t = terms();
+    struct service_draft d;
+    limits.pod_containers_max = 3;
+    patch_at(in, 'P', "{\"containers\":[{\"image\":\"file:///a\"},{\"image\":\"file:///b\",\"name\":\"user-container-0\""
+                      SERVING "},{\"image\":\"file:///c\"}],\"initContainers\":[{\"image\":\"file:///i\"}]}");
+    service_prepare(in, NULL, &t, &d);
+    AUTO_FREE char *text = text_of(&d.refused);
+    CHECK_STR(text, "expected 1 <= 4 <= 3: spec.template.spec.containers\nwith the init containers (limit "
+                    "pod_containers_max)");
+    service_draft_done(&d);
+    limits.pod_containers_max = 4;
+    service_prepare(in, NULL, &t, &d);
+    CHECK(d.object != NULL);
+    CHECK_STR(json_text_at(d.object, POD_PATH ".containers.0.name"), "user-container-1");
+    CHECK_STR(json_text_at(d.object, POD_PATH ".containers.2.name"), "user-container-2");
+    CHECK_STR(json_text_at(d.object, POD_PATH ".initContainers.0.name"), "init-container");
+    CHECK(json_at(d.object, POD_PATH ".containers.1.readinessProbe") != NULL);
+    CHECK(json_at(d.object, POD_PATH ".containers.0.readinessProbe") == NULL);
+    CHECK(json_at(d.object, POD_PATH ".initContainers.0.readinessProbe") == NULL);
+    service_draft_done(&d);
+}
+
 static char *prepared(json_t *in, char **ret_warnings)
 {
     struct service_terms t = terms();
@@ -391,8 +476,8 @@ TEST(a_minimal_service_is_completed_as_knative_stores_it)
     CHECK_STR(text,
               "{\"apiVersion\":\"serving.knative.dev/v1\",\"kind\":\"Service\",\"metadata\":{\"name\":"
               "\"f\",\"namespace\":\"default\"},\"spec\":{\"template\":{\"spec\":{\"containers\":[{"
-              "\"image\":\"file:///srv/f\",\"name\":\"user-container\",\"readinessProbe\":{\"tcpSocket\":"
-              "{\"port\":0},\"successThreshold\":1},\"resources\":{}}],\"containerConcurrency\":0,"
+              "\"image\":\"file:///srv/f\",\"resources\":{},\"name\":\"user-container\",\"readinessProbe\":{\"tcpSocket\":"
+              "{\"port\":0},\"successThreshold\":1}}],\"containerConcurrency\":0,"
               "\"enableServiceLinks\":false,\"timeoutSeconds\":300},\"metadata\":{}},\"traffic\":[{"
               "\"latestRevision\":true,\"percent\":100}]}}");
     CHECK_STR(warnings, "");
