@@ -473,12 +473,14 @@ static enum step denied(struct client *c, enum ticket_result r, uint32_t retry_a
         [TICKET_FULL] = PROBLEM_QUEUE_FULL,
         [TICKET_LATE] = PROBLEM_QUEUE_TIMEOUT,
         [TICKET_OVERLOAD] = PROBLEM_OVERLOADED,
+        [TICKET_NO_TIME] = PROBLEM_NO_TIME,
         [TICKET_FAILED] = PROBLEM_START_FAILED,
     };
     static const enum invocation_outcome outcomes[] = {
         [TICKET_FULL] = INVOCATION_REFUSED,
         [TICKET_LATE] = INVOCATION_TIMEOUT,
         [TICKET_OVERLOAD] = INVOCATION_REFUSED,
+        [TICKET_NO_TIME] = INVOCATION_REFUSED,
         [TICKET_FAILED] = INVOCATION_FAILED,
     };
     /* Once dispatched, only the connection to the instance can have failed. */

@@ -19,7 +19,7 @@
     X(TOO_LARGE,          413, "too-large",           false, "The request body is too large")     \
     X(TARGET_TOO_LONG,    414, "target-too-long",     false, "The request target is too long")    \
     X(EXPECTATION,        417, "expectation",         false, "The expectation cannot be met")     \
-    X(OVERLOADED,         429, "overloaded",          true,  "This node has no room for the function now") \
+    X(OVERLOADED,         429, "overloaded",          true,  "The function gets more than it can do")     \
     X(HEAD_TOO_LARGE,     431, "head-too-large",      false, "The request head is too large")     \
     X(INTERNAL,           500, "internal",            true,  "The gateway could not do its part") \
     X(NOT_IMPLEMENTED,    501, "not-implemented",     false, "The request asks for what hob does not do") \
@@ -27,6 +27,7 @@
     X(BAD_ANSWER,         502, "bad-answer",          false, "The function's answer is not valid HTTP") \
     X(CONNECTIONS,        503, "too-many-connections", true, "The gateway has all the connections it may have") \
     X(QUEUE_FULL,         503, "queue-full",          true,  "The function's queue is full")      \
+    X(NO_TIME,            503, "no-time-left",        true,  "The function would answer after the deadline") \
     X(START_FAILED,       503, "start-failed",        true,  "The function could not be started") \
     X(QUEUE_TIMEOUT,      504, "queue-timeout",       true,  "No instance became free in time")   \
     X(DEADLINE,           504, "deadline",            false, "The function did not finish in time") \

@@ -34,7 +34,8 @@ enum ticket_result {
     TICKET_GRANTED,   /* lease filled in */
     TICKET_FULL,      /* the queue is full: 503 with Retry-After */
     TICKET_LATE,      /* its deadline came while it waited: 504 with the phase it hung in */
-    TICKET_OVERLOAD,  /* not this node, not now (instances_max …): 429/503 with Retry-After */
+    TICKET_OVERLOAD,  /* the function gets more than it can do: 429 with Retry-After */
+    TICKET_NO_TIME,   /* it would be answered after its deadline: 503 with Retry-After */
     TICKET_FAILED,    /* the start failed and will not be tried now: 503, err says why */
 };
 
@@ -53,6 +54,7 @@ struct lease {              /* one in-flight request on one instance */
     bool cold;              /* the request waited for this instance's start */
     const struct start_record *start; /* of the instance; always set */
     uint64_t ready_us;      /* when the instance became ready */
+    uint64_t granted_us;    /* when the request got its slot */
 };
 
 struct ticket {             /* embedded in the gateway's request; zero it first */
@@ -68,6 +70,8 @@ struct ticket {             /* embedded in the gateway's request; zero it first 
     struct connecting *connecting;
     int fd;
     bool fd_reused, fd_fresh, cold, moved;
+    uint8_t verdict; /* enum admit_verdict */
+    uint64_t granted_us;
     uint8_t state;
     struct loop_timer timer;
 };

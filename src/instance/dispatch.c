@@ -47,7 +47,8 @@ static void lease_fill(const struct ticket *t, struct lease *l)
                          .instance_id = i->id,
                          .cold = t->cold,
                          .start = &i->start,
-                         .ready_us = i->ready_us };
+                         .ready_us = i->ready_us,
+                         .granted_us = t->granted_us };
 }
 
 /* The first dispatch ends the phase `ready`. */
@@ -301,7 +302,9 @@ static void ticket_grant(struct ticket *t, struct instance *i, bool cold)
     i->in_flight++;
     i->requests++;
     v->running++;
+    dispatch_admit_granted(v);
     t->instance = i;
+    t->granted_us = fleet_now(f);
     t->cold = cold;
     t->fd_fresh = false;
     if (is_shared(t)) {
@@ -313,6 +316,38 @@ static void ticket_grant(struct ticket *t, struct instance *i, bool cold)
         ticket_due(f, t);
     else
         ticket_connect(t);
+}
+
+static void on_turned_away(struct loop_timer *timer)
+{
+    struct ticket *t = CONTAINER_OF(timer, struct ticket, timer);
+    struct err e;
+    uint32_t again_s = dispatch_admit_text(t->revision, (enum admit_verdict)t->verdict, &e);
+    ticket_refuse(t, t->verdict == ADMIT_NO_TIME ? TICKET_NO_TIME : TICKET_OVERLOAD, again_s, &e);
+}
+
+/* It is in no list. */
+static void ticket_turn_away(struct ticket *t, enum admit_verdict why)
+{
+    struct rev *v = t->revision;
+    struct fleet *f = v->target->fleet;
+    t->verdict = (uint8_t)why;
+    if (why == ADMIT_OVERLOADED)
+        f->observer->on_limit(f->ctx, "overload_wait_ms");
+    refuse_soon(t, on_turned_away);
+}
+
+static void queue_shed(struct rev *v)
+{
+    uint64_t surplus = dispatch_admit_surplus(v);
+    if (surplus == 0)
+        return;
+    for (; surplus > 0; surplus--) {
+        struct list_node *n = list_first(&v->queue);
+        list_remove(&v->queue, n);
+        ticket_turn_away(CONTAINER_OF(n, struct ticket, node), ADMIT_OVERLOADED);
+    }
+    note_load(v);
 }
 
 struct instance *dispatch_pick(const struct rev *v)
@@ -334,6 +369,10 @@ void dispatch_queue(struct rev *v)
     while (v->queue.count > 0 && (i = dispatch_pick(v)) != NULL) {
         struct ticket *t = CONTAINER_OF(list_first(&v->queue), struct ticket, node);
         list_remove(&v->queue, &t->node);
+        if (dispatch_admit_hopeless(v, t)) {
+            ticket_turn_away(t, ADMIT_NO_TIME);
+            continue;
+        }
         /* Cold: it came before the instance that serves it was ready. */
         ticket_grant(t, i, t->arrival_us <= i->ready_us);
     }
@@ -406,7 +445,7 @@ static void on_ask_refused(struct loop_timer *timer)
     } else {
         err_set(&e, CODE_EXHAUSTED, "the queue of %s is full: %u requests wait", v->spec->name,
                 v->queue.count);
-        ticket_refuse(t, TICKET_FULL, REFUSED_RETRY_AFTER_S, &e);
+        ticket_refuse(t, TICKET_FULL, dispatch_admit_again_s(v), &e);
     }
 }
 
@@ -421,6 +460,8 @@ static void op_ask(struct backend *b, struct ticket *t)
     t->connecting = NULL;
     v->yielded = false;
     kpa_arrived(v->kpa, fleet_now(f));
+    dispatch_admit_arrived(v);
+    queue_shed(v);
 
     struct instance *i = v->queue.count == 0 ? dispatch_pick(v) : NULL;
     if (i) {
@@ -438,8 +479,13 @@ static void op_ask(struct backend *b, struct ticket *t)
         refuse_soon(t, on_ask_refused);
         return;
     }
-    ticket_queue(t, false);
-    note_load(v);
+    enum admit_verdict verdict = dispatch_admit_ask(v, t);
+    if (verdict == ADMIT_TAKE) {
+        ticket_queue(t, false);
+        note_load(v);
+    } else {
+        ticket_turn_away(t, verdict);
+    }
     fleet_evaluate_soon(v);
 }
 
@@ -508,6 +554,7 @@ static void op_release(struct backend *b, struct lease *lease, int take_fd, bool
     struct rev *v = i->owner;
     (void)b;
     (void)healthy; /* a dead instance says so itself: its sandbox ends */
+    dispatch_admit_released(v, lease);
     if (take_fd >= 0 && !(i->state == INSTANCE_READY && connection_pass_on(i, take_fd)))
         instance_idle_give(i, take_fd);
     bool leaving = i->state >= INSTANCE_DRAINING;

@@ -1,9 +1,10 @@
 /* fleet_impl.h -- what the files of the fleet share: fleet.c (revisions and services), fleet_route.c
- * (names and weights), dispatch.c (requests and slots), fleet_scale.c (how many instances). Not for anybody else. */
+ * (names and weights), dispatch.c (requests and slots), dispatch_admit.c (who may wait), fleet_scale.c (how many instances). Not for anybody else. */
 #pragma once
 
 #include "instance/backend.h"
 #include "instance/fleet.h"
+#include "scale/admit.h"
 
 struct fleet_pick {
     struct rev *rev;
@@ -35,6 +36,7 @@ struct rev {
     struct target *target;
     struct revision *spec;
     struct kpa *kpa;
+    struct admit admit;
     uint64_t tick_us;      /* when the autoscaler is asked again; 0: it rests */
     int64_t told;          /* what fleet_tell() last said of its decision */
     struct list instances; /* struct instance */
@@ -101,6 +103,17 @@ void dispatch_queue(struct rev *v); /* gives free slots to who waits */
 void dispatch_fail_all(struct rev *v); /* who waits is told why it does not start */
 void dispatch_refuse_all(struct rev *v, const struct err *e);
 struct instance *dispatch_pick(const struct rev *v); /* the least busy one with room, or NULL */
+
+/* dispatch_admit.c: the queue's rules, as scale/admit.h has them */
+void dispatch_admit_arrived(struct rev *v); /* before its verdict */
+enum admit_verdict dispatch_admit_ask(struct rev *v, const struct ticket *t);
+void dispatch_admit_granted(struct rev *v);
+void dispatch_admit_released(struct rev *v, const struct lease *l);
+bool dispatch_admit_hopeless(const struct rev *v, const struct ticket *t); /* t waits no more */
+uint64_t dispatch_admit_surplus(const struct rev *v);
+uint32_t dispatch_admit_again_s(const struct rev *v); /* Retry-After */
+/* What is said to one who is refused for it, and when it may come again. */
+uint32_t dispatch_admit_text(const struct rev *v, enum admit_verdict verdict, struct err *e);
 
 /* fleet_route.c */
 void fleet_route_check(const struct target *t);

@@ -441,6 +441,7 @@ static int services_open(struct node *n, uint64_t seed, struct err *e)
     r = ingress_open(n->loop, c->limits, c->ingress_fd, fleet_backend(n->fleet), &n->ingress, e);
     if (r < 0)
         return r;
+    metrics_refusals(n->metrics, ingress_refusal_name, ingress_counters(n->ingress)->refused);
     /* Each has a budget of its own: whatever the network sends, the operator's socket has room. */
     const struct http_server_ops ops = { .on_request = on_api_request, .on_head = on_api_head, .on_limit = on_limit };
     r = http_server_open(n->loop, c->limits, c->local_fd, &ops, n, &n->api_local, e);

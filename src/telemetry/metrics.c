@@ -43,6 +43,8 @@ struct metrics {
     uint64_t cache_states[CACHES][CACHE_HIT + 1];
     uint64_t request_bytes, response_bytes;
     uint64_t *limits_reached; /* parallel to limit_rows */
+    const char *(*refusal_name)(size_t i);
+    const uint64_t *refusals; /* the gateway's; NULL: none is known */
 };
 
 /* ---- functions ---- */
@@ -264,6 +266,12 @@ void metrics_limit(struct metrics *m, const char *limit)
         }
     }
     UNREACHABLE("every limit has a row in base/limits.h");
+}
+
+void metrics_refusals(struct metrics *m, const char *(*name)(size_t i), const uint64_t *counts)
+{
+    m->refusal_name = name;
+    m->refusals = counts;
 }
 
 uint64_t metrics_limit_reached(const struct metrics *m, const char *limit)
@@ -494,6 +502,11 @@ static void write_node(const struct metrics *m, struct buf *b)
             exposition_sample(b, "hob_limit_reached_total", "",
                               LABELS({ "limit", limit_rows[i].name }),
                               (double)m->limits_reached[i]);
+    exposition_family(b, "hob_refusals_total", "counter", "Requests that hob answered itself, by problem.");
+    for (size_t i = 0; m->refusals && m->refusal_name(i); i++)
+        if (m->refusals[i])
+            exposition_sample(b, "hob_refusals_total", "", LABELS({ "problem", m->refusal_name(i) }),
+                              (double)m->refusals[i]);
 }
 
 struct gauge_row {

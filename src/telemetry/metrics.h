@@ -33,6 +33,8 @@ void metrics_first_request(struct metrics *m, const char *ns, const char *servic
 void metrics_limit(struct metrics *m,
                    const char *limit); /* a name of base/limits.h, reached once */
 uint64_t metrics_limit_reached(const struct metrics *m, const char *limit); /* how often */
+/* What the gateway answered itself, as it counts it: name(i) of counts[i], until NULL. Both outlive the reports. */
+void metrics_refusals(struct metrics *m, const char *(*name)(size_t i), const uint64_t *counts);
 void metrics_forget(struct metrics *m, const char *ns, const char *service); /* it was deleted */
 
 /* Median of the handler's time (dispatch to first byte) of warm invocations; false: none yet. */

@@ -499,6 +499,100 @@ TEST(a_full_queue_and_a_late_one_are_refused_and_each_is_told_once)
     CHECK(teardown());
 }
 
+static struct revision *one_at_a_time(void)
+{
+    struct revision *r = revision("f", 1);
+    r->container_concurrency = 1;
+    r->target = 1;
+    r->max_scale = 1;
+    return r;
+}
+static void serve(struct call *c, uint64_t us) /* it has its slot */
+{
+    sim_us += us;
+    settle();
+    done(c, true);
+    settle();
+}
+/* So that it is known how long a request takes. */
+static void learn(uint64_t us)
+{
+    for (int k = 0; k < ADMIT_SAMPLES_MIN; k++) {
+        struct call c;
+        ask(&c, HOST, 300 * SECOND);
+        settle();
+        serve(&c, us);
+    }
+}
+
+TEST(who_cannot_be_answered_by_its_deadline_is_told_at_once_and_keeps_nobody_waiting)
+{
+    struct call c[4];
+    setup();
+    deploy(one_at_a_time(), false);
+    settle();
+    learn(SECOND);
+    ask(&c[0], HOST, 300 * SECOND);
+    ask(&c[1], HOST, 2 * SECOND + SECOND / 2); /* half a turn, and its own; there is some doubt */
+    ask(&c[2], HOST, 2 * SECOND);              /* a turn and a half, and its own */
+    ask(&c[3], HOST, 20 * SECOND);
+    settle();
+    CHECK(c[2].state == CALL_REFUSED && c[2].result == TICKET_NO_TIME);
+    CHECK(c[0].state == CALL_RUNS && c[1].state == CALL_WAITS && c[3].state == CALL_WAITS);
+    serve(&c[0], 2 * SECOND); /* slower than it was */
+    CHECK(c[1].state == CALL_REFUSED && c[1].result == TICKET_NO_TIME); /* half a second is not enough */
+    CHECK_EQ(c[1].retry_after_s, 1);
+    CHECK_EQ(c[3].state, CALL_RUNS); /* its turn came all the same */
+    serve(&c[3], SECOND);
+    CHECK(teardown());
+}
+
+TEST(an_overload_is_cut_to_what_can_be_answered_and_ends_with_its_queue)
+{
+    static struct call c[300];
+    struct call *running = &c[0];
+    size_t asked = 0, next = 0, refused = 0, at_once = 0;
+    setup();
+    deploy(one_at_a_time(), false);
+    settle();
+    learn(SECOND / 10);
+    for (; asked < 250; asked++) { /* fifty a second, and it does ten */
+        ask(&c[asked], HOST, 300 * SECOND);
+        settle();
+        at_once += c[asked].state == CALL_REFUSED;
+        if (asked % 5 != 4) {
+            sim_us += SECOND / 50;
+            continue;
+        }
+        serve(running, SECOND / 50);
+        for (next = 0; next < asked && c[next].state != CALL_RUNS; next++)
+            ;
+        running = &c[next];
+    }
+    CHECK_EQ(running->state, CALL_RUNS);
+    CHECK(sim_us - running->t.arrival_us <= SECOND * 7 / 10); /* the queue is half a second long */
+    CHECK(at_once > 120);
+    CHECK(b.limits_hit > 120);
+    for (size_t k = 0; k < asked; k++) {
+        refused += c[k].state == CALL_REFUSED;
+        CHECK(c[k].state != CALL_REFUSED || c[k].result == TICKET_OVERLOAD);
+    }
+    CHECK(refused > at_once + 20); /* those who had waited longest when it began */
+    while (running->state == CALL_RUNS) {
+        serve(running, SECOND / 10);
+        for (size_t k = 0; k < asked; k++)
+            if (c[k].state == CALL_RUNS)
+                running = &c[k];
+    }
+    for (; asked < 300; asked++) { /* nobody waited any more: nobody is refused */
+        ask(&c[asked], HOST, 300 * SECOND);
+        settle();
+        CHECK_EQ(c[asked].state, CALL_RUNS);
+        serve(&c[asked], SECOND / 10);
+    }
+    CHECK(teardown());
+}
+
 TEST(a_request_without_a_deadline_waits_for_queue_wait_ms_and_no_longer)
 {
     struct call runs, waits;

@@ -345,6 +345,27 @@ TEST(cold_frequency_and_the_warm_median_leave_the_other_kind_out)
     CHECK(report.invocations == 0 && report.cold_frequency == 0);
 }
 
+static const char *refusal_name(size_t i)
+{
+    static const char *const names[] = { "queue-full", "overloaded", "no-time-left", NULL };
+    return names[i];
+}
+
+TEST(what_the_gateway_refused_is_told_by_its_name)
+{
+    struct limits limits;
+    const uint64_t counts[] = { 0, 7, 2 };
+    limits_default(&limits);
+    AUTO(metrics) struct metrics *m = metrics_new(&limits, 1);
+    struct buf b;
+    buf_init(&b, MIB(1));
+    metrics_refusals(m, refusal_name, counts);
+    metrics_write(m, &(struct metrics_source){ 0 }, &b);
+    CHECK_EQ(sample(&b, "hob_refusals_total{problem=\"overloaded\"}"), 7);
+    CHECK_EQ(sample(&b, "hob_refusals_total{problem=\"no-time-left\"}"), 2);
+    buf_done(&b);
+}
+
 TEST(limits_are_counted_by_name_and_functions_are_bounded)
 {
     struct limits limits;
