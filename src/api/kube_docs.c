@@ -2,6 +2,7 @@
 
 #include "api/kube_reply.h"
 #include "api/kube_schema.h"
+#include "serving/registry_knative.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,9 @@ static const struct group_version {
     { "", "v1", "v1", "api/v1" },
     { SERVING_GROUP, "v1", SERVING_GROUP "/v1", "apis/" SERVING_GROUP "/v1" },
     { SERVING_GROUP, "v1beta1", SERVING_GROUP "/v1beta1", "apis/" SERVING_GROUP "/v1beta1" },
+    { DOMAINCLAIM_GROUP, "v1alpha1", DOMAINCLAIM_API_VERSION, "apis/" DOMAINCLAIM_API_VERSION },
 };
+static const char *const groups[] = { SERVING_GROUP, DOMAINCLAIM_GROUP };
 
 static bool of(const struct kube_resource *r, const struct group_version *v)
 {
@@ -65,20 +68,24 @@ static json_t *resources_make(const struct group_version *v)
                      "resources", list);
 }
 
-static json_t *group_fields(void)
+static json_t *group_fields(const char *name)
 {
     json_t *list = json_array();
-    const struct group_version *preferred = &versions[1];
-    for (size_t i = 1; i < COUNT_OF(versions); i++)
+    const struct group_version *preferred = NULL;
+    for (size_t i = 0; i < COUNT_OF(versions); i++) {
+        if (strcmp(versions[i].group, name) != 0)
+            continue;
+        preferred = preferred ? preferred : &versions[i];
         (void)json_array_append_new(list, json_pack("{s:s,s:s}", "groupVersion", versions[i].name, "version",
                                                     versions[i].version));
-    return json_pack("{s:s,s:o,s:{s:s,s:s}}", "name", SERVING_GROUP, "versions", list, "preferredVersion",
+    }
+    return json_pack("{s:s,s:o,s:{s:s,s:s}}", "name", name, "versions", list, "preferredVersion",
                      "groupVersion", preferred->name, "version", preferred->version);
 }
 
-static json_t *group_make(void)
+static json_t *group_make(const char *name)
 {
-    json_t *group = group_fields();
+    json_t *group = group_fields(name);
     (void)json_object_set_new(group, "kind", json_string("APIGroup"));
     (void)json_object_set_new(group, "apiVersion", json_string("v1"));
     return group;
@@ -86,7 +93,10 @@ static json_t *group_make(void)
 
 static json_t *groups_make(void)
 {
-    return json_pack("{s:s,s:s,s:[o]}", "kind", "APIGroupList", "apiVersion", "v1", "groups", group_fields());
+    json_t *list = json_array();
+    for (size_t i = 0; i < COUNT_OF(groups); i++)
+        (void)json_array_append_new(list, group_fields(groups[i]));
+    return json_pack("{s:s,s:s,s:o}", "kind", "APIGroupList", "apiVersion", "v1", "groups", list);
 }
 
 /* ---- discovery in one answer (apidiscovery.k8s.io) ---- */
@@ -101,25 +111,34 @@ static json_t *aggregated_resource(const struct kube_resource *r)
     return row;
 }
 
-static json_t *aggregated_make(bool core, const char *version)
+/* Of one group; "" is the core. */
+static json_t *aggregated_group(const char *name)
 {
     json_t *list = json_array();
-    AUTO_FREE char *api_version = xasprintf("apidiscovery.k8s.io/%s", version);
     for (size_t i = 0; i < COUNT_OF(versions); i++) {
-        json_t *resources = json_array();
-        if (core != !*versions[i].group) {
-            json_decref(resources);
+        if (strcmp(versions[i].group, name) != 0)
             continue;
-        }
+        json_t *resources = json_array();
         for (size_t k = 0; k < kube_resource_count; k++)
             if (of(&kube_resources[k], &versions[i]))
                 (void)json_array_append_new(resources, aggregated_resource(&kube_resources[k]));
         (void)json_array_append_new(list, json_pack("{s:s,s:s,s:o}", "version", versions[i].version, "freshness",
                                                     "Current", "resources", resources));
     }
-    json_t *metadata = core ? json_object() : json_pack("{s:s}", "name", SERVING_GROUP);
-    return json_pack("{s:s,s:s,s:{},s:[{s:o,s:o}]}", "kind", "APIGroupDiscoveryList", "apiVersion", api_version,
-                     "metadata", "items", "metadata", metadata, "versions", list);
+    json_t *metadata = *name ? json_pack("{s:s}", "name", name) : json_object();
+    return json_pack("{s:o,s:o}", "metadata", metadata, "versions", list);
+}
+
+static json_t *aggregated_make(bool core, const char *version)
+{
+    json_t *items = json_array();
+    AUTO_FREE char *api_version = xasprintf("apidiscovery.k8s.io/%s", version);
+    if (core)
+        (void)json_array_append_new(items, aggregated_group(""));
+    for (size_t i = 0; !core && i < COUNT_OF(groups); i++)
+        (void)json_array_append_new(items, aggregated_group(groups[i]));
+    return json_pack("{s:s,s:s,s:{},s:o}", "kind", "APIGroupDiscoveryList", "apiVersion", api_version, "metadata",
+                     "items", items);
 }
 
 /* "v2", "v2beta1", or NULL: the client wants the old form. The first that it names and we have. */
@@ -284,6 +303,17 @@ static bool version_handle(struct http_call *c, struct str path)
     return false;
 }
 
+static bool group_handle(struct http_call *c, struct str path)
+{
+    static const struct str root = { "/apis/", 6 };
+    for (size_t i = 0; str_starts(path, root) && i < COUNT_OF(groups); i++)
+        if (str_is(str_from(path, root.size), groups[i])) {
+            answer_tree(c, group_make(groups[i]));
+            return true;
+        }
+    return false;
+}
+
 bool kube_docs_handle(struct http_call *c, const struct kube_docs *d, int64_t now_wall_ms)
 {
     struct str path = http_call_path(c);
@@ -293,8 +323,6 @@ bool kube_docs_handle(struct http_call *c, const struct kube_docs *d, int64_t no
         answer_discovery(c, true, versions_make(d->api));
     else if (str_is(path, "/apis"))
         answer_discovery(c, false, groups_make());
-    else if (str_is(path, "/apis/" SERVING_GROUP))
-        answer_tree(c, group_make());
     else if (str_is(path, "/version"))
         answer_tree(c, version_make(d, now_wall_ms));
     else if (str_is(path, "/openapi/v2"))
@@ -302,6 +330,6 @@ bool kube_docs_handle(struct http_call *c, const struct kube_docs *d, int64_t no
     else if (str_is(path, "/openapi/v3"))
         answer_tree(c, openapi3_index());
     else
-        return path.size > 1 && version_handle(c, path);
+        return path.size > 1 && (group_handle(c, path) || version_handle(c, path));
     return true;
 }

@@ -1,5 +1,7 @@
 #include "api/kube_kinds.h"
 
+#include "serving/registry_knative.h"
+
 // clang-format off
 #define NAME_COLUMN { "Name", "string", "name", 0, KUBE_CELL_TEXT, "metadata.name" }
 #define AGE_COLUMN  { "Age", "string", "", 0, KUBE_CELL_AGE, "metadata.creationTimestamp" }
@@ -69,6 +71,9 @@ static const struct kube_column domainmapping_columns[] = {
     { "Ready", "string", "", 0, KUBE_CELL_READY, "status" },
     { "Reason", "string", "", 0, KUBE_CELL_READY, "reason" },
 };
+static const struct kube_column domainclaim_columns[] = {
+    NAME_COLUMN, { "Namespace", "string", "", 0, KUBE_CELL_TEXT, "spec.namespace" }, AGE_COLUMN,
+};
 #define EVENT_FIELDS \
     "involvedObject.kind,involvedObject.namespace,involvedObject.name,involvedObject.uid," \
     "involvedObject.apiVersion,involvedObject.resourceVersion,involvedObject.fieldPath,reason,type," \
@@ -112,6 +117,12 @@ const struct kube_resource kube_resources[] = {
       .log_kind = "domainmappings", .namespaced = true, .categories = "all,knative,serving",
       .source = KUBE_FROM_REGISTRY, .kind = REGISTRY_DOMAINMAPPINGS, .verbs = KUBE_ALL, .short_names = "dm",
       COLUMNS(domainmapping_columns) },
+    { .group = DOMAINCLAIM_GROUP, .version = "v1alpha1", .plural = "clusterdomainclaims",
+      .singular = "clusterdomainclaim", .name = "ClusterDomainClaim",
+      .full = "clusterdomainclaims." DOMAINCLAIM_GROUP, .full_kind = "ClusterDomainClaim." DOMAINCLAIM_GROUP,
+      .api_version = DOMAINCLAIM_API_VERSION, .log_kind = "clusterdomainclaims", .categories = "knative-internal,networking",
+      .source = KUBE_FROM_REGISTRY, .kind = REGISTRY_DOMAINCLAIMS, .verbs = KUBE_ALL, .short_names = "cdc",
+      COLUMNS(domainclaim_columns) },
 };
 // clang-format on
 const size_t kube_resource_count = COUNT_OF(kube_resources);

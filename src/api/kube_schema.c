@@ -110,8 +110,10 @@ static json_t *part_schema(const struct manifest_table *t, const char *path, con
 
 char *kube_schema_name(const struct kube_resource *r)
 {
-    return *r->group ? xasprintf("dev.knative.serving.%s.%s", r->version, r->name)
-                     : xasprintf("io.k8s.api.core.%s.%s", r->version, r->name);
+    if (!*r->group)
+        return xasprintf("io.k8s.api.core.%s.%s", r->version, r->name);
+    return strcmp(r->group, SERVING_GROUP) == 0 ? xasprintf("dev.knative.serving.%s.%s", r->version, r->name)
+                                                : xasprintf("dev.knative.internal.networking.%s.%s", r->version, r->name);
 }
 
 json_t *kube_schema(const struct kube_resource *r)

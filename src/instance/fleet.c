@@ -161,15 +161,30 @@ struct target *fleet_target(const struct fleet *f, const char *ns, const char *s
                                      : NULL;
 }
 
-static struct target *target_new(struct fleet *f, const struct revision *r)
+static struct target *target_new(struct fleet *f, const char *key)
 {
     struct target *t = xcalloc(1, sizeof *t);
     t->fleet = f;
-    t->key = xasprintf("%s/%s", r->ns, r->service);
+    t->key = xstrdup(key);
     list_init(&t->revs);
     fnlog_init(&t->log, f->env.limits->log_ring_bytes);
     map_put(&f->by_key, str_of(t->key), t);
     return t;
+}
+
+struct target *fleet_target_make(struct fleet *f, const char *ns, const char *service)
+{
+    AUTO_FREE char *key = xasprintf("%s/%s", ns, service);
+    struct target *t = map_find(&f->by_key, str_of(key));
+    return t ? t : target_new(f, key);
+}
+
+void fleet_target_gone_if_empty(struct target *t)
+{
+    if (t->revs.count > 0 || t->removed)
+        return;
+    (void)map_remove(&t->fleet->by_key, str_of(t->key));
+    target_free(t);
 }
 
 static void copy_digest(char into[DIGEST_TEXT], const char *from)
@@ -217,11 +232,7 @@ static bool taken_back(struct target *t, struct revision *take_r)
 
 void fleet_add(struct fleet *f, struct revision *take_r, bool was_ready)
 {
-    char key[160];
-    int size = snprintf(key, sizeof key, "%s/%s", take_r->ns, take_r->service);
-    struct target *t = map_find(&f->by_key, (struct str){ key, (size_t)size });
-    if (!t)
-        t = target_new(f, take_r);
+    struct target *t = fleet_target_make(f, take_r->ns, take_r->service);
     if (taken_back(t, take_r))
         return;
     struct rev *v = xcalloc(1, sizeof *v);
@@ -264,6 +275,10 @@ void fleet_remove_service(struct fleet *f, const char *ns, const char *service)
     if (!t)
         return;
     fleet_route_clear(t);
+    if (t->revs.count == 0) {
+        target_free(t);
+        return;
+    }
     t->removed = true;
     list_push(&f->removed, &t->removed_node);
     err_set(&e, CODE_NOT_FOUND, "service %s was deleted", key);
@@ -301,6 +316,7 @@ int fleet_open(const struct instance_env *env, const struct fleet_observer *obse
     dispatch_open(f);
     map_init(&f->by_host, rng_next(&f->rng));
     map_init(&f->by_key, rng_next(&f->rng));
+    map_init(&f->by_domain, rng_next(&f->rng));
     list_init(&f->start_queue);
     list_init(&f->removed);
     *ret = f;
@@ -314,11 +330,14 @@ void fleet_free(struct fleet *f)
     ASSERT(f->due.count == 0);
     const struct map_slot *s;
     for (uint32_t at = 0; (s = map_next(&f->by_key, &at)) != NULL;)
+        fleet_route_clear(s->value); /* before any: they name each other's revisions */
+    for (uint32_t at = 0; (s = map_next(&f->by_key, &at)) != NULL;)
         target_free(s->value);
     LIST_EACH(&f->removed, n, tmp)
         target_free(CONTAINER_OF(n, struct target, removed_node));
     map_done(&f->by_key);
     map_done(&f->by_host);
+    fleet_domains_done(f);
     loop_undefer(f->env.loop, &f->due_task);
     free(f);
 }

@@ -55,10 +55,14 @@ void fleet_add(struct fleet *f, struct revision *take_r, bool was_ready);
 void fleet_drop(struct fleet *f, const char *ns, const char *service, const char *revision);
 /* From now on requests for the service go as the table says; who waits already keeps its Revision. What
  * the table names was added before; what could not be is left out. The own name of a service goes
- * before a tag of another that sounds the same. */
+ * before a tag of another that sounds the same. The table of a Route that is nobody's may name Revisions of any
+ * service of its namespace. */
 void fleet_route_set(struct fleet *f, const struct route_table *t);
 /* No name leads to the service any more; its Revisions stay until they are dropped. */
 void fleet_route_remove(struct fleet *f, const char *ns, const char *service);
+/* Another name, of any kind, leads to that route, whether it is there yet or not. */
+void fleet_domain_set(struct fleet *f, const char *domain, const char *ns, const char *route);
+void fleet_domain_remove(struct fleet *f, const char *domain);
 void fleet_remove_service(struct fleet *f, const char *ns, const char *service);
 /* Drains everything and starts nothing any more. */
 void fleet_drain(struct fleet *f);

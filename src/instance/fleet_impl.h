@@ -18,7 +18,7 @@ struct fleet_host { /* what a host name, or a tag, leads to */
     uint32_t count;
 };
 
-struct target { /* one service */
+struct target { /* one service; or a Route that is nobody's, without revisions of its own */
     struct fleet *fleet;
     char *key;                  /* "ns/service" */
     struct fleet_host *hosts;   /* as its route table says; the own one first */
@@ -41,6 +41,7 @@ struct rev {
     int64_t told;          /* what fleet_tell() last said of its decision */
     struct list instances; /* struct instance */
     struct list queue;     /* struct ticket, arrival order */
+    uint32_t picks;        /* of any target's hosts that name it */
     uint32_t running;      /* granted and not released */
     uint32_t refusing;     /* tickets about to be told no; they hold the revision */
     uint32_t ready, starting; /* live instances: those that take requests, and those that do not (yet, or
@@ -72,6 +73,7 @@ struct fleet {
     struct rng rng;
     struct map by_host;         /* struct fleet_host */
     struct map by_key;          /* struct target */
+    struct map by_domain;       /* the cluster-local name it leads to */
     struct list removed;        /* struct target: no name leads to it, but it still drains */
     struct list start_queue;    /* struct instance.wait_node: wait for a start slot */
     struct list due;            /* granted tickets whose on_turn comes at the end of the turn */
@@ -94,6 +96,8 @@ void fleet_tell(struct rev *v); /* its facts, to the observer */
 uint64_t fleet_hangs_us(const struct rev *v); /* when it is to be told (again) where its first start hangs */
 void fleet_gone_if_empty(struct rev *v); /* may free v, and its target */
 struct target *fleet_target(const struct fleet *f, const char *ns, const char *service); /* or NULL */
+struct target *fleet_target_make(struct fleet *f, const char *ns, const char *service); /* it, or a new one */
+void fleet_target_gone_if_empty(struct target *t); /* no name leads to it: may free it */
 struct rev *fleet_rev(const struct target *t, const char *name);                          /* or NULL */
 void fleet_rev_check(const struct rev *v);
 
@@ -119,6 +123,7 @@ uint32_t dispatch_admit_text(const struct rev *v, enum admit_verdict verdict, st
 void fleet_route_check(const struct target *t);
 void fleet_route_forget(const struct rev *v); /* it is about to be freed */
 void fleet_route_clear(struct target *t); /* no name leads to it any more */
+void fleet_domains_done(struct fleet *f);
 struct rev *fleet_route_pick(struct fleet *f, const struct backend_ask *ask); /* NULL: unknown host */
 
 /* fleet_scale.c */

@@ -43,9 +43,12 @@ static void host_name(struct fleet_host *h, const struct route_table *t)
 void fleet_route_clear(struct target *t)
 {
     for (uint32_t i = 0; i < t->host_count; i++) {
+        struct fleet_host *h = &t->hosts[i];
         for (size_t k = 0; k < NAMES; k++)
-            name_release(&t->hosts[i], k);
-        free(t->hosts[i].picks);
+            name_release(h, k);
+        for (uint32_t k = 0; k < h->count; k++)
+            h->picks[k].rev->picks--;
+        free(h->picks);
     }
     free(TAKE(t->hosts));
     t->host_count = 0;
@@ -53,15 +56,29 @@ void fleet_route_clear(struct target *t)
 
 /* ---- weights ---- */
 
-static void host_set(struct fleet_host *h, struct target *t, const struct route_host *from)
+/* Nearly always the target's own; a Route that is nobody's may name those of any Configuration. */
+static struct rev *rev_named(const struct target *t, const char *ns, const char *name)
+{
+    struct rev *v = fleet_rev(t, name);
+    const struct map_slot *s;
+    for (uint32_t at = 0; !v && (s = map_next(&t->fleet->by_key, &at)) != NULL;) {
+        struct rev *other = fleet_rev(s->value, name);
+        v = other && strcmp(other->spec->ns, ns) == 0 ? other : NULL;
+    }
+    return v;
+}
+
+static void host_set(struct fleet_host *h, struct target *t, const char *ns, const struct route_host *from)
 {
     *h = (struct fleet_host){ .target = t };
     memcpy(h->tag, from->tag, sizeof h->tag);
     h->picks = xcalloc(MAX(1, from->count), sizeof *h->picks);
     for (uint32_t i = 0; i < from->count; i++) {
-        struct rev *v = fleet_rev(t, from->shares[i].revision);
-        if (v)
-            h->picks[h->count++] = (struct fleet_pick){ v, from->shares[i].weight };
+        struct rev *v = rev_named(t, ns, from->shares[i].revision);
+        if (!v)
+            continue;
+        v->picks++;
+        h->picks[h->count++] = (struct fleet_pick){ v, from->shares[i].weight };
     }
 }
 
@@ -72,6 +89,8 @@ static void serving_set(struct target *t)
     const struct fleet_pick *most = NULL;
     for (uint32_t i = 0; i < own->count; i++) {
         const struct fleet_pick *p = &own->picks[i];
+        if (p->rev->target != t)
+            continue;
         if (!most || p->weight > most->weight ||
             (p->weight == most->weight && p->rev->spec->generation > most->rev->spec->generation))
             most = p;
@@ -82,16 +101,14 @@ static void serving_set(struct target *t)
 
 void fleet_route_set(struct fleet *f, const struct route_table *table)
 {
-    struct target *t = fleet_target(f, table->ns, table->name);
     route_table_check(table);
-    if (!t)
-        return;
+    struct target *t = fleet_target_make(f, table->ns, table->name);
     fleet_route_clear(t);
     t->cluster_local = table->cluster_local;
     t->hosts = xcalloc(table->count, sizeof *t->hosts);
     t->host_count = table->count;
     for (uint32_t i = 0; i < table->count; i++) {
-        host_set(&t->hosts[i], t, &table->hosts[i]);
+        host_set(&t->hosts[i], t, table->ns, &table->hosts[i]);
         host_name(&t->hosts[i], table);
     }
     serving_set(t);
@@ -101,21 +118,55 @@ void fleet_route_set(struct fleet *f, const struct route_table *table)
 void fleet_route_remove(struct fleet *f, const char *ns, const char *service)
 {
     struct target *t = fleet_target(f, ns, service);
-    if (t)
-        fleet_route_clear(t);
+    if (!t)
+        return;
+    fleet_route_clear(t);
+    fleet_target_gone_if_empty(t);
+}
+
+static void target_forget(struct target *t, const struct rev *v)
+{
+    for (uint32_t i = 0; i < t->host_count; i++) {
+        struct fleet_host *h = &t->hosts[i];
+        for (uint32_t k = h->count; k-- > 0;)
+            if (h->picks[k].rev == v) {
+                h->picks[k].rev->picks--;
+                h->picks[k] = h->picks[--h->count];
+            }
+    }
 }
 
 void fleet_route_forget(const struct rev *v)
 {
     struct target *t = v->target;
-    for (uint32_t i = 0; i < t->host_count; i++) {
-        struct fleet_host *h = &t->hosts[i];
-        for (uint32_t k = h->count; k-- > 0;)
-            if (h->picks[k].rev == v)
-                h->picks[k] = h->picks[--h->count];
-    }
+    const struct map_slot *s;
+    target_forget(t, v);
+    for (uint32_t at = 0; v->picks > 0 && (s = map_next(&t->fleet->by_key, &at)) != NULL;)
+        target_forget(s->value, v);
+    ASSERT(v->picks == 0);
     if (t->serving == v)
         t->serving = t->revs.count ? CONTAINER_OF(t->revs.root.prev, struct rev, node) : NULL;
+}
+
+/* ---- domains ---- */
+
+void fleet_domain_set(struct fleet *f, const char *domain, const char *ns, const char *route)
+{
+    fleet_domain_remove(f, domain);
+    map_put(&f->by_domain, str_of(domain), xasprintf("%s.%s.svc.cluster.local", route, ns));
+}
+
+void fleet_domain_remove(struct fleet *f, const char *domain)
+{
+    free(map_remove(&f->by_domain, str_of(domain)));
+}
+
+void fleet_domains_done(struct fleet *f)
+{
+    const struct map_slot *s;
+    for (uint32_t at = 0; (s = map_next(&f->by_domain, &at)) != NULL;)
+        free(s->value);
+    map_done(&f->by_domain);
 }
 
 void fleet_route_check(const struct target *t)
@@ -124,7 +175,7 @@ void fleet_route_check(const struct target *t)
         const struct fleet_host *h = &t->hosts[i];
         ASSERT(h->target == t && (i == 0) == !h->tag[0]);
         for (uint32_t k = 0; k < h->count; k++)
-            ASSERT(h->picks[k].rev->target == t && h->picks[k].weight > 0);
+            ASSERT(h->picks[k].rev->picks > 0 && h->picks[k].weight > 0);
     }
 }
 
@@ -138,9 +189,17 @@ static const struct fleet_host *tag_find(const struct target *t, struct str tag)
     return &t->hosts[0];
 }
 
+/* A domain leads where its Service's own name does. */
+static const struct fleet_host *host_find(const struct fleet *f, struct str name)
+{
+    const struct fleet_host *h = map_find(&f->by_host, name);
+    const char *leads_to = h ? NULL : map_find(&f->by_domain, name);
+    return leads_to ? map_find(&f->by_host, str_of(leads_to)) : h;
+}
+
 struct rev *fleet_route_pick(struct fleet *f, const struct backend_ask *ask)
 {
-    const struct fleet_host *h = map_find(&f->by_host, ask->host);
+    const struct fleet_host *h = host_find(f, ask->host);
     if (!h || (h->target->cluster_local && !ask->from_here))
         return NULL;
     if (!h->tag[0])

@@ -11,6 +11,7 @@
 #include "node/token.h"
 #include "sandbox/native.h"
 #include "serving/catalog.h"
+#include "serving/domains.h"
 #include "serving/events.h"
 #include "serving/namespaces.h"
 #include "store/store.h"
@@ -42,6 +43,7 @@ struct node {
     struct registry *registry;
     struct namespaces *namespaces;
     struct events *events;
+    struct domains *domains;
     struct kube *kube;
     struct admin *admin;
     struct http_server *api, *api_local;
@@ -178,6 +180,17 @@ static void on_needed(void *ctx, const char *digest, bool needed)
 
 static const struct catalog_observer catalog_observer = { on_revision, on_route, on_revision_idle,
                                                           on_service_gone, on_needed };
+
+static void on_domain(void *ctx, const char *domain, const char *ns, const char *route)
+{
+    struct node *n = ctx;
+    if (route)
+        fleet_domain_set(n->fleet, domain, ns, route);
+    else
+        fleet_domain_remove(n->fleet, domain);
+}
+
+static const struct domains_observer domains_observer = { on_domain };
 
 /* What is asked for is logged before it is done: what it did is in the objects. */
 static void change_log(const struct node *n, const struct http_call *c)
@@ -370,6 +383,7 @@ static void node_close(struct node *n)
         ;
     /* From the outside in: who may call somebody goes before whom it calls. */
     ingress_free(n->ingress);
+    domains_free(n->domains);
     events_free(n->events);
     namespaces_free(n->namespaces);
     registry_free(TAKE(n->registry));
@@ -427,6 +441,7 @@ static int services_open(struct node *n, uint64_t seed, struct err *e)
         return err_wrap(e, "objects in %s", c->shown_dir);
     n->namespaces = namespaces_new(n->loop, n->catalog, n->registry);
     n->events = events_new(n->loop, n->catalog, n->registry, c->limits);
+    n->domains = domains_new(n->loop, n->catalog, n->registry, c->ingress, &domains_observer, n);
     const struct kube_sources objects = { .loop = n->loop, .catalog = n->catalog,
                                           .registry = n->registry, .limits = c->limits,
                                           .ingress = c->ingress, .api = c->api, .on_limit = on_limit,

@@ -446,6 +446,20 @@ bool registry_put(struct registry *g, enum registry_kind kind, const char *ns, c
     return change_submit(g, kind, t ? t : entry_new(g, kind, ns, name), made, NULL, &e) == 0;
 }
 
+bool registry_status_put(struct registry *g, enum registry_kind kind, const char *ns, const char *name,
+                         json_t *take_status)
+{
+    struct err e;
+    struct entry *t = entry_find(g, kind, ns, name);
+    json_t *object = t && t->text && !t->busy ? json_loads(t->text, 0, NULL) : NULL;
+    if (!object) {
+        json_decref(take_status);
+        return false;
+    }
+    (void)json_object_set_new(object, "status", take_status);
+    return change_submit(g, kind, t, object, NULL, &e) == 0;
+}
+
 /* ---- reading ---- */
 
 bool registry_find(const struct registry *g, enum registry_kind kind, const char *ns, const char *name,

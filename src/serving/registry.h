@@ -1,4 +1,5 @@
-/* registry.h -- the plain objects beside the Services: Namespace, ConfigMap, Secret, Event, DomainMapping.
+/* registry.h -- the plain objects beside the Services: Namespace, ConfigMap, Secret, Event, DomainMapping,
+ * ClusterDomainClaim.
  *
  * Receives the same requests as the catalog, for one of its kinds. Owns these objects (as the JSON text that was
  * last committed). Emits answers only after the commit, each exactly once; every change into the change log.
@@ -22,6 +23,7 @@ enum registry_kind {
     REGISTRY_SECRETS,
     REGISTRY_EVENTS,
     REGISTRY_DOMAINMAPPINGS,
+    REGISTRY_DOMAINCLAIMS,
     REGISTRY_KINDS,
 };
 
@@ -47,3 +49,6 @@ int registry_namespace_use(struct registry *g, const char *ns, struct err *e) MU
  * refused for now (busy, full, or the disk), try again. */
 bool registry_put(struct registry *g, enum registry_kind kind, const char *ns, const char *name,
                   const json_t *object);
+/* What hob found out about an object that is there; nothing but its status changes. False: as above, or it is gone. */
+bool registry_status_put(struct registry *g, enum registry_kind kind, const char *ns, const char *name,
+                         json_t *take_status);

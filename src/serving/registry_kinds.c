@@ -2,6 +2,7 @@
 
 #include "codec/base64.h"
 #include "codec/names.h"
+#include "serving/registry_knative.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,12 +70,18 @@ static const struct manifest_row event_rows[] = {
 static const struct manifest_row domainmapping_rows[] = {
     TEXT_ROW("apiVersion", "serving.knative.dev/v1beta1"), TEXT_ROW("kind", "DomainMapping"), METADATA_ROWS,
     { "spec", MANIFEST_OBJECT, MANIFEST_MAY, .meaning = "what the name leads to" },
-    { "spec.ref", MANIFEST_OBJECT, MANIFEST_MAY, .meaning = "a Service of the same namespace" },
+    { "spec.ref", MANIFEST_OBJECT, MANIFEST_MAY, .meaning = "a Service or Route of the same namespace" },
     TEXT_ROW("spec.ref.apiVersion", "serving.knative.dev/v1"), TEXT_ROW("spec.ref.group", "instead of apiVersion"),
-    TEXT_ROW("spec.ref.kind", "Service"), TEXT_ROW("spec.ref.name", "of the Service"),
+    TEXT_ROW("spec.ref.kind", "Service or Route"), TEXT_ROW("spec.ref.name", "of the Service or Route"),
     TEXT_ROW("spec.ref.namespace", "that of the DomainMapping"),
     { "spec.tls", MANIFEST_OBJECT, MANIFEST_MAY, .meaning = "TLS is not terminated here" },
     TEXT_ROW("spec.tls.secretName", "of a certificate"),
+    SERVER_ROW("status"),
+};
+static const struct manifest_row domainclaim_rows[] = {
+    TEXT_ROW("apiVersion", DOMAINCLAIM_API_VERSION), TEXT_ROW("kind", "ClusterDomainClaim"), METADATA_ROWS,
+    { "spec", MANIFEST_OBJECT, MANIFEST_MAY, .meaning = "who may use the domain that is its name" },
+    TEXT_ROW("spec.namespace", "whose DomainMapping may"),
     SERVER_ROW("status"),
 };
 #define TABLE(rows) { rows, COUNT_OF(rows) }
@@ -85,6 +92,8 @@ const struct registry_kind_row registry_kind_rows[REGISTRY_KINDS] = {
     [REGISTRY_EVENTS] = { "Event", "v1", "events", true, false, TABLE(event_rows) },
     [REGISTRY_DOMAINMAPPINGS] = { "DomainMapping", "serving.knative.dev/v1beta1", "domainmappings", true, true,
                                   TABLE(domainmapping_rows) },
+    [REGISTRY_DOMAINCLAIMS] = { "ClusterDomainClaim", DOMAINCLAIM_API_VERSION, "clusterdomainclaims", false, true,
+                                TABLE(domainclaim_rows) },
 };
 // clang-format on
 
@@ -283,38 +292,6 @@ static void event_check(const json_t *object, struct refusals *refused)
         add(refused, "type", "Unsupported value: supported values: \"Normal\", \"Warning\"");
 }
 
-static void domainmapping_check(const json_t *object, struct refusals *refused)
-{
-    static const char *const needed[] = { "spec.ref.kind", "spec.ref.name" };
-    const char *ns = json_text_at(object, "metadata.namespace");
-    const char *other = json_text_at(object, "spec.ref.namespace"), *kind = json_text_at(object, "spec.ref.kind");
-    if (!json_at(object, "spec.ref")) {
-        refusals_add(refused, "spec.ref", NULL, "missing field(s)");
-        return;
-    }
-    for (size_t i = 0; i < COUNT_OF(needed); i++)
-        if (!json_text_at(object, needed[i]))
-            refusals_add(refused, needed[i], NULL, "missing field(s)");
-    if (kind && strcmp(kind, "Service") != 0)
-        refusals_add(refused, "spec.ref.kind", NULL, "invalid value: %s", kind);
-    if (other && strcmp(other, ns) != 0)
-        refusals_add(refused, "spec.ref.namespace", "parent namespace does not match", "invalid value: %s", other);
-}
-
-/* Said, not done: hob routes by the names of Services. */
-static void domainmapping_complete(json_t *object)
-{
-    json_t *ref = json_at(object, "spec.ref");
-    if (ref && !json_object_get(ref, "namespace"))
-        (void)json_object_set(ref, "namespace", json_at(object, "metadata.namespace"));
-    if (ref && !json_object_get(ref, "apiVersion") && !json_object_get(ref, "group"))
-        (void)json_object_set_new(ref, "apiVersion", json_string(SERVING_API_VERSION));
-    (void)json_object_set_new(
-        object, "status",
-        json_pack("{s:[{s:s,s:s,s:s,s:s}]}", "conditions", "type", "Ready", "status", "False", "reason",
-                  "IngressNotConfigured", "message", "hob does not route by DomainMappings yet"));
-}
-
 static void complete(enum registry_kind kind, json_t *object, const json_t *before, const struct service_terms *t)
 {
     json_t *metadata = json_object_get(object, "metadata");
@@ -339,7 +316,7 @@ static void complete(enum registry_kind kind, json_t *object, const json_t *befo
     else if (kind == REGISTRY_NAMESPACES)
         namespace_complete(object, before);
     else if (kind == REGISTRY_DOMAINMAPPINGS)
-        domainmapping_complete(object);
+        registry_domainmapping_complete(object, before);
 }
 
 static void check(enum registry_kind kind, const json_t *object, const json_t *before, struct refusals *refused)
@@ -349,6 +326,7 @@ static void check(enum registry_kind kind, const json_t *object, const json_t *b
     case REGISTRY_SECRETS: secret_check(object, before, refused); return;
     case REGISTRY_EVENTS: event_check(object, refused); return;
     case REGISTRY_DOMAINMAPPINGS:
+    case REGISTRY_DOMAINCLAIMS:
     case REGISTRY_NAMESPACES:
     case REGISTRY_KINDS: return;
     }
@@ -377,8 +355,7 @@ static enum service_refusal prepare(enum registry_kind kind, const json_t *befor
     check(kind, d->object, before, &wrong);
     if (refusals_any(&wrong))
         return refuse(d, SERVICE_WRONG_METADATA, &wrong);
-    if (kind == REGISTRY_DOMAINMAPPINGS)
-        domainmapping_check(d->object, &knative);
+    registry_knative_check(kind, d->object, before, &knative);
     return refusals_any(&knative) ? refuse(d, SERVICE_NOT_VALID, &knative) : SERVICE_ACCEPTED;
 }
 

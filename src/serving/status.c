@@ -342,6 +342,26 @@ json_t *status_of_route(const struct status_route *s, const json_t *before, int6
     return status;
 }
 
+/* ---- DomainMapping ---- */
+
+json_t *status_of_domain(const struct status_domain *s, const json_t *before, int64_t now_ms)
+{
+    bool reached = s->claimed == STATUS_TRUE && s->resolved == STATUS_TRUE;
+    const struct condition set[] = {
+        { "CertificateProvisioned", STATUS_TRUE, "TLSNotEnabled", "external-domain-tls is not enabled", NULL },
+        { "DomainClaimed", s->claimed, s->claim_reason, s->claim_message, NULL },
+        { "IngressReady", reached ? STATUS_TRUE : STATUS_UNKNOWN, reached ? NULL : "IngressNotConfigured",
+          reached ? NULL : "Ingress has not yet been reconciled.", NULL },
+        { "ReferenceResolved", s->resolved, s->resolve_reason, s->resolve_message, NULL },
+    };
+    json_t *status = json_object();
+    put(status, "address", json_pack("{s:s}", "url", s->url));
+    put(status, "conditions", conditions_json(set, COUNT_OF(set), before, now_ms));
+    put(status, "observedGeneration", json_integer(s->generation));
+    set_text(status, "url", s->url);
+    return status;
+}
+
 /* ---- Service ---- */
 
 static struct condition ready_as(const char *type, const json_t *of)

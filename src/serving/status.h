@@ -64,5 +64,14 @@ struct status_service {
 };
 json_t *status_of_service(const struct status_service *s, const json_t *before, int64_t now_ms);
 
+struct status_domain {
+    const char *url;
+    int64_t generation;
+    enum status_ready claimed, resolved;
+    const char *claim_reason, *claim_message;     /* NULL: it is claimed */
+    const char *resolve_reason, *resolve_message; /* NULL: it is resolved */
+};
+json_t *status_of_domain(const struct status_domain *s, const json_t *before, int64_t now_ms);
+
 enum { STATUS_TIME = 24 };
 void status_time(int64_t wall_ms, char into[STATUS_TIME]); /* "2026-11-23T10:00:00Z" */

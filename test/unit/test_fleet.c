@@ -1035,6 +1035,55 @@ TEST(requests_are_shared_by_weight_and_tags_lead_where_they_say)
     CHECK(teardown());
 }
 
+TEST(a_route_that_is_nobodys_names_revisions_of_several_services)
+{
+    setup();
+    fleet_add(b.fleet, revision("f", 1), true);
+    fleet_add(b.fleet, revision("g", 1), true);
+    struct route_table *t = table("r", 2);
+    share(t, 0, "", 1, ROUTE_WEIGHT_ALL / 2);
+    share(t, 0, "", 2, ROUTE_WEIGHT_ALL / 2);
+    share(t, 1, "only", 1, ROUTE_WEIGHT_ALL);
+    snprintf(t->hosts[0].shares[0].revision, OBJECT_NAME_MAX, "f-00001");
+    snprintf(t->hosts[0].shares[1].revision, OBJECT_NAME_MAX, "g-00001");
+    snprintf(t->hosts[1].shares[0].revision, OBJECT_NAME_MAX, "g-00001");
+    table_set(t);
+    int seen[2] = { 0 };
+    for (int k = 0; k < 200; k++)
+        seen[name_of(routed("r.default.localhost"))[0] == 'g']++;
+    CHECK(seen[0] > 50 && seen[1] > 50);
+    CHECK_STR(name_of(routed("only-r.default.localhost")), "g-00001");
+    CHECK(routed("g.default.localhost") == NULL); /* it has no route of its own */
+    fleet_check(b.fleet);
+    fleet_remove_service(b.fleet, "default", "g");
+    settle();
+    for (int k = 0; k < 20; k++)
+        CHECK_STR(name_of(routed("r.default.localhost")), "f-00001");
+    CHECK(routed("only-r.default.localhost") == NULL);
+    fleet_route_remove(b.fleet, "default", "r");
+    CHECK(routed("r.default.localhost") == NULL);
+    lead("f", 1);
+    CHECK(routed(HOST) != NULL);
+    CHECK(teardown());
+}
+
+TEST(a_domain_leads_where_its_route_does_whenever_that_comes)
+{
+    setup();
+    fleet_domain_set(b.fleet, "api.example.com", "default", "f");
+    fleet_domain_set(b.fleet, "other.example.com", "default", "none");
+    CHECK(routed("api.example.com") == NULL);
+    deploy(revision("f", 1), true);
+    CHECK_STR(name_of(routed_as("api.example.com", "", false)), "f-00001");
+    CHECK(routed("other.example.com") == NULL && routed("example.com") == NULL);
+    fleet_domain_set(b.fleet, "other.example.com", "default", "f");
+    CHECK(routed("other.example.com") != NULL);
+    fleet_domain_remove(b.fleet, "api.example.com");
+    fleet_domain_remove(b.fleet, "api.example.com");
+    CHECK(routed("api.example.com") == NULL && routed(HOST) != NULL);
+    CHECK(teardown());
+}
+
 TEST(a_private_service_has_no_public_name_and_no_distant_client)
 {
     setup();

@@ -297,6 +297,9 @@ static const struct {
     { "GET", "/api", NULL, NULL, 200, "\"versions\":[\"v1\"]\n127.0.0.1:8081" },
     { "GET", "/apis", NULL, NULL, 200, "\"kind\":\"APIGroupList\"\nserving.knative.dev/v1" },
     { "GET", "/apis/serving.knative.dev", NULL, NULL, 200, "\"kind\":\"APIGroup\"" },
+    { "GET", "/apis/networking.internal.knative.dev", NULL, NULL, 200, "\"preferredVersion\":{\"groupVersion\":\"networking.internal.knative.dev/v1alpha1\"" },
+    { "GET", "/apis/networking.internal.knative.dev/v1alpha1", NULL, NULL, 200, "\"kind\":\"ClusterDomainClaim\"" },
+    { "GET", "/apis/knative.dev", NULL, NULL, 404, "could not find" },
     { "GET", "/apis/serving.knative.dev/v1", NULL, NULL, 200, "\"shortNames\":[\"kservice\",\"ksvc\"]" },
     { "GET", "/api/v1", NULL, NULL, 200, "\"name\":\"namespaces\"\n\"name\":\"secrets\"\n\"shortNames\":[\"cm\"]\n\"deletecollection\"" },
     { "GET", "/apis/serving.knative.dev/v1beta1", NULL, NULL, 200, "\"kind\":\"DomainMapping\"" },
@@ -416,7 +419,7 @@ static const struct step {
     { "GET", CORE("secrets?fieldSelector=type%3Dx"), NULL, NULL, 200, "\"items\":[]" },
     { "PATCH", CORE("configmaps/a?fieldManager=ann"), APPLY, "apiVersion: v1\nkind: ConfigMap\ndata: {x: \"1\"}\n", 201, "\"f:data\":{\"f:x\":{}}" },
     { "POST", MAPPINGS, JSON, MAPPING("www.example.com", ""), 400, "admission webhook \\\"validation.webhook.serving.knative.dev\\\" denied the request: validation failed: missing field(s): spec.ref" },
-    { "POST", MAPPINGS, JSON, MAPPING("www.example.com", ",\"spec\":{\"ref\":{\"kind\":\"Service\",\"name\":\"f\"}}"), 201, "\"generation\":1\n\"reason\":\"IngressNotConfigured\"" },
+    { "POST", MAPPINGS, JSON, MAPPING("www.example.com", ",\"spec\":{\"ref\":{\"kind\":\"Service\",\"name\":\"f\"}}"), 201, "\"generation\":1\n\"ref\":{\"apiVersion\":\"serving.knative.dev/v1\"" },
     { "PATCH", MAPPINGS "/www.example.com", MERGE, "{\"spec\":{\"ref\":{\"name\":\"g\"}}}", 200, "\"generation\":2" },
     /* namespaces */
     { "POST", "/api/v1/namespaces", JSON, "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"team\"}}", 201, "\"phase\":\"Active\"\n\"kubernetes.io/metadata.name\":\"team\"" },
