@@ -14,7 +14,7 @@ ROOMS = ["base", "os", "codec", "net", "telemetry", "store", "artifact", "sandbo
 BANNED = re.compile(r"(?<![\w.>])(strcpy|strcat|sprintf|vsprintf|strtok|atoi|atol|gets|alloca|setjmp|longjmp|"
                     r"system|popen|rand|srand|localtime|gmtime)\s*\(")
 DECIDES = ["scale", "serving"]  # no clock, no randomness, no I/O of their own
-EFFECTS = ["src/serving/catalog", "src/serving/registry"]  # but these talk to the store, and make ids
+EFFECTS = ["src/serving/catalog", "src/serving/registry", "src/serving/asked"]  # but these talk to the store, and make ids
 IMPURE = re.compile(r"(?<![\w.>])(time|clock_gettime|gettimeofday|read|write|open|getrandom|getenv|arc4random\w*)\s*\(")
 COMMENT = re.compile(r"/\*.*?\*/|\"(?:\\.|[^\"\\])*\"", re.S)
 

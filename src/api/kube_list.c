@@ -3,8 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { LIST_BYTES_MAX = 256 * 1024 * 1024 };
-
 /* ---- selections ---- */
 
 bool kube_selection_read(struct http_call *c, const struct kube_resource *r, struct kube_selection *ret)
@@ -149,7 +147,8 @@ static void table_answer(struct http_call *c, const struct kube_resource *r, con
     kube_answer_tree(c, 200, table);
 }
 
-static void listing_answer(struct http_call *c, const struct kube_resource *r, const struct listing *l)
+static void listing_answer(struct kube *k, struct http_call *c, const struct kube_resource *r,
+                           const struct listing *l)
 {
     char number[24], key[KUBE_TOKEN_MAX], token[2 * KUBE_TOKEN_MAX] = "";
     struct buf b;
@@ -161,7 +160,7 @@ static void listing_answer(struct http_call *c, const struct kube_resource *r, c
         table_answer(c, r, l->objects, number, token);
         return;
     }
-    buf_init(&b, LIST_BYTES_MAX);
+    buf_init(&b, k->s.limits->api_answer_bytes_max);
     buf_printf(&b, "{\"apiVersion\":\"%s\",\"items\":[", r->api_version);
     buf_str_append(&b, buf_str(&l->text));
     buf_printf(&b, "],\"kind\":\"%sList\",\"metadata\":{\"continue\":\"%s\",", r->name, token);
@@ -185,10 +184,10 @@ void kube_list_handle(struct kube *k, struct http_call *c, const struct kube_pla
         refuse_expired(c);
         return;
     }
-    buf_init(&l.text, LIST_BYTES_MAX);
+    buf_init(&l.text, k->s.limits->api_answer_bytes_max);
     l.objects = kube_form(c) == KUBE_TABLE ? json_array() : NULL;
     kube_each(k, place->resource, *place->ns ? place->ns : NULL, listing_item, &l);
-    listing_answer(c, place->resource, &l);
+    listing_answer(k, c, place->resource, &l);
     buf_done(&l.text);
     json_decref(l.objects);
 }

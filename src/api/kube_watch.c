@@ -132,6 +132,7 @@ static void piece_make(struct watch *w, struct buf *piece)
         size_t size = MIN(w->initial.size, (size_t)PIECE_BYTES);
         buf_append(piece, buf_at(&w->initial), size);
         buf_consume(&w->initial, size);
+        (void)http_call_hold(w->call, w->initial.size); /* less never fails */
         return;
     }
     while (piece->size < PIECE_BYTES) {
@@ -237,6 +238,14 @@ static bool initial_item(void *ctx, const struct catalog_item *i)
     return !w->initial.overflow;
 }
 
+static void refuse_busy(struct http_call *c, const char *message)
+{
+    kube_refuse(c, &(struct kube_refusal){ .code = 429,
+                                           .reason = "TooManyRequests",
+                                           .message = message,
+                                           .retry_after_s = 1 });
+}
+
 /* Where it begins; false: refused, and answered. No version, or 0, means: what there is, then what changes. */
 static bool watch_place(struct watch *w, struct http_call *c)
 {
@@ -266,7 +275,11 @@ static bool watch_place(struct watch *w, struct http_call *c)
         bookmark_write(w, &w->initial, true);
     if (w->initial.overflow)
         kube_refuse_with(c, 413, "RequestEntityTooLarge", "the list is too large to begin a watch with");
-    return !w->initial.overflow;
+    else if (!http_call_hold(c, w->initial.size))
+        refuse_busy(c, "the lists that watches begin with are more than api_answers_bytes_max together");
+    else
+        return true;
+    return false;
 }
 
 static bool watch_read(struct watch *w, struct http_call *c)
@@ -295,10 +308,7 @@ static void refuse_more(struct kube *k, struct http_call *c)
 {
     if (k->s.on_limit)
         k->s.on_limit(k->s.ctx, "api_watchers_max");
-    kube_refuse(c, &(struct kube_refusal){ .code = 429,
-                                           .reason = "TooManyRequests",
-                                           .message = "api_watchers_max watches are open already",
-                                           .retry_after_s = 1 });
+    refuse_busy(c, "api_watchers_max watches are open already");
 }
 
 void kube_watch_handle(struct kube *k, struct http_call *c, const struct kube_place *place)

@@ -40,6 +40,7 @@
     X(api_body_bytes_max,         "bytes", 3145728, 1024, 67108864, "a request body on the API, as in Kubernetes") \
     X(api_bodies_bytes_max,       "bytes", 67108864, 1024, 17179869184, "request bodies of all the API's connections over the network together; its unix socket has as much again") \
     X(api_answer_bytes_max,       "bytes", 268435456, 65536, 4294967296, "a whole answer of the API; a larger one is answered with 500") \
+    X(api_answers_bytes_max,      "bytes", 536870912, 65536, 17179869184, "answers of the API that clients have not taken yet, together; its unix socket has as much again") \
     X(api_watchers_max,           "",      256, 1, 65536, "open watch and log streams")               \
     X(api_resolves_max,           "",      4, 1, 64, "references that are read at once to tell their digest (hob apply of what lies in a folder)") \
     /* --- admission --------------------------------------------------------------------------- */ \

@@ -4,7 +4,7 @@
  * Owns the connections and their buffers. Emits one call per request to `on_request`.
  * Refuses what net/http1 refuses (400 and close), bodies over api_body_bytes_max (413), heads over
  * their limits (431), slow heads (408), connections over connections_max (503), bodies that are together
- * more than api_bodies_bytes_max (503), an Origin or Authorization that is there twice (400). A body is
+ * more than api_bodies_bytes_max or answers that are more than api_answers_bytes_max (503), an Origin or Authorization that is there twice (400). A body is
  * counted as it comes: an announced length alone, or a head that on_head refuses, takes no room from anyone.
  * The gateway does not use this: it streams; see gateway/. Loop thread only.
  */
@@ -17,9 +17,10 @@
 struct http_server;
 struct http_call; /* one request being answered; freed by the server after the answer is out */
 
-/* Room for request bodies, of all connections together; several servers may share one. */
+/* Room in memory for all connections together; several servers may share one. */
 struct http_budget {
-    uint64_t used; /* at most api_bodies_bytes_max */
+    uint64_t bodies;  /* of requests; at most api_bodies_bytes_max */
+    uint64_t answers; /* not yet taken by their clients; at most api_answers_bytes_max, and small ones besides */
 };
 
 struct http_server_ops {
@@ -30,7 +31,7 @@ struct http_server_ops {
      * request that was refused. */
     bool (*on_head)(void *ctx, struct http_call *c);
     void (*on_limit)(void *ctx, const char *limit); /* reached: to be counted by name; may be NULL */
-    struct http_budget *bodies;                     /* outlives the server; NULL: it has its own */
+    struct http_budget *budget;                     /* outlives the server; NULL: it has its own */
 };
 int http_server_open(struct loop *l, const struct limits *limits, int listen_fd,
                      const struct http_server_ops *ops, void *ctx, struct http_server **ret,
@@ -58,6 +59,10 @@ uint32_t http_call_segments(const struct http_call *c);
  * Date and Connection are added. Body is copied. HEAD gets no body. */
 void http_answer(struct http_call *c, int status, const char *content_type, const char *headers,
                  struct str body);
+
+/* What a handler keeps in memory for an answer it has not handed over yet: `bytes` in all, less as it goes. False: no
+ * room, and it counts what it did before. */
+bool http_call_hold(struct http_call *c, uint64_t bytes);
 
 /* Streamed (watch, logs -f): chunked to 1.1, close-delimited to 1.0. on_gone: the client left or is
  * too slow (a write found more than http_stream_buffer_bytes of earlier ones still pending, or

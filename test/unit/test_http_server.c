@@ -64,7 +64,7 @@ struct rig {
     socklen_t address_size;
     struct http_call *held[HELD_MAX]; /* paths under /hold are answered by the test */
     int held_count, gone_count, request_count, limit_count, head_count;
-    struct http_budget bodies;
+    struct http_budget budget;
 };
 
 static void on_gone(void *ctx)
@@ -106,7 +106,7 @@ static bool on_head(void *ctx, struct http_call *c)
 static void on_limit(void *ctx, const char *limit)
 {
     struct rig *g = ctx;
-    ASSERT(strcmp(limit, "api_bodies_bytes_max") == 0);
+    ASSERT(strcmp(limit, "api_bodies_bytes_max") == 0 || strcmp(limit, "api_answers_bytes_max") == 0);
     g->limit_count++;
 }
 
@@ -128,7 +128,7 @@ static int listen_on(struct rig *g, int family)
 static bool rig_open(struct rig *g, int family)
 {
     const struct http_server_ops ops = {
-        .on_request = on_request, .on_head = on_head, .on_limit = on_limit, .bodies = &g->bodies
+        .on_request = on_request, .on_head = on_head, .on_limit = on_limit, .budget = &g->budget
     };
     struct err e = { 0 };
 
@@ -147,7 +147,7 @@ static void rig_auto(struct rig *g)
     http_server_free(g->server);
     loop_free(g->loop);
     fd_auto(&g->listen_fd);
-    ASSERT(g->bodies.used == 0); /* whatever a test did, nothing stays reserved */
+    ASSERT(g->budget.bodies == 0 && g->budget.answers == 0); /* whatever a test did, nothing stays reserved */
 }
 
 static void turns(struct rig *g, int count)
@@ -413,11 +413,11 @@ TEST(bodies_are_bounded_together_and_room_comes_back)
     CHECK(say(announced, "POST /hold HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n"));
     turns(&g, 8);
     CHECK_EQ(g.head_count, 1);
-    CHECK_EQ(g.bodies.used, 0);
+    CHECK_EQ(g.budget.bodies, 0);
     CHECK(say(first, "POST /hold HTTP/1.1\r\nHost: h\r\nContent-Length: 901\r\n\r\n"));
     CHECK(say(first, body));
     turns(&g, 8);
-    CHECK_EQ(g.bodies.used, 900);
+    CHECK_EQ(g.budget.bodies, 900);
     body[101] = '\0';
     CHECK(say(second, "POST /hold HTTP/1.1\r\nHost: h\r\nContent-Length: 102\r\n\r\n"));
     CHECK(say(second, body));
@@ -426,25 +426,25 @@ TEST(bodies_are_bounded_together_and_room_comes_back)
     HEARD("Retry-After: 1\r\n");
     HEARD("api_bodies_bytes_max");
     CHECK_EQ(g.limit_count, 1);
-    CHECK_EQ(g.bodies.used, 900);
+    CHECK_EQ(g.budget.bodies, 900);
     CHECK(say(chunked, "POST /hold HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"));
     for (int i = 0; i < 6; i++)
         CHECK(say(chunked, "10\r\n0123456789abcdef\r\n"));
     turns(&g, 8);
-    CHECK_EQ(g.bodies.used, 996);
+    CHECK_EQ(g.budget.bodies, 996);
     CHECK(say(chunked, "10\r\n0123456789abcdef\r\n"));
     hear(&g, chunked, "EOF");
     HEARD("503 Service Unavailable");
     CHECK_EQ(g.limit_count, 2);
-    CHECK_EQ(g.bodies.used, 900);
+    CHECK_EQ(g.budget.bodies, 900);
     /* Held while the handler has it, given back with the answer. */
     CHECK(say(first, "x"));
     CHECK(wait_held(&g, 1));
-    CHECK_EQ(g.bodies.used, 901);
+    CHECK_EQ(g.budget.bodies, 901);
     http_answer(g.held[0], 200, NULL, NULL, STR("ok"));
     CHECK(strstr(hear(&g, first, "ok"), "200 OK"));
     turns(&g, 8);
-    CHECK_EQ(g.bodies.used, 0);
+    CHECK_EQ(g.budget.bodies, 0);
     CLIENT(third); /* alone, and more than all may have */
     memset(body, 'x', 1100);
     CHECK(say(third, "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 1100\r\n\r\n"));
@@ -454,13 +454,64 @@ TEST(bodies_are_bounded_together_and_room_comes_back)
     CLIENT(gone); /* leaves in the middle */
     CHECK(say(gone, "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 500\r\n\r\nab"));
     turns(&g, 8);
-    CHECK_EQ(g.bodies.used, 2);
+    CHECK_EQ(g.budget.bodies, 2);
     close(gone);
     turns(&g, 8);
-    CHECK_EQ(g.bodies.used, 0);
+    CHECK_EQ(g.budget.bodies, 0);
     CLIENT(fourth);
     CHECK(say(fourth, "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc"));
     CHECK(strstr(hear(&g, fourth, "[abc]"), "200 OK"));
+}
+
+/* Reads on until nothing is kept for anybody. */
+static bool taken(struct rig *g, int fd)
+{
+    char sink[65536];
+    for (int tries = 0; tries < 5000 && g->budget.answers > 0; tries++) {
+        while (recv(fd, sink, sizeof sink, MSG_DONTWAIT) > 0)
+            turns(g, 1);
+        turns(g, 3);
+    }
+    return g->budget.answers == 0;
+}
+
+TEST(answers_that_nobody_takes_are_bounded_together_and_room_comes_back)
+{
+    enum { BIG = 24 << 20 }; /* more than sockets hold */
+    RIG();
+    g.limits.api_answers_bytes_max = 32 << 20;
+    AUTO_FREE char *text = xcalloc(1, BIG);
+    memset(text, 'x', BIG);
+    CLIENT(slow);
+    CLIENT(other);
+    CHECK(say(slow, "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n"));
+    CHECK(wait_held(&g, 1));
+    http_answer(g.held[0], 200, NULL, NULL, (struct str){ text, BIG });
+    turns(&g, 8);
+    CHECK(g.budget.answers > 4 << 20 && g.budget.answers < BIG);
+    CHECK(say(other, "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n"));
+    CHECK(wait_held(&g, 2));
+    CHECK(!http_call_hold(g.held[1], BIG));
+    CHECK_EQ(g.limit_count, 1);
+    http_answer(g.held[1], 200, NULL, NULL, (struct str){ text, BIG });
+    CHECK_EQ(g.limit_count, 2);
+    hear(&g, other, "together\"}\n");
+    HEARD("503 Service Unavailable");
+    HEARD("Retry-After: 1\r\n");
+    HEARD("api_answers_bytes_max");
+    /* A small answer always goes out, on the same connection. */
+    CHECK(say(other, "GET /small HTTP/1.1\r\nHost: h\r\n\r\n"));
+    CHECK(strstr(hear(&g, other, "]\n"), "200 OK"));
+    CHECK(taken(&g, slow));
+    CHECK(say(other, "GET /hold HTTP/1.1\r\nHost: h\r\n\r\n"));
+    CHECK(wait_held(&g, 3));
+    CHECK(http_call_hold(g.held[2], BIG));
+    CHECK_EQ(g.budget.answers, BIG);
+    CHECK(http_call_hold(g.held[2], 0));
+    CHECK_EQ(g.budget.answers, 0);
+    http_answer(g.held[2], 200, NULL, NULL, (struct str){ text, BIG });
+    CHECK_EQ(g.limit_count, 2);
+    CHECK(taken(&g, other));
 }
 
 TEST(a_head_that_is_refused_is_answered_before_its_body_and_takes_no_room)
@@ -474,7 +525,7 @@ TEST(a_head_that_is_refused_is_answered_before_its_body_and_takes_no_room)
     HEARD("Connection: close\r\n");
     HEARD("closed\nEOF");
     CHECK(!strstr(heard, "100 Continue"));
-    CHECK_EQ(g.bodies.used, 0);
+    CHECK_EQ(g.budget.bodies, 0);
     /* A body on its heels is no request. */
     CLIENT(smuggler);
     CHECK(say(smuggler, "POST /closed HTTP/1.1\r\nHost: h\r\nContent-Length: 30\r\n\r\n"
