@@ -75,7 +75,9 @@
     X(drain_ms,                   "ms",    30000, 0, 3600000, "from SIGTERM to SIGKILL when timeoutSeconds is not longer") \
     X(start_backoff_ms,           "ms",    500, 10, 60000, "first pause after a failed start; doubles up to 64 times") \
     /* --- sandbox ----------------------------------------------------------------------------- */ \
-    X(sandbox_pool,               "",      4, 0, 256, "sandboxes kept ready and empty")               \
+    X(sandbox_pool,               "",      4, 0, 256, "sandboxes kept ready and empty; 0: none, ever")  \
+    X(sandbox_pool_max,           "",      64, 0, 1024, "sandboxes kept ready after as many starts came at once; about a megabyte of memory each") \
+    X(sandbox_pool_keep_s,        "s",     300, 1, 86400, "how long a burst of starts is remembered so, at least; at most twice that") \
     X(sandbox_memory_bytes,       "bytes", 536870912, 4194304, 1099511627776, "memory of an instance without a memory limit") \
     X(sandbox_cpu_milli,          "milli", 1000, 10, 1024000, "CPU of an instance without a cpu limit") \
     X(sandbox_pids,               "",      256, 4, 32768, "processes and threads of an instance")      \

@@ -71,6 +71,7 @@ struct launcher {
     uint64_t next_id;
     uint32_t life;                 /* counts nodes */
     uint32_t making, idle, wanted; /* of this life; wanted: WANTs not answered yet */
+    uint32_t pool, pool_max;       /* shells to be kept ready: what the node asked for last; and may ask for */
     uint64_t last_took_us, pool_not_before_us;
 
     int result; /* of launcher_run, when the loop stops */
@@ -172,7 +173,7 @@ static void pool_tend(struct launcher *a)
         if (shell_make(a, &e) < 0)
             shell_refuse(a, &e);
     uint64_t have = (uint64_t)a->idle + a->making;
-    if (a->making > 0 || have >= a->config->limits->sandbox_pool + a->wanted)
+    if (a->making > 0 || have >= (uint64_t)a->pool + a->wanted)
         return; /* the one that is being made comes back here */
     if (loop_clock_us(a->loop) < quiet_us)
         loop_at(a->loop, &a->refill, quiet_us);
@@ -474,6 +475,12 @@ static int on_request(void *ctx, struct fd_packet *p, struct err *e)
         a->wanted++;
         pool_tend(a);
         return 0;
+    case REQUEST_POOL:
+        if ((uint32_t)q->number > a->pool_max)
+            return err_set(e, CODE_EXHAUSTED, "request: a pool of %d, of %u at most", q->number, a->pool_max);
+        a->pool = (uint32_t)q->number;
+        pool_tend(a);
+        return 0;
     case REQUEST_SOCKETS: sockets_answer(a, q); return 0;
     case REQUEST_OPEN: open_answer(a, q); return 0;
     case REQUEST_SERVING: a->any_node_served = true; return 0;
@@ -588,6 +595,7 @@ static void node_forget(struct launcher *a)
     peer_free(TAKE(a->node));
     a->node_said_hello = false;
     a->making = a->idle = a->wanted = 0;
+    a->pool = (uint32_t)a->config->limits->sandbox_pool;
     a->life++; /* shells of the old life are not anybody's */
     shells_kill(a);
     child_kill(&a->children[CHILD_FETCHER]);
@@ -764,6 +772,8 @@ static int maker_open(struct launcher *a, struct err *e)
 static int launcher_open(struct launcher *a, struct err *e)
 {
     const struct limits *l = a->config->limits;
+    a->pool = (uint32_t)l->sandbox_pool;
+    a->pool_max = (uint32_t)MAX(l->sandbox_pool, l->sandbox_pool_max);
     int r = ns_privileged(e);
     a->maker.full_map = r == 1;
     if (r >= 0)
@@ -782,7 +792,7 @@ static int launcher_open(struct launcher *a, struct err *e)
         r = signals_take(a, e);
     if (r == 0)
         r = maker_open(a, e);
-    a->slot_count = (uint32_t)MIN(l->instances_max + l->sandbox_pool + MAKING_MAX, (uint64_t)SHELLS_MAX);
+    a->slot_count = (uint32_t)MIN(l->instances_max + a->pool_max + MAKING_MAX, (uint64_t)SHELLS_MAX);
     a->slots = xcalloc(a->slot_count, sizeof *a->slots);
     return r;
 }

@@ -3,7 +3,8 @@
  * Receives requests from the node it started (protocol.h), whom it does not trust. Owns every
  * sandbox, its control group and uid range; the node and the fetcher; the lock on the data folder.
  * Emits notices. Refuses: a malformed request (the node is then ended), a path outside the file
- * roots, more sandboxes than instances_max + sandbox_pool, a second launcher on the same folder.
+ * roots, more sandboxes than
+ * instances_max + the pool's largest size, a pool larger than sandbox_pool_max, a second launcher on the same folder.
  *
  * Run by root it is the real thing; run by an ordinary user it first makes a user namespace and is root
  * of that (docs/decisions/0001). Single-threaded, and to stay so: it enters namespaces.

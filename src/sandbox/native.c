@@ -3,6 +3,7 @@
 #include "os/cgroup.h"
 #include "os/fault.h"
 #include "os/fd.h"
+#include "sandbox/demand.h"
 #include "sandbox/peer.h"
 #include "sandbox/order.h"
 #include "sandbox/runner.h"
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,6 +24,8 @@ enum {
     SOCKETS_KEPT_MAX = 64,   /* per sandbox */
     SOCKETS_LOW = 2,         /* then more are asked for */
     SOCKETS_ASKED = 16,      /* at once */
+    SHELL_FDS = 7,           /* of ours, that one which lies ready holds */
+    POOL_FDS_SHARE = 4,      /* of all that we may hold, at most one in so many is for the pool */
     WORDS_PER_TURN = 16,     /* of one runner: it is as untrusted as its function */
 };
 
@@ -36,6 +40,9 @@ struct native {
     struct notice_facts facts;
     struct map shells;   /* by id: every one that the launcher told us of and that did not end */
     struct list ready;   /* shells that lie idle */
+    struct demand demand;
+    uint32_t pool; /* what the launcher was last asked to keep ready */
+    struct loop_timer pool_timer;
     struct list waiting; /* sandboxes that wait for a shell, in order */
     struct list opens;
     uint64_t next_open;
@@ -129,6 +136,29 @@ static void shell_end_free(struct shell_end *s)
     free(s);
 }
 
+/* What is too many is ours to end: the launcher cannot know which of them an order is on its way to. */
+static void pool_fit(struct native *t)
+{
+    uint64_t now_us = loop_clock_us(t->loop);
+    uint32_t wanted = demand_wanted(&t->demand, now_us);
+    uint64_t due_us = demand_due_us(&t->demand);
+    if (due_us == UINT64_MAX)
+        loop_cancel(t->loop, &t->pool_timer);
+    else
+        loop_at(t->loop, &t->pool_timer, MAX(due_us, now_us + 1));
+    if (wanted == t->pool)
+        return;
+    t->pool = wanted;
+    tell(t, REQUEST_POOL, 0, (int32_t)wanted);
+    while (t->ready.count > wanted) {
+        struct shell_end *s = CONTAINER_OF(list_first(&t->ready), struct shell_end, node);
+        list_remove(&t->ready, &s->node);
+        tell(t, REQUEST_KILL, s->id, 0); /* its end frees it */
+    }
+}
+
+static void on_pool_timer(struct loop_timer *timer) { pool_fit(CONTAINER_OF(timer, struct native, pool_timer)); }
+
 static void sockets_ask(struct shell_end *s)
 {
     if (s->sockets_asked)
@@ -193,6 +223,8 @@ static void on_control(struct loop_io *io, uint32_t events)
     loop_unwatch(t->loop, &s->control_io);
     /* Only now, so that the launcher's waking up does not compete with the start. */
     tell(t, REQUEST_TOOK, s->id, 0);
+    demand_start(&t->demand, loop_clock_us(t->loop));
+    pool_fit(t);
     if (!sb)
         return;
     if (r == 0) {
@@ -663,6 +695,7 @@ static int native_usage(struct sandbox *sb, uint64_t *ret_cpu_us, uint64_t *ret_
 }
 
 static uint32_t native_pool_ready(struct sandbox_tier *tier) { return native_of(tier)->ready.count; }
+static uint32_t native_pool_wanted(struct sandbox_tier *tier) { return native_of(tier)->pool; }
 
 /* Every sandbox must have been freed before. */
 static void native_tier_free(struct sandbox_tier *tier)
@@ -678,6 +711,7 @@ static void native_tier_free(struct sandbox_tier *tier)
         shell_end_free(s); /* takes it out of the map: begin again */
     }
     map_done(&t->shells);
+    loop_cancel(t->loop, &t->pool_timer);
     LIST_EACH (&t->opens, n, tmp)
         free(CONTAINER_OF(n, struct local_open, node));
     peer_free(t->launcher);
@@ -697,8 +731,21 @@ static const struct sandbox_tier_ops native_ops = {
     .run_forget = native_run_forget,
     .free = native_sandbox_free,
     .pool_ready = native_pool_ready,
+    .pool_wanted = native_pool_wanted,
     .tier_free = native_tier_free,
 };
+
+static void demand_open(struct native *t)
+{
+    const struct limits *l = t->limits;
+    struct rlimit may;
+    uint64_t most = l->sandbox_pool_max;
+    if (getrlimit(RLIMIT_NOFILE, &may) == 0 && may.rlim_cur != RLIM_INFINITY)
+        most = MIN(most, (uint64_t)may.rlim_cur / (POOL_FDS_SHARE * SHELL_FDS));
+    demand_init(&t->demand, (uint32_t)l->sandbox_pool, (uint32_t)most, l->sandbox_pool_keep_s * 1000000);
+    t->pool = t->demand.base;
+    t->pool_timer.on_due = on_pool_timer;
+}
 
 int native_tier_open(struct loop *l, int take_launcher_fd, const struct limits *limits,
                      const struct native_events *events, void *ctx, struct sandbox_tier **ret,
@@ -715,6 +762,7 @@ int native_tier_open(struct loop *l, int take_launcher_fd, const struct limits *
     list_init(&t->ready);
     list_init(&t->waiting);
     list_init(&t->opens);
+    demand_open(t);
     if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed)
         seed = 1; /* the keys are ours, not an attacker's */
     map_init(&t->shells, seed);

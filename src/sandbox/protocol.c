@@ -21,6 +21,7 @@ int request_check(const struct request *q, size_t size, struct err *e)
     case REQUEST_SERVING: in_range = q->number == 0 && q->id == 0; break;
     case REQUEST_TOOK:
     case REQUEST_KILL: in_range = q->number == 0; break;
+    case REQUEST_POOL: in_range = q->number >= 0 && q->number <= PROTOCOL_POOL_MAX && q->id == 0; break;
     case REQUEST_SOCKETS: in_range = q->number > 0 && q->number <= PROTOCOL_SOCKETS_MAX; break;
     case REQUEST_SIGNAL: in_range = q->number > 0 && q->number < NSIG; break;
     case REQUEST_OPEN:

@@ -10,11 +10,12 @@
 #include "base/err.h"
 
 enum {
-    PROTOCOL_VERSION = 1,
+    PROTOCOL_VERSION = 2,
     PROTOCOL_PATH_MAX = 4096,
     PROTOCOL_SOCKETS_MAX = 64, /* in one packet */
     PROTOCOL_SHELL_SOCKETS = 4, /* that come with a new shell */
     PROTOCOL_PACKET_MAX = 8192,
+    PROTOCOL_POOL_MAX = 1024,   /* as large as the largest sandbox_pool_max */
 };
 
 /* ---- node to launcher ---- */
@@ -28,6 +29,7 @@ enum request_type {
     REQUEST_KILL,      /* all of sandbox id */
     REQUEST_OPEN,      /* path, beneath the file roots; id names the request */
     REQUEST_SERVING,   /* everything is open: from now on an end is no failed start */
+    REQUEST_POOL,      /* keep number shells ready from now on; none that is too many is ended */
     REQUEST_TYPES,
 };
 struct request {

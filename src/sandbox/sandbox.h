@@ -104,6 +104,7 @@ struct sandbox_tier_ops {
     /* After on_ended, or before: then it is killed and no callback comes any more. */
     void (*free)(struct sandbox *sb);
     uint32_t (*pool_ready)(struct sandbox_tier *t);
+    uint32_t (*pool_wanted)(struct sandbox_tier *t); /* how many are to be ready: follows what came at once lately */
     void (*tier_free)(struct sandbox_tier *t);
 };
 struct sandbox_tier {

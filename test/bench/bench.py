@@ -90,12 +90,15 @@ def to_zero(hob, name):
 
 def pool_full(hob, size=4):
     def look():
+        ready = wanted = 0
         text = hob.call("GET", "/metrics")[2]
         text = text.decode() if isinstance(text, bytes) else text
         for line in text.splitlines():
             if line.startswith("hob_sandbox_pool_ready "):
-                return float(line.split()[1]) >= size
-        return False
+                ready = float(line.split()[1])
+            elif line.startswith("hob_sandbox_pool_wanted "):
+                wanted = float(line.split()[1])
+        return ready >= max(size, wanted)
     hob.wait_for("a full pool", look)
 
 

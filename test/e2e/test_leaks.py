@@ -69,7 +69,7 @@ def is_plain(path):
 class Leaks(unittest.TestCase):
     def setUp(self):
         self.hob = self.enterContext(Hob(binary=PLAIN, limits={
-            "sandbox_pool": 2, "drain_ms": 2000, "records_max": 2000, "log_ring_bytes": 65536, "watch_events_max": 200, "events_max": 50,
+            "sandbox_pool": 2, "sandbox_pool_max": 2, "drain_ms": 2000, "records_max": 2000, "log_ring_bytes": 65536, "watch_events_max": 200, "events_max": 50,
             "start_backoff_ms": 10}))
         with open(FN, "rb") as f:
             self.image = self.hob.bundle({"fn": f.read()})

@@ -21,6 +21,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ASSERT(size <= sizeof q);
     if (q.type == REQUEST_SOCKETS)
         ASSERT(q.number > 0 && q.number <= PROTOCOL_SOCKETS_MAX);
+    if (q.type == REQUEST_POOL)
+        ASSERT(q.number >= 0 && q.number <= PROTOCOL_POOL_MAX);
     if (q.type == REQUEST_SIGNAL)
         ASSERT(q.number > 0 && q.number < NSIG);
     if (q.type == REQUEST_OPEN)

@@ -188,6 +188,39 @@ TEST(a_shell_from_the_pool_is_a_hit_and_without_one_a_miss)
     world_close(&w);
 }
 
+enum { BURST = 6, POOL_AFTER = 5 };
+
+TEST(a_burst_makes_the_pool_larger_and_quiet_makes_it_small_again)
+{
+    NEEDS_ROOT;
+    struct world w;
+    struct run runs[BURST];
+    struct sandbox_spec s = probe_spec(ARGV("exit", "0"));
+    CHECK(world_open(&w) && bundle_make(&w));
+    w.limits.sandbox_pool = 2;
+    w.limits.sandbox_pool_max = POOL_AFTER;
+    w.limits.sandbox_pool_keep_s = 1;
+    CHECK(world_launch(&w, false));
+    WORLD_UNTIL(&w, w.tier->ops->pool_ready(w.tier) == 2);
+    CHECK_EQ(w.tier->ops->pool_wanted(w.tier), 2);
+    const int groups = groups_left(&w);
+    for (int i = 0; i < BURST; i++)
+        CHECK(run_begin(&w, &runs[i], &s));
+    for (int i = 0; i < BURST; i++) {
+        run_end(&runs[i]);
+        CHECK_EQ(runs[i].exit.status, 0);
+        buf_done(&runs[i].out);
+    }
+    WORLD_UNTIL(&w, w.tier->ops->pool_ready(w.tier) == POOL_AFTER);
+    CHECK_EQ(w.tier->ops->pool_ready(w.tier), POOL_AFTER);
+    WORLD_UNTIL(&w, w.tier->ops->pool_wanted(w.tier) == 2);
+    WORLD_UNTIL(&w, groups_left(&w) == groups);
+    CHECK_EQ(w.tier->ops->pool_ready(w.tier), 2);
+    CHECK_EQ(groups_left(&w), groups); /* the others are gone from the host, too */
+    CHECK_EQ(world_stop(&w), 0);
+    world_close(&w);
+}
+
 TEST(what_cannot_start_says_why)
 {
     NEEDS_ROOT;
@@ -1301,6 +1334,8 @@ TEST(a_node_that_misspeaks_is_replaced)
     struct request bad[] = {
         { .type = REQUEST_TYPES },
         { .type = REQUEST_SIGNAL, .number = 65 },
+        { .type = REQUEST_POOL, .number = -1 },
+        { .type = REQUEST_POOL, .number = 2 }, /* more than its pool may be */
         { .type = REQUEST_HELLO, .number = PROTOCOL_VERSION }, /* a second one */
     };
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
