@@ -1,5 +1,6 @@
 #include "gateway/mux.h"
 #include "gateway/pipe.h"
+#include "net/http_guess.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,7 @@ struct mux {
     uint64_t linger_us;  /* all is said, and it is closed then; UINT64_MAX: not yet */
     uint32_t lingered;   /* reads since */
     bool counted;        /* the limit that ended it */
+    bool greeted;        /* HTTP/2 came from the function */
     char address[48];    /* a client's */
     char instance[64];
 };
@@ -116,6 +118,7 @@ static bool receive(struct mux *m)
             net_close(m);
         return channel_attached(&m->net);
     }
+    m->greeted |= http_guess_is_h2(buf_str(&m->net.in));
     int r = http2_feed(m->h, buf_at(&m->net.in), m->net.in.size, now_of(m) / 1000, &e);
     buf_clear(&m->net.in);
     return r >= 0;
@@ -313,6 +316,11 @@ void mux_stop(struct mux *m)
     if (m->side == HTTP2_SERVER)
         http2_shut(m->h);
     mux_touch(m);
+}
+
+bool mux_is_foreign(const struct mux *m)
+{
+    return m->side == HTTP2_CLIENT && !m->greeted && (http2_over(m->h) || !channel_attached(&m->net));
 }
 
 bool mux_idle(const struct mux *m)

@@ -24,6 +24,8 @@ void mux_open_client(struct ingress *in, int take_fd, const char *address, struc
 struct mux *mux_open_function(struct ingress *in, int take_fd, const char *instance, struct err *e);
 struct mux *mux_find(struct ingress *in, const char *instance); /* takes requests; NULL: none */
 void mux_stop(struct mux *m); /* takes no new streams, and ends when it has none */
+/* The instance is not one that speaks HTTP/2: what it sent is not, or it closed before it sent anything. */
+bool mux_is_foreign(const struct mux *m);
 bool mux_idle(const struct mux *m);
 void mux_free(struct mux *m); /* no stream of it is anybody's any more */
 

@@ -37,6 +37,9 @@ void pipe_hold(struct pipe *p, size_t bytes)
 
 size_t pipe_unsent(const struct pipe *p) { return p->s ? http2_stream_unsent(p->s) : 0; }
 
+/* Without a stream nobody keeps the connection for us. */
+bool pipe_is_foreign(const struct pipe *p) { return p->s && mux_is_foreign(p->mux); }
+
 bool pipe_refused(const struct pipe *p) { return p->refused; }
 
 static enum channel_result broken(struct channel *ch)

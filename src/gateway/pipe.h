@@ -26,6 +26,8 @@ void pipe_attach_server(struct channel *ch, struct mux *m, struct http2_stream *
 void pipe_attach_client(struct channel *ch, struct mux *m, pipe_news_fn on_news);
 /* After CHANNEL_BROKEN: the peer has not begun with the request, and never will. */
 bool pipe_refused(const struct pipe *p);
+/* After CHANNEL_BROKEN: the peer does not speak HTTP/2 at all. */
+bool pipe_is_foreign(const struct pipe *p);
 /* The channel's user holds so much memory for it; what the stream does not need is given back. */
 void pipe_hold(struct pipe *p, size_t bytes);
 size_t pipe_unsent(const struct pipe *p); /* bytes taken from the channel that wait for a window */

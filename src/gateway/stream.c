@@ -1,6 +1,8 @@
 /* The two directions of an exchange: the request's body to the function, its answer to the client. */
 #include "gateway/client.h"
+#include "gateway/pipe.h"
 #include "net/http1_write.h"
+#include "net/http_guess.h"
 
 #include <stdio.h>
 
@@ -186,7 +188,10 @@ static enum step answer_head(struct client *c)
     switch (http1_head_feed(&x->answer, buf_at(&c->up.in), c->up.in.size)) {
     case HTTP1_DATA:
     case HTTP1_MORE: return STEP_WAIT;
-    case HTTP1_BAD: return answer_bad(c, x->answer.refusal.text);
+    case HTTP1_BAD:
+        return answer_bad(c, !channel_is_stream(&c->up) && http_guess_is_h2(buf_str(&c->up.in))
+                                 ? HTTP_GUESS_IS_H2
+                                 : x->answer.refusal.text);
     case HTTP1_DONE: break;
     }
     return x->answer.interim ? interim_relay(c) : answer_open(c);
@@ -246,6 +251,8 @@ static enum step function_gone(struct client *c, enum channel_result how)
     if (link_may_resend(c))
         return exchange_reconnect(c);
     const char *said = x->leased && x->lease.start ? x->lease.start->error : ""; /* hob gave it up */
+    if (!said[0] && channel_is_stream(&c->up) && pipe_is_foreign(c->up.pipe))
+        said = HTTP_GUESS_NOT_H2;
     char why[320];
     snprintf(why, sizeof why, "the function ended the connection %s%s%s",
              x->answer_begun ? "in mid-answer" : "without an answer", said[0] ? ": " : "", said);

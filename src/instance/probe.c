@@ -1,6 +1,7 @@
 #include "instance/probe.h"
 #include "base/buf.h"
 #include "instance/grpc_health.h"
+#include "net/http_guess.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -145,7 +146,9 @@ static void head_read(struct prober *p)
         switch (http1_head_feed(&p->head, buf_at(&p->answer), p->answer.size)) {
         case HTTP1_MORE:
         case HTTP1_DATA: return;
-        case HTTP1_BAD: result(p, false, -1, p->head.refusal.text); return;
+        case HTTP1_BAD:
+            result(p, false, -1, http_guess_is_h2(buf_str(&p->answer)) ? HTTP_GUESS_IS_H2 : p->head.refusal.text);
+            return;
         case HTTP1_DONE: break;
         }
         if (!p->head.interim)
