@@ -13,3 +13,42 @@ void base64_write(struct str bytes, struct buf *into)
         buf_append(into, four, sizeof four);
     }
 }
+
+static int letter_value(char c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+bool base64_read(struct str text, struct buf *into)
+{
+    uint32_t group = 0, letters = 0, pads = 0;
+    for (size_t i = 0; i < text.size; i++) {
+        char c = text.at[i];
+        if (c == '\n' || c == '\r')
+            continue;
+        int value = letter_value(c);
+        if (c == '=' && letters >= 2)
+            pads++;
+        else if (value < 0 || pads > 0)
+            return false;
+        group = group << 6 | (uint32_t)(c == '=' ? 0 : value);
+        if (++letters < 4)
+            continue;
+        const char bytes[3] = { (char)(group >> 16), (char)(group >> 8), (char)group };
+        buf_append(into, bytes, 3 - pads);
+        group = letters = 0;
+        if (pads > 0) { /* the end, but for line ends */
+            for (i++; i < text.size; i++)
+                if (text.at[i] != '\n' && text.at[i] != '\r')
+                    return false;
+            return !into->overflow;
+        }
+    }
+    return letters == 0 && !into->overflow;
+}

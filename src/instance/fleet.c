@@ -78,6 +78,7 @@ void fleet_tell(struct rev *v)
         .failed_phase = v->failed_phase,
         .retryable = v->fail_retryable,
         .exit_status = v->exit_status,
+        .config_reason = v->failing ? v->config_reason : NULL,
         .resolved = &v->resolved,
     };
     if (v->reserve && v->instances.count + v->running + v->queue.count == 0) {

@@ -32,6 +32,7 @@ struct fleet_facts { /* of one revision, for its status */
     enum phase failed_phase;
     bool retryable;
     int exit_status;      /* of the failed start; -1: it did not exit by itself */
+    const char *config_reason; /* of the failed start; see instance.h; NULL: another cause. Lives for ever */
     const struct instance_resolved *resolved; /* valid for the call */
     char message[256];    /* why it fails; of one whose first start is slow: where it hangs */
 };
@@ -64,6 +65,9 @@ void fleet_route_remove(struct fleet *f, const char *ns, const char *service);
 void fleet_domain_set(struct fleet *f, const char *domain, const char *ns, const char *route);
 void fleet_domain_remove(struct fleet *f, const char *domain);
 void fleet_remove_service(struct fleet *f, const char *ns, const char *service);
+/* A ConfigMap or Secret of the namespace (NULL: of some) is there or has changed: what failed for the lack of it is tried again
+ * at once, however late. */
+void fleet_config_changed(struct fleet *f, const char *ns);
 /* Drains everything and starts nothing any more. */
 void fleet_drain(struct fleet *f);
 uint32_t fleet_live(const struct fleet *f); /* instances not yet ended */

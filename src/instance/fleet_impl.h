@@ -50,6 +50,8 @@ struct rev {
     bool held; /* wants more than its share of the node leaves it now */
     bool yielded; /* gave an idle instance to another; wants none back until it is asked */
     bool failing, fail_retryable;
+    bool config_came; /* what its last start failed for may be there now: until the next one is over */
+    const char *config_reason; /* as in fleet_facts */
     uint32_t failures;     /* starts failed in a row */
     uint64_t retry_us;     /* no start before */
     enum phase failed_phase;

@@ -337,7 +337,7 @@ void fleet_evaluate(struct rev *v)
     if (v->reserve && v->running + v->queue.count == 0)
         desired = 0; /* nothing leads to it and nobody is on it: what it holds is for the one that took over */
     /* Trying again by itself is for what may pass; a wrong digest waits for somebody to ask. */
-    if (v->failing && (!v->fail_retryable || fleet_is_late(v)) && v->queue.count == 0)
+    if (v->failing && (!v->fail_retryable || fleet_is_late(v)) && v->queue.count == 0 && !v->config_came)
         desired = v->ready;
     uint32_t live = v->ready + v->starting;
     if (v->yielded && v->running + v->queue.count == 0)
@@ -382,6 +382,23 @@ bool fleet_stop_instance(struct fleet *f, const char *id)
     return false;
 }
 
+void fleet_config_changed(struct fleet *f, const char *ns)
+{
+    const struct map_slot *s;
+    for (uint32_t at = 0; (s = map_next(&f->by_key, &at)) != NULL;) {
+        struct target *t = s->value;
+        LIST_EACH(&t->revs, n, tmp) {
+            struct rev *v = CONTAINER_OF(n, struct rev, node);
+            if (!v->failing || !v->config_reason || (ns && strcmp(v->spec->ns, ns) != 0))
+                continue;
+            v->config_came = true;
+            v->failures = 0;
+            v->retry_us = 0;
+            fleet_evaluate_soon(v);
+        }
+    }
+}
+
 /* ---- what instances report ------------------------------------------------------------------------ */
 
 /* Known is known, whether the start comes to anything or not. */
@@ -395,7 +412,7 @@ static void on_ready(struct instance *i)
     fleet_uncount(i);
     v->ready++;
     i->counted = COUNTED_READY;
-    v->failing = false;
+    v->failing = v->config_came = false;
     v->failures = 0;
     v->retry_us = 0;
     v->message[0] = '\0';
@@ -416,6 +433,8 @@ static void on_failed(struct instance *i, bool retryable)
     ASSERT(i->counted == COUNTED_LAUNCHING);
     fleet_uncount(i);
     v->failing = true;
+    v->config_came = false;
+    v->config_reason = i->config_reason;
     v->fail_retryable = retryable;
     v->failed_phase = i->start.failed_phase;
     v->exit_status = i->exit.status; /* -1: it was still running, or never ran */

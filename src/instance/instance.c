@@ -394,14 +394,16 @@ static void strings_add(struct strings *s, char *take)
 }
 static void strings_done(struct strings *s)
 {
-    for (size_t k = 0; k < s->count; k++)
+    for (size_t k = 0; k < s->count; k++) {
+        explicit_bzero(s->at[k], strlen(s->at[k])); /* it may be of a Secret */
         free(s->at[k]);
+    }
     free(s->at);
 }
 
 /* The runtime contract's variables first, the user's after them: PORT and K_* cannot be overridden,
  * because deploy refuses them by name. */
-static void environment(const struct instance *i, struct strings *env)
+static void environment(const struct instance *i, const char *const *own, struct strings *env)
 {
     const struct revision *r = i->revision;
     strings_add(env, xasprintf("PORT=%u", r->port));
@@ -411,10 +413,10 @@ static void environment(const struct instance *i, struct strings *env)
     strings_add(env, xasprintf("HOSTNAME=%s", i->id));
     strings_add(env, xstrdup("HOB_PHASES_FD=3"));
     bool path = false, home = false;
-    for (size_t k = 0; r->env && r->env[k]; k++) {
-        path = path || strncmp(r->env[k], "PATH=", 5) == 0;
-        home = home || strncmp(r->env[k], "HOME=", 5) == 0;
-        strings_add(env, xstrdup(r->env[k]));
+    for (size_t k = 0; own && own[k]; k++) {
+        path = path || strncmp(own[k], "PATH=", 5) == 0;
+        home = home || strncmp(own[k], "HOME=", 5) == 0;
+        strings_add(env, xstrdup(own[k]));
     }
     if (!path)
         strings_add(env,
@@ -423,14 +425,29 @@ static void environment(const struct instance *i, struct strings *env)
         strings_add(env, xstrdup("HOME=/tmp"));
 }
 
-static void arguments(const struct revision *r, struct strings *argv)
+static void arguments(const char *const *command, const char *const *args, struct strings *argv)
 {
-    if (!r->command || !r->command[0])
+    if (!command || !command[0])
         strings_add(argv, xstrdup("/app/run")); /* a bundle's own entry point */
-    for (size_t k = 0; r->command && r->command[k]; k++)
-        strings_add(argv, xstrdup(r->command[k]));
-    for (size_t k = 0; r->args && r->args[k]; k++)
-        strings_add(argv, xstrdup(r->args[k]));
+    for (size_t k = 0; command && command[k]; k++)
+        strings_add(argv, xstrdup(command[k]));
+    for (size_t k = 0; args && args[k]; k++)
+        strings_add(argv, xstrdup(args[k]));
+}
+
+/* What its ConfigMaps and Secrets say now. False: it failed. *ret_config NULL: it takes nothing from any. */
+static bool config_read(struct instance *i, struct config **ret_config)
+{
+    const char *reason;
+    struct err e;
+    *ret_config = NULL;
+    if (!i->revision->config)
+        return true;
+    if (config_resolve(i->revision, &i->env->config, i->env->limits, ret_config, &reason, &e) == 0)
+        return true;
+    i->config_reason = reason;
+    fail(i, PHASE_SANDBOX, true, e.text);
+    return false;
 }
 
 static bool runs_commands(const struct revision *r)
@@ -451,10 +468,15 @@ static void sandbox_begin(struct instance *i)
     struct sandbox_scratch scratches[INSTANCE_MODELS_MAX];
     size_t mount_count = 0, scratch_count = 0;
     uint64_t ephemeral = or_default(r->ephemeral_bytes, l->sandbox_scratch_bytes);
+    AUTO(config) struct config *config = NULL;
     phase_begin(&i->start, PHASE_SANDBOX, last_present_us(in));
+    if (!config_read(i, &config))
+        return;
+    if (config && config->skipped)
+        say(i, config->skipped, "the others are set");
 
-    arguments(r, &argv);
-    environment(i, &env);
+    arguments(config ? config->command : r->command, config ? config->args : r->args, &argv);
+    environment(i, config ? config->env : r->env, &env);
     mounts[mount_count++] = (struct sandbox_mount){ in->image.path, "/app" };
     for (uint32_t k = 0; k < in->model_count; k++)
         mounts[mount_count++] = (struct sandbox_mount){ in->models[k].path, in->models[k].target };
@@ -479,6 +501,8 @@ static void sandbox_begin(struct instance *i)
         .mount_count = mount_count,
         .scratches = scratches,
         .scratch_count = scratch_count,
+        .folders = config ? config->folders : NULL,
+        .folder_count = config ? config->folder_count : 0,
         .commands = runs_commands(r),
     };
     struct sandbox_pipes pipes = { -1, -1 };
@@ -613,6 +637,11 @@ void instance_launch(struct instance *i)
     phase_end(&i->start, PHASE_SCHEDULE, now_us, PHASE_DONE);
     in->launched_us = now_us;
 
+    /* Not after the gigabytes of a model. What is there now is read again when the sandbox is filled. */
+    struct config *config;
+    if (!config_read(i, &config))
+        return;
+    config_free(config);
     /* What was resolved once stays what runs, whatever its origin says now. */
     int got = artifact_begin(i, &in->image, ARTIFACT_BUNDLE, r->image, i->resolved->image, &e);
     if (got < 0) {

@@ -20,6 +20,7 @@
 #include "instance/backend.h"
 #include "instance/connect.h"
 #include "sandbox/sandbox.h"
+#include "serving/config.h"
 #include "serving/revision.h"
 #include "telemetry/phase.h"
 
@@ -39,6 +40,7 @@ struct instance_env { /* outlives every instance */
     const struct limits *limits;
     struct sandbox_tier *tier;
     struct artifact_store *artifacts;
+    struct config_source config; /* ConfigMaps and Secrets, as they are when an instance starts */
 };
 /* What a revision's references became: "sha256:…", or "" while nobody has read them. Written once, by
  * the first instance that hears of it, and asked for by all that start later, whatever the origin says by
@@ -94,6 +96,7 @@ struct instance {
     } counted;             /* (fleet) */
     struct instance_resolved *resolved;
     struct sandbox_exit exit;
+    const char *config_reason; /* failed for what a ConfigMap or Secret lacks: CONFIG_ENV or CONFIG_FILES */
     struct instance_internals *in;
 };
 

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "gateway/ingress.h"
 #include "instance/fleet.h"
+#include "node/config_watch.h"
 #include "node/token.h"
 #include "sandbox/native.h"
 #include "serving/catalog.h"
@@ -44,6 +45,7 @@ struct node {
     struct namespaces *namespaces;
     struct events *events;
     struct domains *domains;
+    struct config_watch *config_watch;
     struct kube *kube;
     struct admin *admin;
     struct http_server *api, *api_local;
@@ -94,7 +96,7 @@ static void on_facts(void *ctx, const struct revision *r, const struct fleet_fac
         .ready_once = f->ready_once, .active = f->active, .activating = f->activating,
         .timed_out = f->timed_out, .actual = f->actual,
         .desired = f->desired, .failing = f->failing, .failed_phase = f->failed_phase,
-        .retryable = f->retryable, .exit_status = f->exit_status, .image_digest = f->resolved->image,
+        .retryable = f->retryable, .exit_status = f->exit_status, .config_reason = f->config_reason, .image_digest = f->resolved->image,
         .models = models, .message = f->message, .late_starts = late,
     };
     if (n->catalog)
@@ -140,6 +142,22 @@ static void on_limit(void *ctx, const char *limit)
 {
     struct node *n = ctx;
     metrics_limit(n->metrics, limit);
+}
+
+/* What an instance that starts takes from. */
+static const char *config_find(void *ctx, bool secret, const char *ns, const char *name)
+{
+    const struct node *n = ctx;
+    struct catalog_item item;
+    bool found = n->registry && registry_find(n->registry, secret ? REGISTRY_SECRETS : REGISTRY_CONFIGMAPS, ns, name,
+                                              &item);
+    return found ? item.text : NULL;
+}
+
+static void on_config_changed(void *ctx, const char *ns)
+{
+    struct node *n = ctx;
+    fleet_config_changed(n->fleet, ns);
 }
 
 static const struct fleet_observer fleet_observer = { on_facts, on_start, on_record, on_limit };
@@ -386,6 +404,7 @@ static void node_close(struct node *n)
     /* From the outside in: who may call somebody goes before whom it calls. */
     ingress_free(n->ingress);
     domains_free(n->domains);
+    config_watch_free(n->config_watch);
     events_free(n->events);
     namespaces_free(n->namespaces);
     registry_free(TAKE(n->registry));
@@ -431,7 +450,7 @@ static int state_open(struct node *n, uint64_t seed, struct err *e)
 static int services_open(struct node *n, uint64_t seed, struct err *e)
 {
     const struct node_config *c = n->config;
-    const struct instance_env env = { n->loop, c->limits, n->tier, n->artifacts };
+    const struct instance_env env = { n->loop, c->limits, n->tier, n->artifacts, { config_find, n } };
     int r = fleet_open(&env, &fleet_observer, n, seed, &n->fleet, e);
     if (r < 0)
         return r;
@@ -444,6 +463,7 @@ static int services_open(struct node *n, uint64_t seed, struct err *e)
     n->namespaces = namespaces_new(n->loop, n->catalog, n->registry);
     n->events = events_new(n->loop, n->catalog, n->registry, c->limits);
     n->domains = domains_new(n->loop, n->catalog, n->registry, c->ingress, &domains_observer, n);
+    n->config_watch = config_watch_new(n->loop, catalog_log(n->catalog), on_config_changed, n);
     const struct kube_sources objects = { .loop = n->loop, .catalog = n->catalog,
                                           .registry = n->registry, .limits = c->limits,
                                           .ingress = c->ingress, .api = c->api, .on_limit = on_limit,

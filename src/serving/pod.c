@@ -4,6 +4,7 @@
 #include "codec/names.h"
 #include "codec/quantity.h"
 #include "serving/containers.h"
+#include "serving/pod_config.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -216,7 +217,9 @@ static void env_check(const struct check *c)
             refusals_add(c->refused, path.text, NULL, "\"%s\" is a reserved environment variable", name);
         else if (!names_env(str_of(name), &e))
             refusals_add(c->refused, path.text, e.text, "invalid value: %s", name);
+        pod_config_env_check(json_array_get(env, i), REFUSAL_AT("%s.env[%zu]", c->at, i), c->refused);
     }
+    pod_config_env_from_check(json_object_get(c->container, "envFrom"), REFUSAL_AT("%s.envFrom", c->at), c->refused);
 }
 
 static void ports_check(const struct check *c)
@@ -568,6 +571,7 @@ static void source_check(const struct check *c, const json_t *volume, size_t ind
         model_check(c, volume, index);
     if (json_object_get(volume, "emptyDir"))
         scratch_check(c, volume, index);
+    pod_config_volume_check(volume, REFUSAL_AT(POD_PATH ".volumes[%zu]", index), c->refused);
 }
 
 static void volumes_check(const struct check *c)
@@ -657,7 +661,9 @@ static void mounts_check(const struct check *c)
         return;
     }
     for (size_t i = 0; i < count; i++) {
-        if (!volume_find(c->pod, text_at(json_array_get(mounts, i), "name")))
+        const json_t *mount = json_array_get(mounts, i), *volume = volume_find(c->pod, text_at(mount, "name"));
+        pod_config_sub_path_check(mount, volume, REFUSAL_AT("%s.volumeMounts[%zu]", c->at, i), c->refused);
+        if (!volume)
             refusals_add(c->refused, REFUSAL_AT("%s.volumeMounts[%zu].name", c->at, i), NULL,
                          "volumeMount has no matching volume");
         mount_path_check(c, mounts, i);

@@ -3,6 +3,8 @@
 #include "codec/digest.h"
 #include "codec/quantity.h"
 #include "serving/annotations.h"
+#include "serving/config.h"
+#include "serving/expand.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,43 +18,15 @@ struct scope {
     size_t max;
 };
 
-static const char *scope_find(const struct scope *s, struct str name)
+static const char *scope_find(const void *ctx, struct str name)
 {
+    const struct scope *s = ctx;
     for (size_t i = json_array_size(s->pairs); i-- > 0;) {
         const char *pair = json_string_value(json_array_get(s->pairs, i));
         if (str_starts(str_of(pair), name) && pair[name.size] == '=')
             return pair + name.size + 1;
     }
     return NULL;
-}
-
-/* "$(NAME)" of a known name is its value, "$$" is "$"; everything else stays as it is. */
-static void expand(const struct scope *s, const char *text, struct buf *into)
-{
-    while (*text) {
-        const char *dollar = strchr(text, '$');
-        if (!dollar) {
-            buf_text(into, text);
-            return;
-        }
-        buf_append(into, text, (size_t)(dollar - text));
-        const char *end = dollar[1] == '(' ? strchr(dollar, ')') : NULL;
-        if (dollar[1] == '$') {
-            buf_text(into, "$");
-            text = dollar + 2;
-        } else if (!end) {
-            buf_text(into, "$");
-            text = dollar + 1;
-        } else {
-            struct str name = { dollar + 2, (size_t)(end - dollar - 2) };
-            const char *value = scope_find(s, name);
-            if (value)
-                buf_text(into, value);
-            else
-                buf_append(into, dollar, (size_t)(end + 1 - dollar));
-            text = end + 1;
-        }
-    }
 }
 
 /* NULL: it does not fit. */
@@ -62,7 +36,7 @@ static json_t *expanded(const struct scope *s, const char *name, const char *tex
     buf_init(&b, s->max);
     if (name)
         buf_printf(&b, "%s=", name);
-    expand(s, text, &b);
+    expand_text(text, scope_find, s, &b);
     json_t *result = b.overflow ? NULL : json_stringn(b.size ? buf_at(&b) : "", b.size);
     buf_done(&b);
     return result;
@@ -194,6 +168,7 @@ struct decode {
     const struct limits *limits;
     const json_t *container;
     enum container_part part;
+    const char *config; /* config_plan() */
     struct block block;
     struct revision *r;
 };
@@ -314,7 +289,7 @@ static int decode_mounts(struct decode *d, struct err *e)
 {
     const json_t *mounts = json_object_get(d->container, "volumeMounts");
     const json_t *volumes = json_object_get(d->src->pod, "volumes");
-    size_t count = json_array_size(mounts);
+    size_t count = json_array_size(mounts), made = 0;
     struct revision_mount *into = take(&d->block, count * sizeof *into);
     for (size_t i = 0; i < count; i++) {
         const char *name = json_text_at(json_array_get(mounts, i), "name");
@@ -325,6 +300,8 @@ static int decode_mounts(struct decode *d, struct err *e)
             if (other && strcmp(other, name) == 0)
                 volume = json_array_get(volumes, k);
         }
+        if (path && config_is_volume(volume))
+            continue; /* in d->config */
         const char *reference = json_text_at(volume, "image.reference");
         const char *size = json_text_at(volume, "emptyDir.sizeLimit");
         if (!volume || !path || (!reference && !json_object_get(volume, "emptyDir")))
@@ -332,7 +309,7 @@ static int decode_mounts(struct decode *d, struct err *e)
         struct quantity q = { 0 };
         if (size && quantity_parse(str_of(size), &q, e) < 0)
             return err_wrap(e, "volume %s: sizeLimit", name);
-        into[i] = (struct revision_mount){
+        into[made++] = (struct revision_mount){
             .volume = take_text(&d->block, name),
             .path = take_text(&d->block, path),
             .is_model = reference != NULL,
@@ -342,7 +319,7 @@ static int decode_mounts(struct decode *d, struct err *e)
         };
     }
     d->r->mounts = into;
-    d->r->mount_count = count;
+    d->r->mount_count = made;
     return 0;
 }
 
@@ -441,6 +418,7 @@ static void decode_container(struct decode *d, const struct words *w)
     r->command = take_list(&d->block, w->command);
     r->args = take_list(&d->block, w->args);
     r->env = take_list(&d->block, w->env);
+    r->config = take_text(&d->block, d->config);
     r->workdir = take_text(&d->block, json_text_at(d->container, "workingDir"));
     r->port = port_of(d->container);
     r->protocol = protocol && strcmp(protocol, "h2c") == 0 ? PORT_H2C : PORT_HTTP1;
@@ -473,10 +451,11 @@ static int container_decode(const struct revision_source *s, const struct limits
     if (r < 0)
         return err_wrap(e, "revision %s", s->name);
 
-    size_t size = sizeof(struct revision) + strlen(s->ns) + strlen(s->service) + strlen(s->name) +
+    AUTO_FREE char *config = config_plan(s->pod, container);
+    size_t size = sizeof(struct revision) + strlen(config ? config : "") + strlen(s->ns) + strlen(s->service) + strlen(s->name) +
                   measure(s->pod) + measure(w.env) + measure(w.command) + measure(w.args) + 1024;
     AUTO_FREE char *rough = xcalloc(1, size);
-    struct decode d = { s, l, container, part, { rough, rough + size }, NULL };
+    struct decode d = { s, l, container, part, config, { rough, rough + size }, NULL };
     r = build(&d, &w, e);
     if (r < 0)
         return err_wrap(e, "revision %s", s->name);

@@ -41,6 +41,7 @@ struct revision {
     const char *const *command;       /* NULL-terminated; command then args; empty: the bundle's own */
     const char *const *args;
     const char *const *env;           /* user's, "NAME=value" */
+    const char *config;               /* config.h: says command, args, env and more at a start; NULL: nothing */
     const char *workdir;              /* NULL: the bundle's own */
     uint16_t port;                    /* 8080 */
     enum port_protocol protocol;

@@ -143,6 +143,11 @@ static void failure_of(const struct status_revision *s, struct failure *ret)
     const struct catalog_facts *f = &s->facts;
     const char *why = f->message && *f->message ? f->message : "no cause was given";
     *ret = (struct failure){ .message = NULL };
+    if (f->config_reason) {
+        ret->reason = f->config_reason;
+        ret->message = xstrdup(why);
+        return;
+    }
     switch (f->failed_phase) {
     case PHASE_IMAGE_PULL:
     case PHASE_IMAGE_UNPACK:

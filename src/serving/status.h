@@ -20,6 +20,7 @@ struct catalog_facts {
     enum phase failed_phase;
     bool retryable;   /* trying again may help */
     int exit_status;  /* of the failed start; -1: it did not exit by itself */
+    const char *config_reason; /* a ConfigMap or Secret lacks what it needs: CONFIG_ENV or CONFIG_FILES; NULL: no */
     const char *image_digest; /* "" or NULL until resolved */
     const json_t *models;     /* {volume: digest} of the models that are resolved; NULL: none */
     const char *message;      /* why it fails, or where its first start hangs; NULL: nothing known */

@@ -1,5 +1,6 @@
 #include "store/database.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -261,6 +262,19 @@ static int database_prepare(struct database *d, const struct database_spec *spec
     return 0;
 }
 
+/* Secrets are in it, as they came. What SQLite makes beside the file from now on has its mode; what it made
+ * before, for an older hob, does not. */
+static int keep_private(const struct database *d, struct err *e)
+{
+    static const char *const ends[] = { "", "-wal", "-shm" };
+    for (size_t i = 0; i < COUNT_OF(ends); i++) {
+        AUTO_FREE char *path = xasprintf("%s%s", d->path, ends[i]);
+        if (chmod(path, 0600) < 0 && errno != ENOENT)
+            return err_sys(e, "%s: make it private", path);
+    }
+    return 0;
+}
+
 /* Closing checkpoints, which writes to the file: not before we know that it is ours and whole. */
 int database_open(struct database *d, const char *dir, const struct database_spec *spec,
                   const struct limits *l, struct err *e)
@@ -272,6 +286,9 @@ int database_open(struct database *d, const char *dir, const struct database_spe
         return database_err_open(d, rc, "open", e);
     harden(d, l);
     (void)sqlite3_db_config(d->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    int r = spec->steps ? keep_private(d, e) : 0;
+    if (r < 0)
+        return r;
     rc = database_exec(
         d, "PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON");
     if (rc == SQLITE_OK)

@@ -140,8 +140,52 @@ static const struct {
       "unknown field \"spec.template.spec.initContainers[0].imag\": "
       "spec.template.spec.initContainers[0].imag" },
     { 'C', "{\"envFrom\":[{}],\"env\":[{\"name\":\"A\",\"valueFrom\":{}}]}", SERVICE_NOT_VALID,
-      "envFrom support is disabled: " C0 ".envFrom\nvalueFrom support is disabled: " C0
-      ".env[0].valueFrom" },
+      "expected exactly one, got neither: " C0 ".envFrom[0].configMapRef, " C0 ".envFrom[0].secretRef, " C0
+      ".env[0].valueFrom.configMapKeyRef, " C0 ".env[0].valueFrom.secretKeyRef" },
+    { 'C', "{\"env\":[{\"name\":\"A\",\"value\":\"1\",\"valueFrom\":{\"configMapKeyRef\":{\"name\":\"m\",\"key\":\"k\"},"
+           "\"secretKeyRef\":{\"name\":\"A_\",\"key\":\"../k\"}}},{\"name\":\"B\",\"valueFrom\":{\"fieldRef\":{}}}]}",
+      SERVICE_NOT_VALID,
+      "expected exactly one, got both: " C0 ".env[0].valueFrom.configMapKeyRef, " C0
+      ".env[0].valueFrom.secretKeyRef\ninvalid value: \"\": " C0 ".env[0].valueFrom\nmay not be specified when `value` is "
+      "not empty\ninvalid value: ../k: " C0 ".env[0].valueFrom.secretKeyRef.key\na valid config key must consist of "
+      "alphanumeric characters, '-', '_' or '.'\ninvalid value: A_: " C0 ".env[0].valueFrom.secretKeyRef.name\na "
+      "lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and "
+      "end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+      "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')\nmust not set the field(s): " C0
+      ".env[1].valueFrom.fieldRef" },
+    { 'C', "{\"envFrom\":[{\"prefix\":\"1\",\"configMapRef\":{\"optional\":true}}]}", SERVICE_NOT_VALID,
+      "invalid value: 1: " C0 ".envFrom[0].prefix\na valid environment variable name must consist of alphabetic characters, "
+      "digits, '_', '-', or '.', and must not start with a digit (e.g. 'my.env-name',  or 'MY_ENV.NAME',  or "
+      "'MyEnvName1', regex used for validation is '[-._a-zA-Z][-._a-zA-Z0-9]*')\nmissing field(s): " C0
+      ".envFrom[0].configMapRef.name" },
+    { 'P', "{\"containers\":[{\"image\":\"file:///f\",\"volumeMounts\":[{\"name\":\"m\",\"mountPath\":\"/a\",\"subPath\":"
+           "\"/x\"},{\"name\":\"m\",\"mountPath\":\"/b\",\"subPath\":\"x/../y\"}]}],\"volumes\":[{\"name\":\"m\","
+           "\"configMap\":{\"defaultMode\":512,\"items\":[{\"key\":\"k\",\"path\":\"../k\"},{\"key\":\"k\",\"path\":"
+           "\"/etc/passwd\",\"mode\":-1},{\"path\":\"..data\"},{\"key\":\"k\",\"path\":\"a//b\"}]}}]}",
+      SERVICE_NOT_VALID,
+      "invalid value: -1: spec.template.spec.volumes[0].configMap.items[1].mode\n"
+      "must be a number between 0 and 0777 (octal), both inclusive\n"
+      "invalid value: ../k: spec.template.spec.volumes[0].configMap.items[0].path\nmust not contain '..'\n"
+      "invalid value: ..data: spec.template.spec.volumes[0].configMap.items[2].path\nmust not start with '..'\n"
+      "invalid value: /etc/passwd: spec.template.spec.volumes[0].configMap.items[1].path\nmust be a relative path\n"
+      "invalid value: /x: " C0 ".volumeMounts[0].subPath\nmust be a relative path\n"
+      "invalid value: 512: spec.template.spec.volumes[0].configMap.defaultMode\n"
+      "must be a number between 0 and 0777 (octal), both inclusive\n"
+      "invalid value: a//b: spec.template.spec.volumes[0].configMap.items[3].path\n"
+      "must be plain names of at most 255 bytes between single slashes\n"
+      "invalid value: x/../y: " C0 ".volumeMounts[1].subPath\nmust not contain '..'\n"
+      "missing field(s): spec.template.spec.volumes[0].configMap.items[2].key, "
+      "spec.template.spec.volumes[0].configMap.name" },
+    { 'P', "{\"containers\":[{\"image\":\"file:///f\",\"volumeMounts\":[{\"name\":\"m\",\"mountPath\":\"/a\"}]}],"
+           "\"volumes\":[{\"name\":\"m\",\"projected\":{\"sources\":[{\"serviceAccountToken\":{\"path\":\"t\"}},"
+           "{\"downwardAPI\":{\"items\":[]}},{},{\"secret\":{\"name\":\"s\"},\"configMap\":{\"name\":\"c\"}}]}}]}",
+      SERVICE_NOT_VALID,
+      "downwardAPI support is disabled: spec.template.spec.volumes[0].projected.sources[1].downwardAPI\n"
+      "expected exactly one, got both: spec.template.spec.volumes[0].projected.sources[3].configMap, "
+      "spec.template.spec.volumes[0].projected.sources[3].secret\n"
+      "expected exactly one, got neither: spec.template.spec.volumes[0].projected.sources[2].configMap, "
+      "spec.template.spec.volumes[0].projected.sources[2].secret\n"
+      "serviceAccountToken support is disabled: spec.template.spec.volumes[0].projected.sources[0].serviceAccountToken" },
     /* ranges */
     { 'P', "{\"containerConcurrency\":1001}", SERVICE_NOT_VALID,
       "expected 0 <= 1001 <= 1000: spec.template.spec.containerConcurrency" },
@@ -266,15 +310,13 @@ static const struct {
       "spec.template.spec.volumes[0].image, spec.template.spec.volumes[0].projected, "
       "spec.template.spec.volumes[0].secret\ninvalid value: ftp://x/y: "
       "spec.template.spec.volumes[1].image.reference\ncould not parse reference: ftp://x/y\nsubPath "
-      "support is disabled: " C0 ".volumeMounts[0].subPath" },
+      "support is disabled: " C0 ".volumeMounts[0].subPath\nhob mounts a part of a configMap, secret or projected volume "
+      "only" },
     { 'P', "{\"containers\":[{\"image\":\"file:///f\",\"volumeMounts\":[{\"name\":\"m\",\"mountPath\":"
            "\"/a\"}]}],\"volumes\":[{\"name\":\"m\",\"image\":{\"reference\":\"http://h/m.bin\"}}]}",
       SERVICE_NOT_VALID,
       "invalid value: http://h/m.bin: spec.template.spec.volumes[0].image.reference\nwhat comes over the "
       "network is verified before its first use: add @sha256:<hex>" },
-    { 'P', "{\"containers\":[{\"image\":\"file:///f\",\"volumeMounts\":[{\"name\":\"m\",\"mountPath\":"
-           "\"/a\"}]}],\"volumes\":[{\"name\":\"m\",\"secret\":{\"secretName\":\"s\"}}]}",
-      SERVICE_NOT_VALID, "secret support is disabled: spec.template.spec.volumes[0].secret" },
     /* traffic */
     { 'S', "{\"spec\":{\"traffic\":[{\"percent\":50}]}}", SERVICE_NOT_VALID,
       "Traffic targets sum to 50, want 100: spec.traffic" },
