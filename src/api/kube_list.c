@@ -48,7 +48,7 @@ static bool listing_item(void *ctx, const struct catalog_item *i)
     if (*l->after_name && (order < 0 || (order == 0 && strcmp(i->name, l->after_name) <= 0)))
         return true;
     AUTO_JSON json_t *object =
-        l->objects || kube_selection_deep(&l->which) ? json_loads(i->text, 0, NULL) : NULL;
+        l->objects || kube_selection_deep(&l->which) ? json_loads(catalog_item_text(i), 0, NULL) : NULL;
     if (!kube_selection_match(&l->which, i->ns, i->name, object, json_at(object, "metadata.labels")))
         return true;
     if (l->limit && l->count == l->limit) {
@@ -59,7 +59,7 @@ static bool listing_item(void *ctx, const struct catalog_item *i)
         (void)json_array_append(l->objects, object);
     } else {
         buf_text(&l->text, l->count ? "," : "");
-        buf_text(&l->text, i->text);
+        buf_text(&l->text, catalog_item_text(i));
     }
     l->count++;
     (void)snprintf(l->last_ns, sizeof l->last_ns, "%s", i->ns);
@@ -201,12 +201,12 @@ static bool get_item(void *ctx, const struct catalog_item *item)
 {
     struct getting *g = ctx;
     if (kube_form(g->call) != KUBE_TABLE) {
-        kube_answer(g->call, 200, str_of(item->text), NULL);
+        kube_answer(g->call, 200, str_of(catalog_item_text(item)), NULL);
         return false;
     }
     AUTO_JSON json_t *one = json_array();
     char version[24];
-    (void)json_array_append_new(one, json_loads(item->text, 0, NULL));
+    (void)json_array_append_new(one, json_loads(catalog_item_text(item), 0, NULL));
     (void)snprintf(version, sizeof version, "%lld", (long long)item->version);
     table_answer(g->call, g->resource, one, version, "");
     return false;

@@ -7,7 +7,7 @@
 
 static char *view_text(const struct catalog_item *i)
 {
-    AUTO_JSON json_t *from = json_loads(i->text, 0, NULL);
+    AUTO_JSON json_t *from = json_loads(catalog_item_text(i), 0, NULL);
     const char *url = json_text_at(from, "status.url");
     const char *host = url ? strstr(url, "://") : NULL;
     struct str rest = str_of(host ? host + 3 : "");
@@ -40,7 +40,7 @@ static bool view_item(void *ctx, const struct catalog_item *i)
     const struct viewing *v = ctx;
     struct catalog_item item = *i;
     AUTO_FREE char *text = view_text(i);
-    item.text = text;
+    item.plain = text;
     return v->on_item(v->ctx, &item);
 }
 

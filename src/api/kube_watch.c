@@ -232,9 +232,9 @@ static bool initial_item(void *ctx, const struct catalog_item *i)
     struct watch *w = ctx;
     if (*w->place.name && strcmp(w->place.name, i->name) != 0)
         return true;
-    AUTO_JSON json_t *object = kube_selection_deep(&w->which) ? json_loads(i->text, 0, NULL) : NULL;
+    AUTO_JSON json_t *object = kube_selection_deep(&w->which) ? json_loads(catalog_item_text(i), 0, NULL) : NULL;
     if (kube_selection_match(&w->which, i->ns, i->name, object, json_at(object, "metadata.labels")))
-        event_write(w, &w->initial, "ADDED", i->text, i->version);
+        event_write(w, &w->initial, "ADDED", catalog_item_text(i), i->version);
     return !w->initial.overflow;
 }
 

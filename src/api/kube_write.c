@@ -222,11 +222,11 @@ static void on_done(struct catalog_request *q, int r, const struct catalog_item 
         kube_refuse_err(p->call, p->resource, q, r, e);
     else if (p->resource->kind == REGISTRY_NAMESPACES && p->resource->source == KUBE_FROM_REGISTRY &&
              q->verb == CATALOG_DELETE)
-        kube_answer(p->call, 200, str_of(item->text), NULL); /* it is only marked so far */
+        kube_answer(p->call, 200, str_of(catalog_item_text(item)), NULL); /* it is only marked so far */
     else if (q->verb == CATALOG_DELETE || q->verb == CATALOG_DELETE_REVISION)
         answer_deleted(p, item);
     else
-        kube_answer(p->call, q->created ? 201 : 200, str_of(item->text),
+        kube_answer(p->call, q->created ? 201 : 200, str_of(catalog_item_text(item)),
                     &q->draft.warnings);
     pending_free(p);
 }
@@ -602,7 +602,7 @@ static void sweep_on_done(struct pending *p, int r, const struct catalog_item *i
     struct sweep *s = p->sweep;
     s->open--;
     if (r == 0)
-        (void)json_array_append_new(s->gone, json_loads(item->text, 0, NULL));
+        (void)json_array_append_new(s->gone, json_loads(catalog_item_text(item), 0, NULL));
     else if (r != -CODE_NOT_FOUND && s->r == 0) {
         s->r = r;
         s->e = *e;
@@ -614,7 +614,7 @@ static void sweep_on_done(struct pending *p, int r, const struct catalog_item *i
 static bool sweep_item(void *ctx, const struct catalog_item *i)
 {
     struct sweep *s = ctx;
-    AUTO_JSON json_t *object = kube_selection_deep(&s->which) ? json_loads(i->text, 0, NULL) : NULL;
+    AUTO_JSON json_t *object = kube_selection_deep(&s->which) ? json_loads(catalog_item_text(i), 0, NULL) : NULL;
     if (!kube_selection_match(&s->which, i->ns, i->name, object, json_at(object, "metadata.labels")))
         return true;
     if (s->count == s->capacity) {

@@ -292,6 +292,7 @@ static size_t node_values(void *ctx, struct metrics_value *into, size_t max)
     const struct ingress_counters *c = ingress_counters(n->ingress);
     struct fleet_totals t = fleet_totals(n->fleet);
     struct artifact_totals a = artifact_totals(n->artifacts);
+    struct packer_totals texts = packer_totals(watchlog_packer(catalog_log(n->catalog)));
     struct rusage ru;
     size_t count = 0;
     getrusage(RUSAGE_SELF, &ru);
@@ -302,6 +303,9 @@ static size_t node_values(void *ctx, struct metrics_value *into, size_t max)
             into[count++] = (struct metrics_value){ text, why, is_counter, (double)(number) };       \
     } while (0)
     VALUE("services", "Deployed services.", false, catalog_services(n->catalog));
+    VALUE("object_memory_bytes", "Memory of the objects' texts, packed, with the change log's.", false, texts.held);
+    VALUE("object_text_bytes", "The same texts as they are read.", false, texts.size);
+    VALUE("object_texts", "How many they are.", false, texts.texts);
     VALUE("watches", "Open watches on the API.", false, kube_watches(n->kube));
     VALUE("instances_live", "Instances not yet ended.", false, t.instances);
     VALUE("instances_ready", "Instances ready.", false, t.ready);

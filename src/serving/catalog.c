@@ -12,54 +12,88 @@ static enum part_kind part_of(enum catalog_kind kind)
     return kind == CATALOG_ROUTES ? PART_ROUTE : PART_CONFIGURATION;
 }
 
-static bool part_item(const struct service *s, enum part_kind kind, struct catalog_item *ret)
+static bool part_item(const struct service *s, enum part_kind kind, char **unpacked, struct catalog_item *ret)
 {
     const struct part *p = s ? &s->parts[kind] : NULL;
     if (!p || !p->text)
         return false;
-    *ret = (struct catalog_item){ s->ns, s->name, p->uid, p->text, p->version };
+    *ret = (struct catalog_item){ s->ns, s->name, p->uid, NULL, p->version, p->text, unpacked };
     return true;
 }
 
-bool catalog_find(const struct catalog *c, enum catalog_kind kind, const char *ns, const char *name,
+struct lent {
+    struct list_node node;
+    char *text;
+};
+
+static void lent_free(struct catalog *c)
+{
+    LIST_EACH(&c->lent, n, tmp) {
+        struct lent *t = CONTAINER_OF(n, struct lent, node);
+        list_remove(&c->lent, n);
+        free(t->text);
+        free(t);
+    }
+}
+
+static void on_lent_task(struct loop_task *t) { lent_free(CONTAINER_OF(t, struct catalog, lent_task)); }
+
+static char **lend(struct catalog *c)
+{
+    struct lent *t = xcalloc(1, sizeof *t);
+    list_push(&c->lent, &t->node);
+    loop_defer(c->loop, &c->lent_task);
+    return &t->text;
+}
+
+bool catalog_find(struct catalog *c, enum catalog_kind kind, const char *ns, const char *name,
                   struct catalog_item *ret)
 {
     if (strlen(ns) >= OBJECT_NS_MAX || strlen(name) >= OBJECT_NAME_MAX)
         return false;
     const struct service *s = kind == CATALOG_SERVICES ? catalog_service(c, ns, name) : NULL;
     const struct rev *v = kind == CATALOG_REVISIONS ? catalog_rev(c, ns, name) : NULL;
-    if (kind == CATALOG_CONFIGURATIONS || kind == CATALOG_ROUTES)
-        return part_item(catalog_service(c, ns, name), part_of(kind), ret);
-    if (s && s->text)
-        *ret = catalog_service_item(s);
-    else if (v && v->text)
-        *ret = catalog_rev_item(v);
-    else
-        return false;
-    return true;
-}
-
-static bool each_revision(const struct service *s, bool (*on_item)(void *, const struct catalog_item *),
-                          void *ctx)
-{
-    LIST_EACH(&s->revisions, n, tmp) {
-        const struct rev *v = CONTAINER_OF(n, struct rev, node);
-        const struct catalog_item item = catalog_rev_item(v);
-        if (v->text && !on_item(ctx, &item))
+    if (kind == CATALOG_CONFIGURATIONS || kind == CATALOG_ROUTES) {
+        if (!part_item(catalog_service(c, ns, name), part_of(kind), NULL, ret))
             return false;
+    } else if (s && s->text) {
+        *ret = catalog_service_item(s, NULL);
+    } else if (v && v->text) {
+        *ret = catalog_rev_item(v, NULL);
+    } else {
+        return false;
     }
+    ret->unpacked = lend(c);
+    ret->plain = catalog_item_text(ret); /* now: it may be another one when it is asked for */
     return true;
 }
 
-static bool each_of(const struct service *s, enum catalog_kind kind,
-                    bool (*on_item)(void *, const struct catalog_item *), void *ctx)
+struct walk {
+    enum catalog_kind kind;
+    bool (*on_item)(void *ctx, const struct catalog_item *i);
+    void *ctx;
+};
+
+/* Its text lives as long as the call. */
+static bool walk_item(const struct walk *w, struct catalog_item item)
+{
+    AUTO_FREE char *unpacked = NULL;
+    item.unpacked = &unpacked;
+    return !item.packed || w->on_item(w->ctx, &item);
+}
+
+static bool walk_service(const struct walk *w, const struct service *s)
 {
     struct catalog_item item;
-    switch (kind) {
-    case CATALOG_SERVICES: item = catalog_service_item(s); return on_item(ctx, &item);
-    case CATALOG_REVISIONS: return each_revision(s, on_item, ctx);
+    switch (w->kind) {
+    case CATALOG_SERVICES: return walk_item(w, catalog_service_item(s, NULL));
+    case CATALOG_REVISIONS:
+        LIST_EACH(&s->revisions, n, tmp)
+            if (!walk_item(w, catalog_rev_item(CONTAINER_OF(n, struct rev, node), NULL)))
+                return false;
+        return true;
     case CATALOG_CONFIGURATIONS:
-    case CATALOG_ROUTES: return !part_item(s, part_of(kind), &item) || on_item(ctx, &item);
+    case CATALOG_ROUTES: return !part_item(s, part_of(w->kind), NULL, &item) || walk_item(w, item);
     }
     UNREACHABLE("a kind of its own");
 }
@@ -67,11 +101,12 @@ static bool each_of(const struct service *s, enum catalog_kind kind,
 void catalog_each(const struct catalog *c, enum catalog_kind kind, const char *ns,
                   bool (*on_item)(void *ctx, const struct catalog_item *i), void *ctx)
 {
+    const struct walk w = { kind, on_item, ctx };
     for (uint32_t i = ns ? catalog_place(c, ns, "") : 0; i < c->count; i++) {
         const struct service *s = c->sorted[i];
         if (ns && strcmp(s->ns, ns) != 0)
             return;
-        if (!each_of(s, kind, on_item, ctx))
+        if (!walk_service(&w, s))
             return;
     }
 }
@@ -102,7 +137,7 @@ static int service_load(void *ctx, const struct store_object *o, struct err *e)
     copy_name(s->latest_ready, sizeof s->latest_ready,
               json_text_at(object, "status.latestReadyRevisionName"));
     catalog_route_load(s, json_object_get(object, "status"));
-    catalog_text_set(c, s, object, o->version);
+    catalog_text_set(c, s, catalog_pack(c, "services", object, o->version), o->version);
     return 0;
 }
 
@@ -141,7 +176,7 @@ static int part_load(struct loading *l, enum part_kind kind, const struct store_
     copy_name(p->uid, sizeof p->uid, json_text_at(object, "metadata.uid"));
     if (kind == PART_ROUTE)
         catalog_route_load(s, json_object_get(object, "status"));
-    p->text = catalog_committed(object, o->version);
+    p->text = catalog_pack(l->c, catalog_part_kinds[kind], object, o->version);
     p->version = o->version;
     return 0;
 }
@@ -187,7 +222,7 @@ static int revision_load(void *ctx, const struct store_object *o, struct err *e)
     v->facts.f.ready_once = status_ready(json_object_get(object, "status")) == STATUS_TRUE;
     catalog_needs(v, object);
     v->routing = routing_of(object);
-    v->text = catalog_committed(object, o->version);
+    v->text = catalog_pack(l->c, "revisions", object, o->version);
     v->version = o->version;
     return 0;
 }
@@ -227,7 +262,7 @@ static void service_reconcile(struct catalog *c, struct service *s)
     if (catalog_rev(c, s->ns, s->latest_created))
         return;
     struct object_stamp stamp;
-    AUTO_JSON json_t *object = catalog_tree(s->text);
+    AUTO_JSON json_t *object = catalog_stored(s->text);
     if (!*s->latest_created)
         object_revision_name(object, s->template_generation, s->latest_created);
     asked_stamp(&stamp, "system:hob");
@@ -282,6 +317,8 @@ int catalog_open(struct loop *l, struct store *s, const struct limits *limits, c
     list_init(&c->writes);
     list_init(&c->requests);
     list_init(&c->dirty);
+    list_init(&c->lent);
+    c->lent_task.run = on_lent_task;
     c->log = watchlog_new(limits, store_version(s));
     int r = load(c, e);
     if (r < 0)
@@ -301,6 +338,7 @@ void catalog_free(struct catalog *c)
         struct write *w = CONTAINER_OF(n, struct write, node);
         list_remove(&c->writes, n);
         w->catalog = NULL;
+        packed_free(TAKE(w->before)); /* the write outlives what packed it */
         if (w->rev) {
             w->rev->busy = false;
             if (!w->rev->owner)
@@ -316,6 +354,8 @@ void catalog_free(struct catalog *c)
     map_done(&c->revisions);
     loop_undefer(c->loop, &c->flush_task);
     loop_cancel(c->loop, &c->flush_timer);
+    loop_undefer(c->loop, &c->lent_task);
+    lent_free(c);
     watchlog_free(c->log);
     free(c->sorted);
     free(c);

@@ -1,7 +1,7 @@
 /* catalog.h -- the Services that were deployed, and the Revisions that follow from them.
  *
  * Receives requests from the API, facts from whoever runs the Revisions, and the store.
- * Owns every Service, its Configuration, Revisions and Route (as the JSON text that was last committed).
+ * Owns every Service, its Configuration, Revisions and Route (as the JSON text that was last committed, packed).
  * Emits answers only after the commit, each exactly once; Revisions to run and no longer to run, the
  * table of every Route (decisions/0005), and Services that are gone.
  * Refuses, in Knative's words, what service.h refuses; a name that exists (CODE_EXISTS) or does not
@@ -55,10 +55,14 @@ DEFINE_AUTO(catalog, struct catalog *, catalog_free)
 enum catalog_kind { CATALOG_SERVICES, CATALOG_REVISIONS, CATALOG_CONFIGURATIONS, CATALOG_ROUTES };
 struct catalog_item { /* borrowed until the loop goes on */
     const char *ns, *name, *uid;
-    const char *text; /* compact JSON with its resourceVersion */
+    const char *plain; /* its text; NULL: only when it is asked for */
     int64_t version;
+    const struct packed *packed; /* where plain is NULL, as what follows */
+    char **unpacked;
 };
-bool catalog_find(const struct catalog *c, enum catalog_kind kind, const char *ns, const char *name,
+/* Compact JSON with its resourceVersion. Of an item of catalog_each() until on_item returns. */
+const char *catalog_item_text(const struct catalog_item *i);
+bool catalog_find(struct catalog *c, enum catalog_kind kind, const char *ns, const char *name,
                   struct catalog_item *ret);
 /* Ordered by namespace and name. ns NULL: all. Not to be changed meanwhile. False from on_item ends it. */
 void catalog_each(const struct catalog *c, enum catalog_kind kind, const char *ns,

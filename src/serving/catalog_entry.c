@@ -38,6 +38,19 @@ json_t *catalog_tree(const char *text)
     return text ? json_loads(text, 0, NULL) : NULL;
 }
 
+json_t *catalog_stored(const struct packed *text)
+{
+    AUTO_FREE char *plain = packed_text(text);
+    return catalog_tree(plain);
+}
+
+struct packed *catalog_pack(const struct catalog *c, const char *kind, json_t *object, int64_t version)
+{
+    object_version_set(object, version);
+    AUTO_FREE char *text = catalog_text(object);
+    return packed_new(watchlog_packer(c->log), kind, str_of(text));
+}
+
 /* ---- the sorted index ---- */
 
 static int service_order(const struct service *a, const char *ns, const char *name)
@@ -128,7 +141,7 @@ void catalog_rev_drop(struct rev *v)
         return;
     json_decref(v->pending);
     json_decref(v->facts.models);
-    free(v->text);
+    packed_free(v->text);
     free(v);
 }
 
@@ -152,16 +165,25 @@ void catalog_service_free(struct catalog *c, struct service *s)
     if (list_node_linked(&s->dirty_node))
         list_remove(&c->dirty, &s->dirty_node);
     (void)map_remove(&c->services, key_of(key, s->ns, s->name));
-    free(s->text);
+    packed_free(s->text);
     free(s);
 }
 
-struct catalog_item catalog_service_item(const struct service *s)
+struct catalog_item catalog_service_item(const struct service *s, char **unpacked)
 {
-    return (struct catalog_item){ s->ns, s->name, s->uid, s->text, s->version };
+    return (struct catalog_item){ s->ns, s->name, s->uid, NULL, s->version, s->text, unpacked };
 }
 
-struct catalog_item catalog_rev_item(const struct rev *v)
+struct catalog_item catalog_rev_item(const struct rev *v, char **unpacked)
 {
-    return (struct catalog_item){ v->ns, v->name, v->uid, v->text, v->version };
+    return (struct catalog_item){ v->ns, v->name, v->uid, NULL, v->version, v->text, unpacked };
+}
+
+const char *catalog_item_text(const struct catalog_item *i)
+{
+    if (i->plain)
+        return i->plain;
+    if (!*i->unpacked)
+        *i->unpacked = packed_text(i->packed);
+    return *i->unpacked;
 }

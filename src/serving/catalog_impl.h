@@ -30,7 +30,7 @@ enum part_kind { PART_CONFIGURATION, PART_ROUTE, PARTS };
 struct part { /* an object that follows from a Service, of the same name */
     struct service *owner;
     char uid[UUID_TEXT];
-    char *text; /* NULL: not yet committed */
+    struct packed *text; /* NULL: not yet committed */
     int64_t version;
     bool busy, dirty;
 };
@@ -38,7 +38,7 @@ struct part { /* an object that follows from a Service, of the same name */
 struct service {
     struct catalog *catalog;
     char ns[OBJECT_NS_MAX], name[OBJECT_NAME_MAX], uid[UUID_TEXT];
-    char *text; /* NULL: not yet committed, so nobody sees it */
+    struct packed *text; /* NULL: not yet committed, so nobody sees it */
     int64_t version, generation, template_generation;
     char latest_created[OBJECT_NAME_MAX], latest_ready[OBJECT_NAME_MAX]; /* empty: none */
     struct list revisions; /* oldest first */
@@ -57,7 +57,7 @@ struct rev {
     struct list_node node; /* in its Service's */
     struct service *owner; /* NULL: deleted, and only waits for the store */
     char ns[OBJECT_NS_MAX], name[OBJECT_NAME_MAX], uid[UUID_TEXT];
-    char *text;       /* NULL: not yet committed */
+    struct packed *text; /* NULL: not yet committed */
     json_t *pending;  /* the object to commit first; NULL once it was */
     int64_t version, number;
     struct facts facts;
@@ -84,6 +84,8 @@ struct catalog {
     struct map services, revisions; /* "ns/name" */
     struct list writes, requests;   /* with the store; not yet answered */
     struct list dirty;              /* Services */
+    struct list lent;               /* texts that catalog_find() unpacked, until the loop goes on */
+    struct loop_task lent_task;
     struct loop_task flush_task;
     struct loop_timer flush_timer;
 };
@@ -101,7 +103,8 @@ struct write { /* one change on its way */
     json_t *object;
     const char *kind_name; /* in the store */
     char ns[OBJECT_NS_MAX], name[OBJECT_NAME_MAX];
-    char *before; /* DELETE, PART: its last text; NULL: nobody ever saw it */
+    struct packed *before; /* DELETE, PART: its last text; NULL: nobody ever saw it */
+    struct packed *after;  /* once it is committed */
     /* WRITE_SERVICE: what the Service will say once this is committed */
     int64_t generation, template_generation;
     char latest_created[OBJECT_NAME_MAX];
@@ -118,6 +121,9 @@ struct rev *catalog_rev(const struct catalog *c, const char *ns, const char *nam
 char *catalog_text(const json_t *object);
 /* What we wrote ourselves; a row somebody else changed is the store's CODE_DATA_LOSS, not ours. */
 json_t *catalog_tree(const char *text);
+json_t *catalog_stored(const struct packed *text); /* the same of a text that is held; NULL: NULL */
+/* An object as it is held, of a kind of the store. */
+struct packed *catalog_pack(const struct catalog *c, const char *kind, json_t *object, int64_t version);
 uint32_t catalog_place(const struct catalog *c, const char *ns, const char *name); /* in c->sorted */
 void catalog_sorted_add(struct catalog *c, struct service *s);
 void catalog_sorted_remove(struct catalog *c, const struct service *s);
@@ -127,8 +133,9 @@ struct rev *catalog_rev_new(struct catalog *c, struct service *owner, const char
 void catalog_rev_drop(struct rev *v);
 void catalog_part_init(struct service *s, enum part_kind k); /* a new one, not yet committed */
 void catalog_service_free(struct catalog *c, struct service *s);
-struct catalog_item catalog_service_item(const struct service *s);
-struct catalog_item catalog_rev_item(const struct rev *v);
+/* unpacked: as in struct catalog_item, for whoever holds it to free. */
+struct catalog_item catalog_service_item(const struct service *s, char **unpacked);
+struct catalog_item catalog_rev_item(const struct rev *v, char **unpacked);
 
 /* catalog_write.c */
 struct write *catalog_write_new(enum write_kind kind, struct service *s, struct rev *v,
@@ -137,8 +144,7 @@ void catalog_write_free(struct write *w);
 /* Takes w and its object, also where it fails. */
 int catalog_write(struct catalog *c, struct write *w, const char *kind, const char *ns,
                   const char *name, int64_t expect, struct err *e);
-char *catalog_committed(json_t *object, int64_t version);
-void catalog_text_set(struct catalog *c, struct service *s, json_t *object, int64_t version);
+void catalog_text_set(struct catalog *c, struct service *s, struct packed *take_text, int64_t version);
 
 /* catalog_status.c */
 void catalog_flush_soon(struct catalog *c, struct service *s);
@@ -157,8 +163,8 @@ void catalog_on_deadline(struct loop_timer *t);
 void catalog_rev_emit(struct catalog *c, struct rev *v, bool was_ready); /* may tell facts at once */
 /* take_text: as it was last; NULL: nobody ever saw it. */
 void catalog_delete(struct catalog *c, const char *kind, const char *ns, const char *name,
-                    char *take_text);
-char *catalog_rev_last(const struct rev *v); /* for that; NULL: there is none */
+                    struct packed *take_text);
+struct packed *catalog_rev_last(const struct rev *v); /* for that; NULL: there is none */
 void catalog_revisions_trim(struct catalog *c, struct service *s);
 bool catalog_ready_look(struct catalog *c, struct rev *v); /* true: it is the newest that is ready now */
 

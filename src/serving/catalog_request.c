@@ -183,7 +183,7 @@ static void change(struct catalog *c, struct catalog_request *q, struct service 
 {
     struct object_stamp stamp;
     struct err e;
-    AUTO_JSON json_t *before = catalog_tree(s->text);
+    AUTO_JSON json_t *before = catalog_stored(s->text);
     AUTO_JSON json_t *becomes = NULL;
     int r = becoming(q, before, &becomes, &e);
     if (r == 0)
@@ -213,7 +213,8 @@ static void delete(struct catalog *c, struct catalog_request *q, struct service 
         return;
     }
     if (q->dry_run) {
-        const struct catalog_item item = catalog_service_item(s);
+        AUTO_FREE char *text = NULL;
+        const struct catalog_item item = catalog_service_item(s, &text);
         asked_answer(&c->requests, q, 0, &item, NULL);
         return;
     }
@@ -238,10 +239,10 @@ static void revision_remove(struct catalog *c, struct catalog_request *q)
                    v->owner->name);
         return;
     }
-    AUTO_FREE char *text = xstrdup(v->text);
+    AUTO_FREE char *text = packed_text(v->text);
     char uid[UUID_TEXT];
     memcpy(uid, v->uid, sizeof uid);
-    const struct catalog_item item = { q->ns, q->name, uid, text, v->version };
+    const struct catalog_item item = { .ns = q->ns, .name = q->name, .uid = uid, .plain = text, .version = v->version };
     if (!q->dry_run) {
         catalog_delete(c, "revisions", v->ns, v->name, catalog_rev_last(v));
         if (v->running)

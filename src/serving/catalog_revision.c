@@ -23,7 +23,7 @@ void catalog_rev_emit(struct catalog *c, struct rev *v, bool was_ready)
 {
     struct revision *r = NULL;
     struct err e;
-    AUTO_JSON json_t *object = catalog_tree(v->text);
+    AUTO_JSON json_t *object = catalog_stored(v->text);
     if (rev_decode(c, v, object, &r, &e) < 0) {
         /* stored by an older hob that allowed more: said on the object, never run */
         const struct catalog_facts f = { .failing = true, .failed_phase = PHASE_SCHEDULE,
@@ -37,7 +37,7 @@ void catalog_rev_emit(struct catalog *c, struct rev *v, bool was_ready)
 }
 
 void catalog_delete(struct catalog *c, const char *kind, const char *ns, const char *name,
-                    char *take_text)
+                    struct packed *take_text)
 {
     struct err ignored; /* left over, it is removed at the next opening */
     struct write *w = catalog_write_new(WRITE_DELETE, NULL, NULL, NULL, NULL);
@@ -46,9 +46,9 @@ void catalog_delete(struct catalog *c, const char *kind, const char *ns, const c
 }
 
 /* While its first commit is on its way, that is what it will have been. */
-char *catalog_rev_last(const struct rev *v)
+struct packed *catalog_rev_last(const struct rev *v)
 {
-    return v->text ? xstrdup(v->text) : v->busy ? catalog_text(v->pending) : NULL;
+    return v->text ? packed_share(v->text) : v->busy ? catalog_pack(v->catalog, "revisions", v->pending, 0) : NULL;
 }
 
 /* Keeps the newest; never touches the one that has the traffic. */

@@ -159,7 +159,7 @@ const char *const catalog_part_kinds[] = { [PART_CONFIGURATION] = "configuration
 static json_t *part_make(const struct catalog *c, const struct service *s, enum part_kind kind,
                          const json_t *before)
 {
-    AUTO_JSON json_t *service = catalog_tree(s->text);
+    AUTO_JSON json_t *service = catalog_stored(s->text);
     const json_t *status = json_object_get(before, "status");
     struct object_stamp stamp = { .now_ms = loop_wall_ms(), .user = "system:hob" };
     memcpy(stamp.uid, s->parts[kind].uid, sizeof stamp.uid);
@@ -184,7 +184,7 @@ static void part_flush(struct catalog *c, struct service *s, enum part_kind kind
     struct err e;
     if (p->busy)
         return;
-    AUTO_JSON json_t *before = catalog_tree(p->text);
+    AUTO_JSON json_t *before = catalog_stored(p->text);
     AUTO_JSON json_t *object = part_make(c, s, kind, before);
     p->dirty = false;
     if (before) {
@@ -194,7 +194,7 @@ static void part_flush(struct catalog *c, struct service *s, enum part_kind kind
     }
     struct write *w = catalog_write_new(WRITE_PART, NULL, NULL, NULL, TAKE(object));
     w->part = p;
-    w->before = p->text ? xstrdup(p->text) : NULL;
+    w->before = packed_share(p->text);
     if (catalog_write(c, w, catalog_part_kinds[kind], s->ns, s->name,
                       before ? p->version : STORE_ANY_VERSION, &e) < 0) {
         p->dirty = true;
@@ -226,29 +226,29 @@ void catalog_part_written(struct catalog *c, struct write *w, int r, int64_t ver
         catalog_flush_retry(c, p->owner);
         return;
     }
-    free(p->text);
-    p->text = catalog_committed(w->object, version);
+    packed_free(p->text);
+    p->text = TAKE(w->after);
     p->version = version;
     if (p->dirty)
         catalog_flush_soon(c, p->owner);
 }
 
 /* As it will have been last: what is on its way commits before its removal does. */
-static char *part_last(const struct catalog *c, const struct part *p)
+static struct packed *part_last(const struct catalog *c, const struct part *p, enum part_kind kind)
 {
     LIST_EACH(&c->writes, n, tmp) {
         const struct write *w = CONTAINER_OF(n, struct write, node);
         if (w->part == p)
-            return catalog_text(w->object);
+            return catalog_pack(c, catalog_part_kinds[kind], w->object, 0);
     }
-    return p->text ? xstrdup(p->text) : NULL;
+    return packed_share(p->text);
 }
 
 void catalog_parts_delete(struct catalog *c, struct service *s)
 {
     for (enum part_kind k = 0; k < PARTS; k++)
         if (s->parts[k].text || s->parts[k].busy)
-            catalog_delete(c, catalog_part_kinds[k], s->ns, s->name, part_last(c, &s->parts[k]));
+            catalog_delete(c, catalog_part_kinds[k], s->ns, s->name, part_last(c, &s->parts[k], k));
 }
 
 void catalog_parts_free(struct catalog *c, struct service *s)
@@ -259,7 +259,7 @@ void catalog_parts_free(struct catalog *c, struct service *s)
             w->part = NULL;
     }
     for (enum part_kind k = 0; k < PARTS; k++)
-        free(s->parts[k].text);
+        packed_free(s->parts[k].text);
     loop_cancel(c->loop, &s->roll);
     route_table_free(s->table);
     json_decref(s->traffic);
@@ -346,7 +346,7 @@ static void roll_later(struct catalog *c, struct service *s, const struct route_
 
 void catalog_route_look(struct catalog *c, struct service *s)
 {
-    AUTO_JSON json_t *object = catalog_tree(s->text);
+    AUTO_JSON json_t *object = catalog_stored(s->text);
     if (!object)
         return;
     struct made m;

@@ -28,7 +28,7 @@ void catalog_flush_retry(struct catalog *c, struct service *s)
 
 json_t *catalog_status(const struct rev *v)
 {
-    AUTO_JSON json_t *object = v ? catalog_tree(v->text) : NULL;
+    AUTO_JSON json_t *object = v ? catalog_stored(v->text) : NULL;
     return json_incref(json_object_get(object, "status"));
 }
 
@@ -56,7 +56,7 @@ bool catalog_status_put(json_t *object, json_t *take_status)
 static void rev_flush(struct catalog *c, struct rev *v)
 {
     struct err e;
-    AUTO_JSON json_t *object = catalog_tree(v->text);
+    AUTO_JSON json_t *object = catalog_stored(v->text);
     v->dirty = false;
     bool routing = object_routing_set(object, catalog_routing(v), v->owner->name, loop_wall_ms());
     if (!catalog_status_put(object, catalog_rev_status(v, object)) && !routing)
@@ -71,7 +71,7 @@ static void rev_flush(struct catalog *c, struct rev *v)
 static void service_flush(struct catalog *c, struct service *s)
 {
     struct err e;
-    AUTO_JSON json_t *object = catalog_tree(s->text);
+    AUTO_JSON json_t *object = catalog_stored(s->text);
     s->dirty = false;
     if (!catalog_status_put(object, catalog_service_status(c, s, object)))
         return;

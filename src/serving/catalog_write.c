@@ -11,7 +11,8 @@ static void on_written(struct store_change *change, int r, int64_t version, cons
 void catalog_write_free(struct write *w)
 {
     json_decref(w->object);
-    free(w->before);
+    packed_free(w->before);
+    packed_free(w->after);
     free(w);
 }
 
@@ -61,17 +62,11 @@ struct write *catalog_write_new(enum write_kind kind, struct service *s, struct 
 
 /* ---- when the store has answered ---- */
 
-char *catalog_committed(json_t *object, int64_t version)
-{
-    object_version_set(object, version);
-    return catalog_text(object);
-}
-
-void catalog_text_set(struct catalog *c, struct service *s, json_t *object, int64_t version)
+void catalog_text_set(struct catalog *c, struct service *s, struct packed *take_text, int64_t version)
 {
     bool first = !s->text;
-    free(s->text);
-    s->text = catalog_committed(object, version);
+    packed_free(s->text);
+    s->text = take_text;
     s->version = version;
     if (first)
         catalog_sorted_add(c, s);
@@ -95,7 +90,7 @@ static void service_written(struct catalog *c, struct write *w, int r, int64_t v
     s->template_generation = w->template_generation;
     copy_name(s->latest_created, sizeof s->latest_created, w->latest_created);
     copy_name(s->uid, sizeof s->uid, json_text_at(w->object, "metadata.uid"));
-    catalog_text_set(c, s, w->object, version);
+    catalog_text_set(c, s, TAKE(w->after), version);
     for (enum part_kind k = 0; k < PARTS; k++)
         if (!*s->parts[k].uid)
             catalog_part_init(s, k);
@@ -111,9 +106,9 @@ static void service_written(struct catalog *c, struct write *w, int r, int64_t v
         (void)catalog_status_put(v->pending, catalog_rev_status(v, v->pending));
         catalog_revision_write(c, v);
     }
-    struct catalog_item item = catalog_service_item(s);
-    AUTO_FREE char *text = xstrdup(s->text);
-    item.text = text;
+    AUTO_FREE char *text = packed_text(s->text);
+    struct catalog_item item = catalog_service_item(s, NULL);
+    item.plain = text;
     catalog_release(c, s);
     asked_answer(&c->requests, w->q, 0, &item, NULL);
 }
@@ -127,7 +122,7 @@ static void status_written(struct catalog *c, struct write *w, int r, int64_t ve
         catalog_release(c, s);
         return;
     }
-    catalog_text_set(c, s, w->object, version);
+    catalog_text_set(c, s, TAKE(w->after), version);
     catalog_release(c, s);
 }
 
@@ -140,11 +135,12 @@ static void service_deleted(struct catalog *c, struct write *w, int r, const str
         return;
     }
     char ns[OBJECT_NS_MAX], name[OBJECT_NAME_MAX], uid[UUID_TEXT];
-    AUTO_FREE char *text = TAKE(s->text);
+    AUTO_FREE char *text = packed_text(s->text);
+    packed_free(TAKE(s->text));
     memcpy(ns, s->ns, sizeof ns);
     memcpy(name, s->name, sizeof name);
     memcpy(uid, s->uid, sizeof uid);
-    const struct catalog_item item = { ns, name, uid, text, s->version };
+    const struct catalog_item item = { .ns = ns, .name = name, .uid = uid, .plain = text, .version = s->version };
     LIST_EACH(&s->revisions, n, tmp) {
         const struct rev *v = CONTAINER_OF(n, struct rev, node);
         catalog_delete(c, "revisions", v->ns, v->name, catalog_rev_last(v));
@@ -171,8 +167,8 @@ static void revision_written(struct catalog *c, struct write *w, int r, int64_t 
         return;
     }
     bool first = !v->text;
-    free(v->text);
-    v->text = catalog_committed(w->object, version);
+    packed_free(v->text);
+    v->text = TAKE(w->after);
     v->version = version;
     json_decref(TAKE(v->pending));
     enum status_ready was = v->ready;
@@ -189,15 +185,19 @@ static void revision_written(struct catalog *c, struct write *w, int r, int64_t 
 }
 
 /* Whoever watches hears of a change before whoever asked for it. */
-static void log_change(struct catalog *c, const struct write *w, int64_t version)
+static void log_change(struct catalog *c, struct write *w, int64_t version)
 {
-    const char *before = w->before    ? w->before
-                         : w->service ? w->service->text
-                         : w->rev     ? w->rev->text
-                                      : NULL;
-    AUTO_FREE char *after = w->object ? catalog_committed(w->object, version) : NULL;
+    AUTO_FREE char *before = packed_text(w->before    ? w->before
+                                         : w->service ? w->service->text
+                                         : w->rev     ? w->rev->text
+                                                      : NULL);
+    AUTO_FREE char *after = NULL;
+    if (w->object) {
+        object_version_set(w->object, version);
+        after = catalog_text(w->object);
+    }
     if (before || after)
-        watchlog_append(c->log, version, w->kind_name, w->ns, w->name, before, after);
+        w->after = packed_share(watchlog_append(c->log, version, w->kind_name, w->ns, w->name, before, after));
 }
 
 static void on_written(struct store_change *change, int r, int64_t version, const struct err *e)

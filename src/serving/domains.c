@@ -34,7 +34,10 @@ struct domains {
 
 /* ---- what a mapping finds ---- */
 
-static json_t *tree_of(bool found, const struct catalog_item *i) { return found ? json_loads(i->text, 0, NULL) : NULL; }
+static json_t *tree_of(bool found, const struct catalog_item *i)
+{
+    return found ? json_loads(catalog_item_text(i), 0, NULL) : NULL;
+}
 
 static bool autocreate_of(const struct domains *d)
 {
@@ -159,7 +162,7 @@ static bool on_mapping(void *ctx, const struct catalog_item *i)
     struct walk *w = ctx;
     struct domains *d = w->d;
     struct finding f = { .status = { .url = NULL } };
-    AUTO_JSON json_t *object = json_loads(i->text, 0, NULL);
+    AUTO_JSON json_t *object = json_loads(catalog_item_text(i), 0, NULL);
     claim_look(d, i, &f);
     resolve_look(d, object, i->ns, &f);
     if (f.status.claimed == STATUS_TRUE && f.status.resolved == STATUS_TRUE)

@@ -102,7 +102,7 @@ static bool again(struct events *v, const struct known *k, const char *ns, uint6
     struct catalog_item item;
     if (!k || k->last_hash != hash || !registry_find(v->registry, REGISTRY_EVENTS, ns, k->last_event, &item))
         return false;
-    AUTO_JSON json_t *event = json_loads(item.text, 0, NULL);
+    AUTO_JSON json_t *event = json_loads(item.plain, 0, NULL);
     (void)json_object_set_new(event, "count", json_integer(json_int_at(event, "count", 1) + 1));
     (void)json_object_set_new(event, "lastTimestamp", json_string(now));
     (void)registry_put(v->registry, REGISTRY_EVENTS, ns, k->last_event, event);
@@ -177,7 +177,7 @@ static void on_event(struct events *v, const struct watch_event *event)
 
 static bool on_present(void *ctx, const struct catalog_item *i)
 {
-    AUTO_JSON json_t *object = json_loads(i->text, 0, NULL);
+    AUTO_JSON json_t *object = json_loads(catalog_item_text(i), 0, NULL);
     remember(known_of(ctx, i->ns, i->name, true), object);
     return true;
 }
@@ -241,7 +241,7 @@ static bool is_aged(const struct events *v, const char *ns, const char *name, co
     struct catalog_item item;
     if (!registry_find(v->registry, REGISTRY_EVENTS, ns, name, &item))
         return false;
-    AUTO_JSON json_t *event = json_loads(item.text, 0, NULL);
+    AUTO_JSON json_t *event = json_loads(item.plain, 0, NULL);
     const char *seen = text_or(event, "lastTimestamp", text_or(event, "metadata.creationTimestamp", ""));
     return strcmp(seen, oldest) < 0;
 }

@@ -113,9 +113,9 @@ struct ending {
 static bool on_namespace(void *ctx, const struct catalog_item *i)
 {
     struct ending *x = ctx;
-    if (!strstr(i->text, "\"Terminating\"")) /* most are not: no need to parse them */
+    if (!strstr(catalog_item_text(i), "\"Terminating\"")) /* most are not: no need to parse them */
         return true;
-    AUTO_JSON json_t *object = json_loads(i->text, 0, NULL);
+    AUTO_JSON json_t *object = json_loads(catalog_item_text(i), 0, NULL);
     const char *phase = json_text_at(object, "status.phase");
     if (phase && strcmp(phase, "Terminating") == 0)
         (void)snprintf(x->rows[x->count++], OBJECT_NAME_MAX, "%s", i->name);

@@ -98,7 +98,7 @@ static void entry_free(struct registry *g, enum registry_kind kind, struct entry
 
 static struct catalog_item item_of(const struct entry *t)
 {
-    return (struct catalog_item){ t->ns, t->name, t->uid, t->text, t->version };
+    return (struct catalog_item){ .ns = t->ns, .name = t->name, .uid = t->uid, .plain = t->text, .version = t->version };
 }
 
 static char *text_of(const json_t *object)

@@ -297,7 +297,7 @@ static void on_done(struct catalog_request *q, int r, const struct catalog_item 
     c->answers++;
     c->r = r;
     c->e = e ? *e : (struct err){ 0 };
-    c->text = item ? xstrdup(item->text) : NULL;
+    c->text = item ? xstrdup(catalog_item_text(item)) : NULL;
     buf_init(&b, 1 << 16);
     refusals_text(&q->draft.refused, &b);
     c->refused = buf_take_text(&b);
@@ -335,7 +335,7 @@ static json_t *read_item(struct world *w, enum catalog_kind kind, const char *na
     struct err e;
     if (!catalog_find(w->catalog, kind, "default", name, &item))
         return NULL;
-    if (json_read(str_of(item.text), &w->limits, &j, &e) < 0)
+    if (json_read(str_of(item.plain), &w->limits, &j, &e) < 0)
         abort();
     return j;
 }
@@ -1369,7 +1369,7 @@ static bool compare(void *ctx, const struct catalog_item *i)
     char key[300];
     snprintf(key, sizeof key, "%s/%s/%s", c->kind, i->ns, i->name);
     for (size_t at = 0; at < c->m->count; at++)
-        c->seen += strcmp(c->m->keys[at], key) == 0 && strcmp(c->m->texts[at], i->text) == 0;
+        c->seen += strcmp(c->m->keys[at], key) == 0 && strcmp(c->m->texts[at], catalog_item_text(i)) == 0;
     return true;
 }
 
@@ -1408,6 +1408,59 @@ TEST(who_reads_the_log_knows_what_the_catalog_knows)
     settle(&w);
     CHECK_EQ(mirrored(&w, &m), 2);
     CHECK_EQ(catalog_version(w.catalog), w.store.version);
+}
+
+/* Service, Configuration, Route and Revision together, as whoever asks gets them: some 4 kB. */
+TEST(a_function_that_was_deployed_holds_less_than_a_kilobyte_of_text)
+{
+    enum { SERVICES = 40 };
+    __attribute__((cleanup(world_auto))) struct world w;
+    __attribute__((cleanup(call_auto))) struct call c = { 0 };
+    CHECK(world_open(&w));
+    w.limits.watch_log_bytes = 1; /* what the log shares with nobody is not the function's */
+    struct packer *p = watchlog_packer(catalog_log(w.catalog));
+    for (int i = 0; i < SERVICES; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "f%d-00001", i);
+        AUTO_FREE char *body = xasprintf(SERVICE("f%d", "a"), i);
+        submit(&w, &c, CATALOG_CREATE, "", body);
+        settle(&w);
+        CHECK_EQ(c.r, 0);
+        tell(&w, name, &ready_facts);
+    }
+    struct packer_totals t = packer_totals(p);
+    CHECK(t.texts == 4 * SERVICES || t.texts == 4 * SERVICES + 1); /* the last change, where it was shared with nobody */
+    CHECK(t.size > 4000 * SERVICES);
+    CHECK(t.held < 1000 * SERVICES);
+    for (int i = 0; i < SERVICES; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "f%d", i);
+        submit(&w, &c, CATALOG_DELETE, name, NULL);
+        settle(&w);
+    }
+    CHECK(packer_totals(p).texts <= 1);
+}
+
+/* Two texts at once, then others: each stays what it was until the loop goes on. */
+TEST(texts_that_were_found_stay_until_the_loop_goes_on)
+{
+    __attribute__((cleanup(world_auto))) struct world w;
+    __attribute__((cleanup(call_auto))) struct call c = { 0 };
+    struct catalog_item service, revision;
+    CHECK(world_open(&w));
+    submit(&w, &c, CATALOG_CREATE, "", SERVICE("f", "a"));
+    settle(&w);
+    CHECK(catalog_find(w.catalog, CATALOG_SERVICES, "default", "f", &service));
+    CHECK(catalog_find(w.catalog, CATALOG_REVISIONS, "default", "f-00001", &revision));
+    AUTO_FREE char *then = xstrdup(catalog_item_text(&service));
+    CHECK(strstr(catalog_item_text(&revision), "\"kind\":\"Revision\""));
+    for (int i = 0; i < 10; i++) {
+        struct catalog_item other;
+        CHECK(catalog_find(w.catalog, CATALOG_ROUTES, "default", "f", &other));
+        CHECK(strstr(catalog_item_text(&other), "\"kind\":\"Route\""));
+    }
+    CHECK_STR(catalog_item_text(&service), then);
+    CHECK(strstr(then, "\"kind\":\"Service\""));
 }
 
 TEST(a_revision_that_is_committed_behind_its_service_s_end_is_heard_coming_and_going)
