@@ -8,7 +8,7 @@
 
 /* ---- where to ---- */
 
-/* /api/v1/… or /apis/{group}/{version}/…, then {plural} or namespaces/{ns}/{plural}, then [/{name}] */
+/* /api/v1/… or /apis/{group}/{version}/…, then {plural} or namespaces/{ns}/{plural}, then [/{name}[/status]] */
 static bool place_find(const struct http_call *c, struct kube_place *ret)
 {
     char root[8], group[64] = "", version[16], text[64];
@@ -27,9 +27,13 @@ static bool place_find(const struct http_call *c, struct kube_place *ret)
         at += 2;
     }
     ret->resource = kube_resource_find(str_of(group), str_of(version), str_of(text));
-    if (!ret->resource || count > at + 2 || (*ret->ns && !ret->resource->namespaced))
+    if (!ret->resource || (*ret->ns && !ret->resource->namespaced))
         return false;
-    if (count == at + 2 && ret->resource->namespaced && !*ret->ns)
+    if (count == at + 3 && kube_resource_has_status(ret->resource) && http_call_segment(c, at + 2, text, sizeof text)) {
+        ret->status = strcmp(text, "status") == 0;
+        count -= ret->status;
+    }
+    if (count > at + 2 || (count == at + 2 && ret->resource->namespaced && !*ret->ns))
         return false;
     return count == at + 1 || (http_call_segment(c, at + 1, ret->name, sizeof ret->name) && *ret->name);
 }
@@ -52,10 +56,12 @@ static const struct {
     { "DELETE", 0, KUBE_DELETE_COLLECTION, kube_delete_all_handle },
 };
 
-/* What the place allows: all namespaces at once can only be read. */
+/* What the place allows: all namespaces at once can only be read, and so can a status. */
 static uint32_t verbs_at(const struct kube_place *place)
 {
     bool across = place->resource->namespaced && !*place->ns;
+    if (place->status)
+        return KUBE_GET;
     return place->resource->verbs & (across ? (uint32_t)KUBE_READ : (uint32_t)KUBE_ALL);
 }
 
@@ -83,7 +89,7 @@ static void resource_handle(struct kube *k, struct http_call *c, const struct ku
         (void)kube_bad_request(c, "namespace \"%.63s\": %.400s", place->ns, e.text);
         return;
     }
-    if (is(c, "GET") && kube_watch_wanted(c)) {
+    if (is(c, "GET") && !place->status && kube_watch_wanted(c)) {
         kube_watch_handle(k, c, place);
         return;
     }

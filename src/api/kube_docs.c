@@ -51,6 +51,13 @@ static void words_set(json_t *into, const char *key, const char *joined)
 
 /* ---- discovery, as it always was ---- */
 
+static json_t *status_make(const struct kube_resource *r)
+{
+    AUTO_FREE char *name = xasprintf("%s/status", r->plural);
+    return json_pack("{s:s,s:s,s:b,s:s,s:[s]}", "name", name, "singularName", "", "namespaced", r->namespaced, "kind",
+                     r->name, "verbs", "get");
+}
+
 static json_t *resources_make(const struct group_version *v)
 {
     json_t *list = json_array();
@@ -63,6 +70,8 @@ static json_t *resources_make(const struct group_version *v)
         words_set(row, "shortNames", r->short_names);
         words_set(row, "categories", r->categories);
         (void)json_array_append_new(list, row);
+        if (kube_resource_has_status(r))
+            (void)json_array_append_new(list, status_make(r));
     }
     return json_pack("{s:s,s:s,s:s,s:o}", "kind", "APIResourceList", "apiVersion", "v1", "groupVersion", v->name,
                      "resources", list);
@@ -108,6 +117,11 @@ static json_t *aggregated_resource(const struct kube_resource *r)
                             r->version, "kind", r->name, "scope", r->namespaced ? "Namespaced" : "Cluster");
     words_set(row, "shortNames", r->short_names);
     words_set(row, "categories", r->categories);
+    if (kube_resource_has_status(r))
+        (void)json_object_set_new(row, "subresources",
+                                  json_pack("[{s:s,s:[s],s:{s:s,s:s,s:s}}]", "subresource", "status", "verbs", "get",
+                                            "responseKind", "group", r->group, "version", r->version, "kind",
+                                            r->name));
     return row;
 }
 

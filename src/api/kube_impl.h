@@ -28,6 +28,7 @@ struct kube {
 struct kube_place {
     const struct kube_resource *resource;
     char ns[OBJECT_NS_MAX], name[OBJECT_NAME_MAX]; /* empty: all */
+    bool status; /* the object's subresource of that name; only read: nobody but hob writes it */
 };
 
 /* kube_source.c */

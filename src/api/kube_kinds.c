@@ -142,6 +142,8 @@ const char *kube_verb_name(uint32_t bit)
     }
 }
 
+bool kube_resource_has_status(const struct kube_resource *r) { return strcmp(r->group, SERVING_GROUP) == 0; }
+
 const struct kube_resource *kube_resource_find(struct str group, struct str version, struct str plural)
 {
     for (size_t i = 0; i < kube_resource_count; i++) {

@@ -61,4 +61,5 @@ extern const struct kube_resource kube_resources[];
 extern const size_t kube_resource_count;
 
 const char *kube_verb_name(uint32_t bit);
+bool kube_resource_has_status(const struct kube_resource *r); /* a subresource of that name */
 const struct kube_resource *kube_resource_find(struct str group, struct str version, struct str plural);

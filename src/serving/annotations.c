@@ -193,13 +193,15 @@ static bool is_choice(const char *choices, const char *v)
 #define KPA "kpa." AUTOSCALING_GROUP
 #define HPA "hpa." AUTOSCALING_GROUP
 
+#define RESERVED ".knative.dev"
+
 /* A class of another domain belongs to somebody else, and so do its metric and algorithm. */
 static void choice_check(const struct check *c, enum annotation a, const char *key, const char *v)
 {
     const char *class = annotation_text(c->annotations, ANNOTATION_CLASS);
     bool kpa = !class || strcmp(class, KPA) == 0, hpa = class && strcmp(class, HPA) == 0;
     if (a == ANNOTATION_CLASS) {
-        if (str_ends(str_of(v), STR(AUTOSCALING_GROUP)) && !kpa && !hpa)
+        if (str_ends(str_of(v), STR(RESERVED)) && !kpa && !hpa)
             wrong(c, key, "invalid value: %s", v);
     } else if (kpa ? !is_choice(rows[a].choices, v) : hpa && a == ANNOTATION_METRIC && !*v) {
         wrong(c, key, "invalid value: %s", v);

@@ -286,7 +286,7 @@ const struct manifest_row manifest_rows[] = {
     { "spec.template.spec.resources", MANIFEST_ANY, MANIFEST_NOT },
     { "spec.template.spec.responseStartTimeoutSeconds", MANIFEST_INT, MANIFEST_MAY,
       .min = 0, .max = 2147483647,
-      .meaning = "longest time to the first byte of an answer; 0: timeoutSeconds" },
+      .meaning = "longest time to the first byte of an answer (300 where timeoutSeconds is more); 0: timeoutSeconds" },
     { "spec.template.spec.restartPolicy", MANIFEST_ANY, MANIFEST_NOT },
     { "spec.template.spec.runtimeClassName", MANIFEST_ANY, MANIFEST_NOT },
     { "spec.template.spec.schedulerName", MANIFEST_ANY, MANIFEST_NOT },

@@ -33,6 +33,8 @@ static const char *text_at(const json_t *j, const char *key)
 
 /* ---- defaults ---- */
 
+enum { ANSWER_S = 300 }; /* config-defaults: revision-timeout-seconds and revision-response-start-timeout-seconds */
+
 static void set_missing(json_t *object, const char *key, json_t *take_value)
 {
     if (json_object_get(object, key))
@@ -90,7 +92,9 @@ void pod_default(json_t *pod)
 {
     const json_t *containers = json_object_get(pod, "containers"), *inits = json_object_get(pod, "initContainers");
     if (json_int_at(pod, "timeoutSeconds", 0) == 0)
-        (void)json_object_set_new(pod, "timeoutSeconds", json_integer(300));
+        (void)json_object_set_new(pod, "timeoutSeconds", json_integer(ANSWER_S));
+    if (json_int_at(pod, "timeoutSeconds", 0) > ANSWER_S) /* it begins in time, however long it may go on */
+        set_missing(pod, "responseStartTimeoutSeconds", json_integer(ANSWER_S));
     containers_default(pod);
     size_t serving;
     if (containers_serving(pod, &serving) && json_is_object(json_array_get(containers, serving)))
