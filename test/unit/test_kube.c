@@ -325,7 +325,8 @@ static const struct {
     { "GET", "/apis/serving.knative.dev/v1/namespaces/default/configurations", TABLE_ACCEPT_EARLY, NULL, 200, "\"name\":\"LatestReady\"" },
     { "GET", "/apis/serving.knative.dev/v1/namespaces/a%2Fb/services", NULL, NULL, 404, "could not find" },
     { "GET", "/apis/serving.knative.dev/v1/namespaces/A_B/services", NULL, NULL, 400, "namespace \\\"A_B\\\": a lowercase RFC 1123 label" },
-    { "GET", "/apis/serving.knative.dev/v1/namespaces/default/services/f/status", NULL, NULL, 404, "could not find" },
+    { "GET", "/apis/serving.knative.dev/v1/namespaces/default/services/f/scale", NULL, NULL, 404, "could not find" },
+    { "GET", "/apis/serving.knative.dev/v1/namespaces/default/services/f/status", NULL, NULL, 200, "\"conditions\"" },
     { "GET", "/apisx", NULL, NULL, 299, "not kube's" },
     { "GET", "/v1/limits", NULL, NULL, 299, "not kube's" },
     /* the end */
