@@ -151,7 +151,7 @@ static const char *config_find(void *ctx, bool secret, const char *ns, const cha
     struct catalog_item item;
     bool found = n->registry && registry_find(n->registry, secret ? REGISTRY_SECRETS : REGISTRY_CONFIGMAPS, ns, name,
                                               &item);
-    return found ? item.text : NULL;
+    return found ? catalog_item_text(&item) : NULL;
 }
 
 static void on_config_changed(void *ctx, const char *ns)
