@@ -435,19 +435,34 @@ static void arguments(const char *const *command, const char *const *args, struc
         strings_add(argv, xstrdup(args[k]));
 }
 
-/* What its ConfigMaps and Secrets say now. False: it failed. *ret_config NULL: it takes nothing from any. */
-static bool config_read(struct instance *i, struct config **ret_config)
+/* What the ConfigMaps and Secrets of a container say now. False: the start failed. *ret_config NULL: it takes
+ * nothing from any. */
+static bool config_read(struct instance *i, const struct revision *container, struct config **ret_config)
 {
     const char *reason;
     struct err e;
     *ret_config = NULL;
-    if (!i->revision->config)
+    if (!container->config)
         return true;
-    if (config_resolve(i->revision, &i->env->config, i->env->limits, ret_config, &reason, &e) == 0)
+    if (config_resolve(container, &i->env->config, i->env->limits, ret_config, &reason, &e) == 0)
         return true;
     i->config_reason = reason;
     fail(i, PHASE_SANDBOX, true, e.text);
     return false;
+}
+
+/* Asked before the gigabytes of a model come; read again when the sandbox is filled. False: the start failed. */
+static bool configs_are_there(struct instance *i)
+{
+    const struct revision *r = i->revision;
+    struct config *config;
+    bool there = config_read(i, r, &config);
+    config_free(config);
+    for (uint32_t k = 0; there && k < r->other_count; k++) {
+        there = config_read(i, r->others[k], &config);
+        config_free(config);
+    }
+    return there;
 }
 
 static bool runs_commands(const struct revision *r)
@@ -470,7 +485,7 @@ static void sandbox_begin(struct instance *i)
     uint64_t ephemeral = or_default(r->ephemeral_bytes, l->sandbox_scratch_bytes);
     AUTO(config) struct config *config = NULL;
     phase_begin(&i->start, PHASE_SANDBOX, last_present_us(in));
-    if (!config_read(i, &config))
+    if (!config_read(i, r, &config))
         return;
     if (config && config->skipped)
         say(i, config->skipped, "the others are set");
@@ -637,11 +652,8 @@ void instance_launch(struct instance *i)
     phase_end(&i->start, PHASE_SCHEDULE, now_us, PHASE_DONE);
     in->launched_us = now_us;
 
-    /* Not after the gigabytes of a model. What is there now is read again when the sandbox is filled. */
-    struct config *config;
-    if (!config_read(i, &config))
+    if (!configs_are_there(i))
         return;
-    config_free(config);
     /* What was resolved once stays what runs, whatever its origin says now. */
     int got = artifact_begin(i, &in->image, ARTIFACT_BUNDLE, r->image, i->resolved->image, &e);
     if (got < 0) {

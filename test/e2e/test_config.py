@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import unittest
 
-from harness import KNATIVE, PYTHON, HobCase, service
+from harness import KNATIVE, PYTHON, Hob, HobCase, service
 
 # Answers with its environment, or with what lies below /etc/conf, /etc/own.conf and /cache.
 FUNCTION = """
@@ -90,6 +90,8 @@ class Base(HobCase):
 
 
 class Configured(Base):
+    LIMITS = {"start_backoff_ms": 60000}  # what is tried again is so because something changed
+
     def test_keys_are_variables_fixed_when_an_instance_starts(self):
         self.put("ConfigMap", "app", {"color": "blue", "1st": "x", "PORT": "99", "K_SERVICE": "no"})
         self.put("Secret", "db", {"pass": b64("s3cret value"), "user": b64("root")})
@@ -237,6 +239,24 @@ class Configured(Base):
             status, _, said = self.hob.call("POST", f"{KNATIVE}/default/services", tree)
             self.assertEqual(status, 400, said)
             self.assertIn(why, said["message"])
+
+
+@unittest.skipUnless(os.geteuid() == 0, "needs root, to be somebody else")
+class AsAnOrdinaryUser(unittest.TestCase):
+    def test_files_belong_to_the_function_where_only_one_user_exists(self):
+        for user in (None, 1000):  # outside the map of ids, and hob by who has no map
+            with Hob(user=user) as hob:
+                hob.call("POST", f"{CORE}/secrets", {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"},
+                                                     "data": {"k": b64("v")}}, want=201)
+                tree = service("f", hob.bundle({"conf.py": FUNCTION}), [*PYTHON, "/app/conf.py"])
+                pod = tree["spec"]["template"]["spec"]
+                pod["volumes"] = [{"name": "v", "secret": {"secretName": "s", "defaultMode": 0o400}}]
+                pod["containers"][0]["volumeMounts"] = [{"name": "v", "mountPath": "/etc/conf"}]
+                if user is None:
+                    pod["containers"][0]["securityContext"] = {"runAsUser": 200000, "runAsGroup": 200001}
+                hob.apply(tree)
+                self.assertEqual(hob.tree("f", "/")["conf"]["k"],
+                                 {"mode": "-r--------", "uid": 65532 if user else 200000, "data": b64("v")})
 
 
 class Bounded(Base):
