@@ -1,7 +1,7 @@
 #include "cli/cli.h"
 
 #include "cli/help.h"
-#include "cli/suggest.h"
+#include "base/suggest.h"
 #include "os/fault.h"
 
 #include <errno.h>

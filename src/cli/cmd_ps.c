@@ -4,7 +4,7 @@
 #include "cli/objects.h"
 #include "cli/output.h"
 #include "cli/remote.h"
-#include "cli/suggest.h"
+#include "base/suggest.h"
 #include "cli/table.h"
 
 struct args {

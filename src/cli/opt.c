@@ -1,6 +1,6 @@
 #include "cli/opt.h"
 
-#include "cli/suggest.h"
+#include "base/suggest.h"
 
 #include <stdlib.h>
 

@@ -1,6 +1,6 @@
 #include "cli/remote.h"
 
-#include "cli/suggest.h"
+#include "base/suggest.h"
 #include "net/http_client.h"
 
 #include <errno.h>

@@ -1,5 +1,6 @@
 #include "serving/annotations.h"
 
+#include "base/suggest.h"
 #include "codec/duration.h"
 
 #include <math.h>
@@ -234,6 +235,28 @@ static void pairs_check(const struct check *c)
         wrong(c, key, "max-scale=%.0f is less than activation-scale=%.0f", max, activation);
 }
 
+static struct str name_of(const char *key)
+{
+    const char *slash = strrchr(key, '/');
+    return str_of(slash ? slash + 1 : key);
+}
+
+/* Names are compared without their groups: the wrong one of them is a slip too. */
+static const char *near_clause(const char *key, char into[SUGGEST_TEXT])
+{
+    struct suggest near = suggest_begin(name_of(key));
+    const char *whole = NULL;
+    for (size_t i = 0; i < ANNOTATIONS; i++) {
+        uint32_t before = near.distance;
+        suggest_offer(&near, name_of(rows[i].key));
+        if (near.distance < before)
+            whole = rows[i].key;
+    }
+    if (whole)
+        near.best = str_of(whole);
+    return suggest_clause(&near, into);
+}
+
 /* Keys in a group that is ours or Knative's, and that nobody reads: most often a misspelling. */
 static void unknown_check(const struct check *c)
 {
@@ -247,10 +270,17 @@ static void unknown_check(const struct check *c)
         if (known)
             continue;
         (void)snprintf(path, sizeof path, "%s.%s", c->at, key);
-        if (str_starts(str_of(key), STR("hob.dev/")))
-            refusals_add(c->refused, path, NULL, "invalid key name \"%s\"", key);
-        else if (str_starts(str_of(key), STR(AUTOSCALING_GROUP "/")))
-            refusals_add(c->warnings, path, NULL, "no annotation has this name");
+        bool ours = str_starts(str_of(key), STR("hob.dev/"));
+        if (!ours && !str_starts(str_of(key), STR(AUTOSCALING_GROUP "/")))
+            continue;
+        struct refusals *list = ours ? c->refused : c->warnings;
+        if (list->count >= REFUSALS_MAX) /* comparing costs, and it will not be shown */
+            continue;
+        const char *near = near_clause(key, (char[SUGGEST_TEXT]){ 0 });
+        if (ours)
+            refusals_add(c->refused, path, NULL, "invalid key name \"%s\"%s", key, near);
+        else
+            refusals_add(c->warnings, path, NULL, "no annotation has this name%s", near);
     }
 }
 

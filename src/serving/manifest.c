@@ -1,4 +1,5 @@
 #include "serving/manifest.h"
+#include "base/suggest.h"
 
 #include "codec/quantity.h"
 
@@ -642,6 +643,23 @@ static void defaults_apply(const struct walk *w, const struct place *at, const s
     }
 }
 
+/* Of the fields that its object may have. Not once the list is full: a hostile manifest would only have us compare. */
+static void unknown_add(struct walk *w, const struct place *parent, const struct manifest_row *own, const struct place *at,
+                        const char *key)
+{
+    const char *base = own && own->like ? own->like : parent->row;
+    struct suggest near = suggest_begin(str_of(key));
+    size_t size = strlen(base);
+    for (size_t i = 0; i < w->table->count && w->f->unknown.count < REFUSALS_MAX; i++) {
+        const char *path = w->table->rows[i].path, *rest = path + size;
+        if (strncmp(path, base, size) != 0 || (size > 0 && *rest++ != '.') || strpbrk(rest, ".["))
+            continue;
+        suggest_offer(&near, str_of(rest));
+    }
+    refusals_add(&w->f->unknown, at->seen, NULL, "unknown field \"%s\"%s", at->seen,
+                 suggest_clause(&near, (char[SUGGEST_TEXT]){ 0 }));
+}
+
 static void object_apply(struct walk *w, const struct place *at, const struct manifest_row *own,
                          json_t *object)
 {
@@ -653,7 +671,7 @@ static void object_apply(struct walk *w, const struct place *at, const struct ma
         step(&inner, at, own, key);
         const struct manifest_row *row = row_find(w->table, inner.row);
         if (!row)
-            refusals_add(&w->f->unknown, inner.seen, NULL, "unknown field \"%s\"", inner.seen);
+            unknown_add(w, at, own, &inner, key);
         if (!row || row->rule == MANIFEST_SERVER || says_nothing(row->kind, value))
             (void)json_object_del(object, key);
         else

@@ -133,7 +133,7 @@ spec:
     def test_what_is_wrong_is_refused_with_its_path_in_knatives_words(self):
         cases = [
             (CONTAINER + ".colour", "red", STRICT + f'unknown field "{CONTAINER}.colour"'),
-            ("spec.templates", {}, STRICT + 'unknown field "spec.templates"'),
+            ("spec.templates", {}, STRICT + 'unknown field "spec.templates" (did you mean "template"?)'),
             (POD + ".containerConcurrency", -1, DENIED + f"expected 0 <= -1 <= 1000: {POD}.containerConcurrency"),
             (POD + ".containerConcurrency", 1001, DENIED + f"expected 0 <= 1001 <= 1000: {POD}.containerConcurrency"),
             (POD + ".timeoutSeconds", 601, DENIED + f"expected 0 <= 601 <= 600: {POD}.timeoutSeconds"),

@@ -552,7 +552,7 @@ TEST(warnings_reach_the_client_in_their_header)
             HEAD_OF("f") ",\"spec\":{\"template\":{\"metadata\":{\"annotations\":{\"autoscaling.knative.dev/minscale\":\"1\"}},"
                          "\"spec\":{\"serviceAccountName\":\"a\",\"containers\":[{\"image\":\"file:///a\"}]}}}}");
     CHECK_EQ(status_of(answer), 201);
-    CHECK(strstr(answer, "Warning: 299 - \"no annotation has this name: "
+    CHECK(strstr(answer, "Warning: 299 - \"no annotation has this name (did you mean \\\"autoscaling.knative.dev/min-scale\\\"?): "
                          "spec.template.metadata.annotations.autoscaling.knative.dev/minscale\"\r\n"));
     CHECK(strstr(answer, "Warning: 299 - \"has no effect in hob (a DNS-1123 subdomain): "
                          "spec.template.spec.serviceAccountName\"\r\n"));

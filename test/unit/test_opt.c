@@ -1,5 +1,5 @@
 #include "cli/opt.h"
-#include "cli/suggest.h"
+#include "base/suggest.h"
 #include "tap.h"
 
 struct values {

@@ -77,10 +77,10 @@ static const struct {
     { 'P', "{\"foo\":1}", SERVICE_UNKNOWN_FIELDS,
       "unknown field \"spec.template.spec.foo\": spec.template.spec.foo" },
     { 'C', "{\"env\":[{\"name\":\"A\"},{\"nam\":\"B\"}]}", SERVICE_UNKNOWN_FIELDS,
-      "unknown field \"" C0 ".env[1].nam\": " C0 ".env[1].nam" },
+      "unknown field \"" C0 ".env[1].nam\" (did you mean \"name\"?): " C0 ".env[1].nam" },
     { 'C', "{\"livenessProbe\":{\"httpget\":{}}}", SERVICE_UNKNOWN_FIELDS,
-      "unknown field \"" C0 ".livenessProbe.httpget\": " C0 ".livenessProbe.httpget" },
-    { 'S', "{\"spce\":{}}", SERVICE_UNKNOWN_FIELDS, "unknown field \"spce\": spce" },
+      "unknown field \"" C0 ".livenessProbe.httpget\" (did you mean \"httpGet\"?): " C0 ".livenessProbe.httpget" },
+    { 'S', "{\"spce\":{}}", SERVICE_UNKNOWN_FIELDS, "unknown field \"spce\" (did you mean \"spec\"?): spce" },
     /* types */
     { 'P', "{\"timeoutSeconds\":\"5\"}", SERVICE_WRONG_TYPES,
       "spec.template.spec.timeoutSeconds: Invalid value: \"string\": spec.template.spec.timeoutSeconds "
@@ -137,7 +137,7 @@ static const struct {
     { 'P', "{\"initContainers\":[{\"image\":\"file:///a\"}]}", SERVICE_NOT_VALID,
       "pod spec support for init-containers is off, but found 1 init containers: \nlimit pod_containers_max is 1" },
     { 'P', "{\"initContainers\":[{\"imag\":\"file:///a\"}]}", SERVICE_UNKNOWN_FIELDS,
-      "unknown field \"spec.template.spec.initContainers[0].imag\": "
+      "unknown field \"spec.template.spec.initContainers[0].imag\" (did you mean \"image\"?): "
       "spec.template.spec.initContainers[0].imag" },
     { 'C', "{\"envFrom\":[{}],\"env\":[{\"name\":\"A\",\"valueFrom\":{}}]}", SERVICE_NOT_VALID,
       "expected exactly one, got neither: " C0 ".envFrom[0].configMapRef, " C0 ".envFrom[0].secretRef, " C0
@@ -384,8 +384,14 @@ static const struct {
       "invalid value: many: spec.template.metadata.annotations.hob.dev/queue-depth" },
     { 'A', "{\"hob.dev/start-budget\":\"0s\"}", SERVICE_NOT_VALID,
       "expected 1ms <= 0s <= 1h0m0s: spec.template.metadata.annotations.hob.dev/start-budget" },
+    { 'A', "{\"hob.dev/min-scale\":\"1\"}", SERVICE_NOT_VALID,
+      "invalid key name \"hob.dev/min-scale\" (did you mean \"autoscaling.knative.dev/min-scale\"?): "
+      "spec.template.metadata.annotations.hob.dev/min-scale" },
+    { 'A', "{\"hob.dev/elephant\":\"1\"}", SERVICE_NOT_VALID,
+      "invalid key name \"hob.dev/elephant\": "
+      "spec.template.metadata.annotations.hob.dev/elephant" },
     { 'A', "{\"hob.dev/quue-depth\":\"1\"}", SERVICE_NOT_VALID,
-      "invalid key name \"hob.dev/quue-depth\": "
+      "invalid key name \"hob.dev/quue-depth\" (did you mean \"hob.dev/queue-depth\"?): "
       "spec.template.metadata.annotations.hob.dev/quue-depth" },
 };
 
@@ -589,7 +595,7 @@ static const struct {
     { 'P', "{\"containers\":[{\"image\":\"file:///f\",\"volumeMounts\":[{\"name\":\"m\",\"mountPath\":"
            "\"/m\"}]}],\"volumes\":[{\"name\":\"m\",\"image\":{\"reference\":\"file:///m\"}}]}",
       "not pinned by @sha256" },
-    { 'A', "{\"autoscaling.knative.dev/minscale\":\"1\"}", "no annotation has this name: " AN "minscale" },
+    { 'A', "{\"autoscaling.knative.dev/minscale\":\"1\"}", "no annotation has this name (did you mean \"autoscaling.knative.dev/min-scale\"?): " AN "minscale" },
     { 'A', "{\"autoscaling.knative.dev/metric\":\"rps\"}", NULL },
     { 'A', "{\"autoscaling.knative.dev/panic-window-percentage\":\"20\"}", NULL },
     { 'A', "{\"autoscaling.knative.dev/class\":\"hpa.autoscaling.knative.dev\","

@@ -1,4 +1,4 @@
-#include "cli/suggest.h"
+#include "base/suggest.h"
 
 #include <stdio.h>
 
@@ -50,5 +50,13 @@ const char *suggest_phrase(const struct suggest *s, char into[SUGGEST_TEXT])
     into[0] = '\0';
     if (s->best.size)
         snprintf(into, SUGGEST_TEXT, "; did you mean '" STR_FMT "'?", STR_ARG(s->best));
+    return into;
+}
+
+const char *suggest_clause(const struct suggest *s, char into[SUGGEST_TEXT])
+{
+    into[0] = '\0';
+    if (s->best.size)
+        snprintf(into, SUGGEST_TEXT, " (did you mean \"" STR_FMT "\"?)", STR_ARG(s->best));
     return into;
 }

@@ -18,5 +18,7 @@ struct suggest suggest_begin(struct str typed);
 void suggest_offer(struct suggest *s, struct str name);
 /* "; did you mean 'x'?" or "". */
 const char *suggest_phrase(const struct suggest *s, char into[SUGGEST_TEXT]);
+/* ' (did you mean "x"?)' or "": for behind a text that is not ours, and that lists may follow. */
+const char *suggest_clause(const struct suggest *s, char into[SUGGEST_TEXT]);
 
 uint32_t suggest_distance(struct str a, struct str b); /* both at most SUGGEST_SIZE_MAX */
