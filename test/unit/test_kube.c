@@ -420,7 +420,7 @@ static const struct step {
     { "GET", CORE("secrets?fieldSelector=type%3Dx"), NULL, NULL, 200, "\"items\":[]" },
     { "PATCH", CORE("configmaps/a?fieldManager=ann"), APPLY, "apiVersion: v1\nkind: ConfigMap\ndata: {x: \"1\"}\n", 201, "\"f:data\":{\"f:x\":{}}" },
     { "POST", MAPPINGS, JSON, MAPPING("www.example.com", ""), 400, "admission webhook \\\"validation.webhook.serving.knative.dev\\\" denied the request: validation failed: missing field(s): spec.ref" },
-    { "POST", MAPPINGS, JSON, MAPPING("www.example.com", ",\"spec\":{\"ref\":{\"kind\":\"Service\",\"name\":\"f\"}}"), 201, "\"generation\":1\n\"ref\":{\"apiVersion\":\"serving.knative.dev/v1\"" },
+    { "POST", MAPPINGS, JSON, MAPPING("www.example.com", ",\"spec\":{\"ref\":{\"kind\":\"Service\",\"name\":\"f\"}}"), 201, "\"generation\":1\n\"namespace\":\"default\",\"apiVersion\":\"serving.knative.dev/v1\"" },
     { "PATCH", MAPPINGS "/www.example.com", MERGE, "{\"spec\":{\"ref\":{\"name\":\"g\"}}}", 200, "\"generation\":2" },
     /* namespaces */
     { "POST", "/api/v1/namespaces", JSON, "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"team\"}}", 201, "\"phase\":\"Active\"\n\"kubernetes.io/metadata.name\":\"team\"" },
