@@ -15,6 +15,7 @@
 #include "serving/domains.h"
 #include "serving/events.h"
 #include "serving/namespaces.h"
+#include "serving/routes.h"
 #include "store/store.h"
 #include "telemetry/metrics.h"
 
@@ -46,6 +47,7 @@ struct node {
     struct events *events;
     struct domains *domains;
     struct config_watch *config_watch;
+    struct routes *routes;
     struct kube *kube;
     struct admin *admin;
     struct http_server *api, *api_local;
@@ -187,6 +189,12 @@ static void on_service_gone(void *ctx, const char *ns, const char *service)
     metrics_forget(n->metrics, ns, service);
 }
 
+static void on_route_gone(void *ctx, const char *ns, const char *route)
+{
+    struct node *n = ctx;
+    fleet_route_remove(n->fleet, ns, route);
+}
+
 static void on_needed(void *ctx, const char *digest, bool needed)
 {
     struct node *n = ctx;
@@ -197,7 +205,7 @@ static void on_needed(void *ctx, const char *digest, bool needed)
 }
 
 static const struct catalog_observer catalog_observer = { on_revision, on_route, on_revision_idle,
-                                                          on_service_gone, on_needed };
+                                                          on_service_gone, on_needed, on_route_gone };
 
 static void on_domain(void *ctx, const char *domain, const char *ns, const char *route)
 {
@@ -409,6 +417,7 @@ static void node_close(struct node *n)
     ingress_free(n->ingress);
     domains_free(n->domains);
     config_watch_free(n->config_watch);
+    routes_free(n->routes);
     events_free(n->events);
     namespaces_free(n->namespaces);
     registry_free(TAKE(n->registry));
@@ -466,6 +475,7 @@ static int services_open(struct node *n, uint64_t seed, struct err *e)
         return err_wrap(e, "objects in %s", c->shown_dir);
     n->namespaces = namespaces_new(n->loop, n->catalog, n->registry);
     n->events = events_new(n->loop, n->catalog, n->registry, c->limits);
+    n->routes = routes_new(n->loop, n->catalog, n->registry);
     n->domains = domains_new(n->loop, n->catalog, n->registry, c->ingress, &domains_observer, n);
     n->config_watch = config_watch_new(n->loop, catalog_log(n->catalog), on_config_changed, n);
     const struct kube_sources objects = { .loop = n->loop, .catalog = n->catalog,

@@ -15,6 +15,10 @@ static enum part_kind part_of(enum catalog_kind kind)
 static bool part_item(const struct service *s, enum part_kind kind, char **unpacked, struct catalog_item *ret)
 {
     const struct part *p = s ? &s->parts[kind] : NULL;
+    if (s && s->bare && s->text && kind == PART_CONFIGURATION) {
+        *ret = catalog_service_item(s, unpacked);
+        return true;
+    }
     if (!p || !p->text)
         return false;
     *ret = (struct catalog_item){ s->ns, s->name, p->uid, NULL, p->version, p->text, unpacked };
@@ -56,7 +60,7 @@ bool catalog_find(struct catalog *c, enum catalog_kind kind, const char *ns, con
     if (kind == CATALOG_CONFIGURATIONS || kind == CATALOG_ROUTES) {
         if (!part_item(catalog_service(c, ns, name), part_of(kind), NULL, ret))
             return false;
-    } else if (s && s->text) {
+    } else if (s && s->text && !s->bare) {
         *ret = catalog_service_item(s, NULL);
     } else if (v && v->text) {
         *ret = catalog_rev_item(v, NULL);
@@ -86,7 +90,7 @@ static bool walk_service(const struct walk *w, const struct service *s)
 {
     struct catalog_item item;
     switch (w->kind) {
-    case CATALOG_SERVICES: return walk_item(w, catalog_service_item(s, NULL));
+    case CATALOG_SERVICES: return s->bare || walk_item(w, catalog_service_item(s, NULL));
     case CATALOG_REVISIONS:
         LIST_EACH(&s->revisions, n, tmp)
             if (!walk_item(w, catalog_rev_item(CONTAINER_OF(n, struct rev, node), NULL)))
@@ -115,17 +119,14 @@ int64_t catalog_version(const struct catalog *c) { return watchlog_version(c->lo
 
 struct watchlog *catalog_log(const struct catalog *c) { return c->log; }
 
-uint32_t catalog_services(const struct catalog *c) { return c->count; }
+uint32_t catalog_services(const struct catalog *c) { return c->count - c->bare; }
 
 /* ---- opening ---- */
 
-static int service_load(void *ctx, const struct store_object *o, struct err *e)
+static void head_load(struct catalog *c, const struct store_object *o, json_t *object, bool bare)
 {
-    struct catalog *c = ctx;
-    AUTO_JSON json_t *object = catalog_tree(o->json);
-    if (!json_is_object(object))
-        return err_set(e, CODE_DATA_LOSS, "service %s/%s: what is stored is not JSON", o->ns, o->name);
     struct service *s = catalog_service_new(c, o->ns, o->name);
+    s->bare = bare;
     const char *number =
         json_text_key(object, "status.annotations", "hob.dev/configuration-generation");
     uint64_t n = 0;
@@ -137,7 +138,15 @@ static int service_load(void *ctx, const struct store_object *o, struct err *e)
     copy_name(s->latest_ready, sizeof s->latest_ready,
               json_text_at(object, "status.latestReadyRevisionName"));
     catalog_route_load(s, json_object_get(object, "status"));
-    catalog_text_set(c, s, catalog_pack(c, "services", object, o->version), o->version);
+    catalog_text_set(c, s, catalog_pack(c, catalog_store_kind(s), object, o->version), o->version);
+}
+
+static int service_load(void *ctx, const struct store_object *o, struct err *e)
+{
+    AUTO_JSON json_t *object = catalog_tree(o->json);
+    if (!json_is_object(object))
+        return err_set(e, CODE_DATA_LOSS, "service %s/%s: what is stored is not JSON", o->ns, o->name);
+    head_load(ctx, o, object, false);
     return 0;
 }
 
@@ -170,6 +179,10 @@ static int part_load(struct loading *l, enum part_kind kind, const struct store_
                        o->ns, o->name);
     const char *uid = json_text_at(object, "metadata.ownerReferences.0.uid");
     struct service *s = catalog_service(l->c, o->ns, o->name);
+    if (kind == PART_CONFIGURATION && !uid && !s) {
+        head_load(l->c, o, object, true);
+        return 0;
+    }
     if (!s || !uid || strcmp(uid, s->uid) != 0)
         return orphan_note(l, catalog_part_kinds[kind], o);
     struct part *p = &s->parts[kind];
@@ -205,8 +218,10 @@ static int revision_load(void *ctx, const struct store_object *o, struct err *e)
     AUTO_JSON json_t *object = catalog_tree(o->json);
     if (!json_is_object(object))
         return err_set(e, CODE_DATA_LOSS, "revision %s/%s: what is stored is not JSON", o->ns, o->name);
-    const char *owner = json_text_key(object, "metadata.labels", SERVING_GROUP "/service");
-    const char *uid = json_text_key(object, "metadata.labels", SERVING_GROUP "/serviceUID");
+    const char *owner = json_text_key(object, "metadata.labels", SERVING_GROUP "/configuration");
+    const char *of = json_text_key(object, "metadata.labels", SERVING_GROUP "/service");
+    const char *uid = json_text_key(object, "metadata.labels",
+                                    of ? SERVING_GROUP "/serviceUID" : SERVING_GROUP "/configurationUID");
     const char *number =
         json_text_key(object, "metadata.labels", SERVING_GROUP "/configurationGeneration");
     struct service *s = owner ? catalog_service(l->c, o->ns, owner) : NULL;
@@ -250,7 +265,7 @@ static void revisions_sort(struct service *s)
 static void service_reconcile(struct catalog *c, struct service *s)
 {
     revisions_sort(s);
-    for (enum part_kind k = 0; k < PARTS; k++)
+    for (enum part_kind k = 0; !s->bare && k < PARTS; k++)
         if (!*s->parts[k].uid)
             catalog_part_init(s, k);
     if (!catalog_rev(c, s->ns, s->latest_ready))
@@ -268,7 +283,7 @@ static void service_reconcile(struct catalog *c, struct service *s)
     asked_stamp(&stamp, "system:hob");
     struct rev *v = catalog_rev_new(c, s, s->latest_created, s->template_generation);
     copy_name(v->uid, sizeof v->uid, stamp.uid);
-    v->pending = object_revision(object, v->name, v->number, s->parts[PART_CONFIGURATION].uid, &stamp);
+    v->pending = object_revision(object, v->name, v->number, catalog_configuration_uid(s), &stamp);
     (void)catalog_status_put(v->pending, catalog_rev_status(v, v->pending));
     v->dirty = true;
 }
@@ -314,6 +329,7 @@ int catalog_open(struct loop *l, struct store *s, const struct limits *limits, c
     copy_name(c->port, sizeof c->port, port && strcmp(port, ":80") != 0 ? port : "");
     map_init(&c->services, seed);
     map_init(&c->revisions, seed ^ 1);
+    map_init(&c->outside, seed ^ 2);
     list_init(&c->writes);
     list_init(&c->requests);
     list_init(&c->dirty);
@@ -352,6 +368,7 @@ void catalog_free(struct catalog *c)
         catalog_service_free(c, slot->value);
     map_done(&c->services);
     map_done(&c->revisions);
+    catalog_outside_done(c);
     loop_undefer(c->loop, &c->flush_task);
     loop_cancel(c->loop, &c->flush_timer);
     loop_undefer(c->loop, &c->lent_task);

@@ -1,7 +1,9 @@
-/* catalog.h -- the Services that were deployed, and the Revisions that follow from them.
+/* catalog.h -- the Services and Configurations that were deployed, and the Revisions that follow from them.
  *
  * Receives requests from the API, facts from whoever runs the Revisions, and the store.
- * Owns every Service, its Configuration, Revisions and Route (as the JSON text that was last committed, packed).
+ * Owns every Service, its Configuration, Revisions and Route (as the JSON text that was last committed, packed),
+ * and every Configuration that is no Service's, with its Revisions; a name is one or the other. Routes that are no
+ * Service's are told to it (catalog_outside_set).
  * Emits answers only after the commit, each exactly once; Revisions to run and no longer to run, the
  * table of every Route (decisions/0005), and Services that are gone.
  * Refuses, in Knative's words, what service.h refuses; a name that exists (CODE_EXISTS) or does not
@@ -38,6 +40,8 @@ struct catalog_observer {
     /* A Revision needs what has this digest ("sha256:…"; an image or a model) from now on, or not any
      * more. Once each per Revision and digest, whether the Revision runs or not. */
     void (*on_needed)(void *ctx, const char *digest, bool needed);
+    /* A Route that is no Service's leads nowhere any more. */
+    void (*on_route_gone)(void *ctx, const char *ns, const char *route);
 };
 
 /* ingress: "127.0.0.1:8080"; its port is in the URLs unless it is 80. *ret is set before the
@@ -84,6 +88,7 @@ enum catalog_verb {
 };
 struct catalog_request { /* embedded by the caller; zero it first; lives until on_done */
     enum catalog_verb verb;
+    enum catalog_kind kind; /* CATALOG_SERVICES, or CATALOG_CONFIGURATIONS: one of its own */
     char ns[OBJECT_NS_MAX], name[OBJECT_NAME_MAX]; /* name: empty in CREATE, the body has it */
     json_t *take_body;                             /* owned by the catalog from the submit on */
     const char *uid;        /* DELETE: precondition; NULL: none */
@@ -111,6 +116,12 @@ struct catalog_request { /* embedded by the caller; zero it first; lives until o
     struct loop_task task;
 };
 void catalog_submit(struct catalog *c, struct catalog_request *q); /* on_done follows, never at once */
+
+/* A Route of namespace and name that is no Service's: as `object` asks for it, given what Revisions there are now.
+ * Its Revisions run as long as it names them. NULL: the Route is gone. Returns its status, NULL when it is gone;
+ * *ret_next_ms: when a rollout goes on, 0: none. It may call the observer. */
+json_t *catalog_outside_set(struct catalog *c, const char *ns, const char *name, const json_t *object,
+                            int64_t *ret_next_ms);
 
 /* What runs a Revision says of it; becomes status, coalesced. Unknown names are ignored. */
 void catalog_revision_facts(struct catalog *c, const char *ns, const char *name,

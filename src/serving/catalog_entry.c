@@ -12,6 +12,8 @@ static struct str key_of(char into[KEY_SIZE], const char *ns, const char *name)
     return (struct str){ into, (size_t)size };
 }
 
+const char *catalog_store_kind(const struct service *s) { return s->bare ? "configurations" : "services"; }
+
 struct service *catalog_service(const struct catalog *c, const char *ns, const char *name)
 {
     char key[KEY_SIZE];
@@ -82,6 +84,7 @@ void catalog_sorted_add(struct catalog *c, struct service *s)
     memmove(c->sorted + at + 1, c->sorted + at, (c->count - at) * sizeof *c->sorted);
     c->sorted[at] = s;
     c->count++;
+    c->bare += s->bare;
 }
 
 void catalog_sorted_remove(struct catalog *c, const struct service *s)
@@ -89,6 +92,7 @@ void catalog_sorted_remove(struct catalog *c, const struct service *s)
     uint32_t at = catalog_place(c, s->ns, s->name);
     ASSERT(at < c->count && c->sorted[at] == s);
     c->count--;
+    c->bare -= s->bare;
     memmove(c->sorted + at, c->sorted + at + 1, (c->count - at) * sizeof *c->sorted);
 }
 

@@ -2,7 +2,8 @@
  * (its entries and their index), catalog_request.c (what the API asks), catalog_revision.c (Revisions
  * follow from Services), catalog_route.c (so do the Configuration, the Route and the traffic),
  * catalog_needs.c (the digests a Revision needs), catalog_status.c (facts become status), catalog_write.c
- * (one change on its way to the store, and what follows when it has answered). Not for anybody else.
+ * (one change on its way to the store, and what follows when it has answered), catalog_outside.c (Routes that are
+ * no Service's). Not for anybody else.
  */
 #pragma once
 
@@ -37,6 +38,7 @@ struct part { /* an object that follows from a Service, of the same name */
 
 struct service {
     struct catalog *catalog;
+    bool bare; /* it is a Configuration and nothing else: no Service, and no Route follows from it */
     char ns[OBJECT_NS_MAX], name[OBJECT_NAME_MAX], uid[UUID_TEXT];
     struct packed *text; /* NULL: not yet committed, so nobody sees it */
     int64_t version, generation, template_generation;
@@ -82,6 +84,8 @@ struct catalog {
     struct service **sorted; /* those with a text, by namespace and name */
     uint32_t count, capacity;
     struct map services, revisions; /* "ns/name" */
+    struct map outside;             /* the same of Routes that are no Service's: struct outside */
+    uint32_t bare;                  /* how many of those sorted are */
     struct list writes, requests;   /* with the store; not yet answered */
     struct list dirty;              /* Services */
     struct list lent;               /* texts that catalog_find() unpacked, until the loop goes on */
@@ -115,7 +119,20 @@ static inline void copy_name(char *into, size_t size, const char *from)
     (void)snprintf(into, size, "%s", from ? from : "");
 }
 
+/* catalog_outside.c */
+bool catalog_outside_any(const struct catalog *c, const char *ns, const char *name); /* such a Route is there */
+/* The names of such Routes that name the Revision, joined by commas, into a text to be freed; NULL: none. */
+char *catalog_outside_routes(const struct rev *v);
+/* The observer has forgotten what it knew of the name: it is told again. */
+void catalog_outside_forgotten(struct catalog *c, const char *ns, const char *name);
+void catalog_outside_done(struct catalog *c);
+
 /* catalog_entry.c */
+const char *catalog_store_kind(const struct service *s);
+static inline const char *catalog_configuration_uid(const struct service *s)
+{
+    return s->bare ? s->uid : s->parts[PART_CONFIGURATION].uid;
+}
 struct service *catalog_service(const struct catalog *c, const char *ns, const char *name);
 struct rev *catalog_rev(const struct catalog *c, const char *ns, const char *name);
 char *catalog_text(const json_t *object);
@@ -187,6 +204,7 @@ void catalog_parts_free(struct catalog *c, struct service *s);
 void catalog_route_look(struct catalog *c, struct service *s);
 void catalog_route_load(struct service *s, const json_t *status); /* as it was before this boot */
 bool catalog_routed(const struct rev *v); /* requests go to it, or would */
+char *catalog_routes(const struct rev *v); /* the names of the Routes that send to it, to be freed; NULL: none */
 enum object_routing catalog_routing(const struct rev *v);
 void catalog_on_roll(struct loop_timer *t);
 

@@ -20,7 +20,7 @@ void catalog_release(struct catalog *c, struct service *s)
 static void prepare(struct catalog *c, struct catalog_request *q, const json_t *in, const json_t *before)
 {
     char end[ASKED_NAME_END];
-    const struct service_terms terms = { c->limits, q->ns, q->unknown, end };
+    const struct service_terms terms = { c->limits, q->ns, q->unknown, end, q->kind == CATALOG_CONFIGURATIONS };
     asked_name_end(end);
     service_prepare(in, before, &terms, &q->draft);
     if (!q->draft.object)
@@ -115,10 +115,12 @@ static void service_write(struct catalog *c, struct catalog_request *q, struct s
         asked_answer(&c->requests, q, 0, &item, NULL);
         return;
     }
-    if (!before)
+    if (!before) {
         w->service = s = catalog_service_new(c, s->ns, s->name);
+        s->bare = q->kind == CATALOG_CONFIGURATIONS;
+    }
     w->object = json_incref(object);
-    int r = catalog_write(c, w, "services", s->ns, s->name, before ? s->version : STORE_ABSENT, &e);
+    int r = catalog_write(c, w, catalog_store_kind(s), s->ns, s->name, before ? s->version : STORE_ABSENT, &e);
     if (r == 0)
         return;
     if (!before)
@@ -151,7 +153,20 @@ static void create(struct catalog *c, struct catalog_request *q)
     }
     const char *name = json_text_at(q->draft.object, "metadata.name");
     copy_name(q->name, sizeof q->name, name);
-    if (catalog_service(c, q->ns, name)) {
+    const struct service *other = catalog_service(c, q->ns, name);
+    const char *foreign = q->kind == CATALOG_CONFIGURATIONS          ? NULL
+                          : other && other->bare                    ? "Configuration"
+                          : catalog_outside_any(c, q->ns, name) ? "Route"
+                                                                    : NULL;
+    if (foreign) {
+        refusals_add(&q->draft.refused, "metadata.name", NULL, "There is an existing %s \"%s\" that we do not own.",
+                     foreign, name);
+        q->draft.refusal = SERVICE_NOT_VALID;
+        json_decref(TAKE(q->draft.object));
+        answer_refused(c, q);
+        return;
+    }
+    if (other) {
         asked_refuse(&c->requests, q, CODE_EXISTS, "service %s/%s: there is one", q->ns, name);
         return;
     }
@@ -165,6 +180,7 @@ static void create(struct catalog *c, struct catalog_request *q)
     q->created = true;
     if (!finish(c, q, NULL))
         return;
+    blank.bare = q->kind == CATALOG_CONFIGURATIONS;
     copy_name(blank.ns, sizeof blank.ns, q->ns);
     copy_name(blank.name, sizeof blank.name, name);
     service_write(c, q, &blank, NULL);
@@ -219,7 +235,7 @@ static void delete(struct catalog *c, struct catalog_request *q, struct service 
         return;
     }
     struct write *w = catalog_write_new(WRITE_SERVICE_DELETE, s, NULL, q, NULL);
-    r = catalog_write(c, w, "services", s->ns, s->name, s->version, &e);
+    r = catalog_write(c, w, catalog_store_kind(s), s->ns, s->name, s->version, &e);
     if (r < 0)
         asked_answer(&c->requests, q, r, NULL, &e);
 }
@@ -289,6 +305,16 @@ static void on_request(struct loop_task *t)
         else
             asked_refuse(&c->requests, q, CODE_EXHAUSTED, "service %s/%s: %d requests wait already", q->ns, s->name,
                        (int)CATALOG_WAITING_MAX);
+        return;
+    }
+    if (q->verb != CATALOG_CREATE && s && s->text && s->bare != (q->kind == CATALOG_CONFIGURATIONS)) {
+        if (s->bare && q->verb != CATALOG_PATCH)
+            asked_refuse(&c->requests, q, CODE_NOT_FOUND, "service %s/%s: there is none", q->ns, q->name);
+        else if (s->bare)
+            patch_absent(c, q); /* which refuses it, or says whose the name is */
+        else
+            asked_refuse(&c->requests, q, CODE_DENIED,
+                         "it belongs to Service \"%s\" and follows it: change or delete the Service", s->name);
         return;
     }
     if (q->verb == CATALOG_PATCH && !(s && s->text)) {

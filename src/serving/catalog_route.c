@@ -140,6 +140,8 @@ static json_t *route_status(const struct service *s, const struct made *m, int64
 json_t *catalog_service_status(const struct catalog *c, const struct service *s, const json_t *object)
 {
     struct made m;
+    if (s->bare)
+        return configuration_status(c, s, json_object_get(object, "status"));
     make(c, s, object, &m);
     AUTO_JSON json_t *serving =
         catalog_status(catalog_rev(c, s->ns, *s->latest_ready ? s->latest_ready : s->latest_created));
@@ -204,7 +206,7 @@ static void part_flush(struct catalog *c, struct service *s, enum part_kind kind
 
 void catalog_parts_flush(struct catalog *c, struct service *s)
 {
-    for (enum part_kind k = 0; k < PARTS; k++)
+    for (enum part_kind k = 0; !s->bare && k < PARTS; k++)
         if (s->parts[k].dirty)
             part_flush(c, s, k);
 }
@@ -285,17 +287,36 @@ static bool in_traffic(const json_t *traffic, const char *name)
     return false;
 }
 
+static bool from_outside(const struct rev *v)
+{
+    AUTO_FREE char *routes = catalog_outside_routes(v);
+    return routes != NULL;
+}
+
 bool catalog_routed(const struct rev *v)
 {
-    return in_traffic(v->owner->traffic, v->name) || route_table_names(v->owner->table, v->name);
+    return in_traffic(v->owner->traffic, v->name) || route_table_names(v->owner->table, v->name) || from_outside(v);
+}
+
+static bool by_own(const struct rev *v)
+{
+    bool shares = v->ready == STATUS_TRUE && route_table_names(v->owner->table, v->name);
+    return shares || in_traffic(v->owner->traffic, v->name);
+}
+
+char *catalog_routes(const struct rev *v)
+{
+    AUTO_FREE char *outside = catalog_outside_routes(v);
+    if (!outside)
+        return by_own(v) ? xstrdup(v->owner->name) : NULL;
+    return by_own(v) ? xasprintf("%s,%s", v->owner->name, outside) : TAKE(outside);
 }
 
 enum object_routing catalog_routing(const struct rev *v)
 {
-    bool shares = v->ready == STATUS_TRUE && route_table_names(v->owner->table, v->name);
-    return shares || in_traffic(v->owner->traffic, v->name) ? OBJECT_ACTIVE
-           : proving(v->owner, v)                           ? OBJECT_PENDING
-                                                            : OBJECT_RESERVE;
+    return by_own(v) || from_outside(v) ? OBJECT_ACTIVE
+           : proving(v->owner, v)       ? OBJECT_PENDING
+                                        : OBJECT_RESERVE;
 }
 
 /* False: none was started. */
@@ -304,7 +325,7 @@ static bool revisions_start(struct catalog *c, struct service *s, const struct r
     bool any = false;
     LIST_EACH(&s->revisions, n, tmp) {
         struct rev *v = CONTAINER_OF(n, struct rev, node);
-        if (v->running || !v->text || !(route_table_names(table, v->name) || proving(s, v)))
+        if (v->running || !v->text || !(route_table_names(table, v->name) || proving(s, v) || from_outside(v)))
             continue;
         v->running = any = true;
         catalog_rev_emit(c, v, v->ready == STATUS_TRUE);
@@ -316,7 +337,7 @@ static void revisions_stop(struct catalog *c, struct service *s)
 {
     LIST_EACH(&s->revisions, n, tmp) {
         struct rev *v = CONTAINER_OF(n, struct rev, node);
-        if (!v->running || route_table_names(s->table, v->name) || proving(s, v))
+        if (!v->running || route_table_names(s->table, v->name) || proving(s, v) || from_outside(v))
             continue;
         v->running = false;
         loop_cancel(c->loop, &v->deadline);
@@ -344,9 +365,22 @@ static void roll_later(struct catalog *c, struct service *s, const struct route_
     loop_after(c->loop, &s->roll, (uint64_t)wait_ms * 1000);
 }
 
+/* Nobody but Routes from outside can send to the Revisions of a Configuration of its own; the newest ready one
+ * is kept as it is for whoever comes to. */
+static void bare_look(struct catalog *c, struct service *s)
+{
+    (void)revisions_start(c, s, NULL);
+    revisions_stop(c, s);
+    routing_note(s);
+    s->dirty = true;
+    catalog_flush_soon(c, s);
+}
+
 void catalog_route_look(struct catalog *c, struct service *s)
 {
-    AUTO_JSON json_t *object = catalog_stored(s->text);
+    if (s->bare && s->text)
+        bare_look(c, s);
+    AUTO_JSON json_t *object = s->bare ? NULL : catalog_stored(s->text);
     if (!object)
         return;
     struct made m;

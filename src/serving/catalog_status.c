@@ -58,7 +58,8 @@ static void rev_flush(struct catalog *c, struct rev *v)
     struct err e;
     AUTO_JSON json_t *object = catalog_stored(v->text);
     v->dirty = false;
-    bool routing = object_routing_set(object, catalog_routing(v), v->owner->name, loop_wall_ms());
+    AUTO_FREE char *routes = catalog_routes(v);
+    bool routing = object_routing_set(object, catalog_routing(v), routes, loop_wall_ms());
     if (!catalog_status_put(object, catalog_rev_status(v, object)) && !routing)
         return;
     struct write *w = catalog_write_new(WRITE_REVISION, NULL, v, NULL, TAKE(object));
@@ -76,7 +77,7 @@ static void service_flush(struct catalog *c, struct service *s)
     if (!catalog_status_put(object, catalog_service_status(c, s, object)))
         return;
     struct write *w = catalog_write_new(WRITE_STATUS, s, NULL, NULL, TAKE(object));
-    if (catalog_write(c, w, "services", s->ns, s->name, s->version, &e) < 0) {
+    if (catalog_write(c, w, catalog_store_kind(s), s->ns, s->name, s->version, &e) < 0) {
         s->dirty = true;
         catalog_flush_later(c, s, FLUSH_RETRY_US);
     }

@@ -91,7 +91,7 @@ static void service_written(struct catalog *c, struct write *w, int r, int64_t v
     copy_name(s->latest_created, sizeof s->latest_created, w->latest_created);
     copy_name(s->uid, sizeof s->uid, json_text_at(w->object, "metadata.uid"));
     catalog_text_set(c, s, TAKE(w->after), version);
-    for (enum part_kind k = 0; k < PARTS; k++)
+    for (enum part_kind k = 0; !s->bare && k < PARTS; k++)
         if (!*s->parts[k].uid)
             catalog_part_init(s, k);
     catalog_route_look(c, s);
@@ -101,8 +101,7 @@ static void service_written(struct catalog *c, struct write *w, int r, int64_t v
         asked_stamp(&stamp, w->q->user);
         struct rev *v = catalog_rev_new(c, s, s->latest_created, s->template_generation);
         copy_name(v->uid, sizeof v->uid, stamp.uid);
-        v->pending = object_revision(w->object, v->name, v->number,
-                                     s->parts[PART_CONFIGURATION].uid, &stamp);
+        v->pending = object_revision(w->object, v->name, v->number, catalog_configuration_uid(s), &stamp);
         (void)catalog_status_put(v->pending, catalog_rev_status(v, v->pending));
         catalog_revision_write(c, v);
     }
@@ -150,6 +149,7 @@ static void service_deleted(struct catalog *c, struct write *w, int r, const str
     asked_again(c->loop, &s->waiting);
     catalog_service_free(c, s);
     c->observer->on_service_gone(c->ctx, ns, name);
+    catalog_outside_forgotten(c, ns, name);
     asked_answer(&c->requests, w->q, 0, &item, NULL);
 }
 

@@ -69,11 +69,12 @@ static bool on_object(void *ctx, const struct catalog_item *i)
     return x->count < x->max;
 }
 
-static void service_delete(struct namespaces *n, const char *ns, const char *name)
+static void service_delete(struct namespaces *n, enum catalog_kind kind, const char *ns, const char *name)
 {
     struct deletion *d = xcalloc(1, sizeof *d);
     d->owner = n;
     d->q.verb = CATALOG_DELETE;
+    d->q.kind = kind;
     d->q.user = "system:namespace-controller";
     d->q.on_done = on_deleted;
     (void)snprintf(d->q.ns, sizeof d->q.ns, "%s", ns);
@@ -82,17 +83,24 @@ static void service_delete(struct namespaces *n, const char *ns, const char *nam
     catalog_submit(n->catalog, &d->q);
 }
 
+/* False: none is left. Configurations that are a Service's go with it. */
+static bool deployed_delete(struct namespaces *n, enum catalog_kind kind, const char *ns)
+{
+    char rows[AT_ONCE][OBJECT_NAME_MAX];
+    struct names names = { n, rows, 0, AT_ONCE - MIN(n->deletions.count, (uint32_t)AT_ONCE), false };
+    if (names.max == 0)
+        return true;
+    catalog_each(n->catalog, kind, ns, on_service, &names);
+    for (size_t i = 0; i < names.count; i++)
+        service_delete(n, kind, ns, rows[i]);
+    return names.any;
+}
+
 /* True: nothing is in it any more. */
 static bool empty_out(struct namespaces *n, const char *ns)
 {
     char rows[AT_ONCE][OBJECT_NAME_MAX];
-    struct names services = { n, rows, 0, AT_ONCE - MIN(n->deletions.count, (uint32_t)AT_ONCE), false };
-    bool left = services.max == 0;
-    if (services.max > 0)
-        catalog_each(n->catalog, CATALOG_SERVICES, ns, on_service, &services);
-    for (size_t i = 0; i < services.count; i++)
-        service_delete(n, ns, rows[i]);
-    left |= services.any;
+    bool left = deployed_delete(n, CATALOG_SERVICES, ns) || deployed_delete(n, CATALOG_CONFIGURATIONS, ns);
     for (uint32_t kind = 0; kind < REGISTRY_KINDS; kind++) {
         struct names names = { n, rows, 0, AT_ONCE, false };
         if (kind == REGISTRY_NAMESPACES)

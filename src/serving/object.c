@@ -87,11 +87,12 @@ static json_t *revision_metadata(const json_t *service, const char *name, int64_
     char now[STATUS_TIME], number[24];
     status_time(stamp->now_ms, now);
     (void)snprintf(number, sizeof number, "%lld", (long long)generation);
-    json_t *labels = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s}", SERVING_GROUP "/configuration", owner,
+    bool of_service = strcmp(owner_uid, configuration_uid) != 0; /* else it is the Configuration itself */
+    json_t *labels = json_pack("{s:s,s:s,s:s,s:s,s:s*,s:s*}", SERVING_GROUP "/configuration", owner,
                                SERVING_GROUP "/configurationGeneration", number,
                                SERVING_GROUP "/configurationUID", configuration_uid,
-                               SERVING_GROUP "/routingState", "pending", SERVING_GROUP "/service", owner,
-                               SERVING_GROUP "/serviceUID", owner_uid);
+                               SERVING_GROUP "/routingState", "pending", SERVING_GROUP "/service", of_service ? owner : NULL,
+                               SERVING_GROUP "/serviceUID", of_service ? owner_uid : NULL);
     json_t *annotations = json_pack("{s:s,s:s}", ANNOTATION_CREATOR, creator ? creator : stamp->user,
                                     SERVING_GROUP "/routingStateModified", now);
     copy_map(labels, json_at(service, "spec.template.metadata.labels"));
@@ -169,13 +170,13 @@ json_t *object_route(const json_t *service, const json_t *before, const struct o
     return part("Route", part_metadata(service, generation, before, stamp), spec);
 }
 
-bool object_routing_set(json_t *revision, enum object_routing state, const char *route, int64_t now_ms)
+bool object_routing_set(json_t *revision, enum object_routing state, const char *senders, int64_t now_ms)
 {
     static const char *const names[] = { "pending", "active", "reserve" };
     json_t *metadata = child(revision, "metadata"), *labels = child(metadata, "labels");
     const char *label = json_text_key(revision, "metadata.labels", SERVING_GROUP "/routingState");
     const char *routes = json_text_key(revision, "metadata.annotations", SERVING_GROUP "/routes");
-    const char *want = state == OBJECT_ACTIVE ? route : NULL;
+    const char *want = state == OBJECT_ACTIVE ? senders : NULL;
     bool same_routes = (!routes && !want) || (routes && want && strcmp(routes, want) == 0);
     char now[STATUS_TIME];
     if (label && strcmp(label, names[state]) == 0 && same_routes)

@@ -22,7 +22,7 @@ void object_stamp_changed(json_t *service, const json_t *before, const struct ob
 /* Name of the Revision for this template: the template's own, or "<service>-00007". */
 void object_revision_name(const json_t *service, int64_t template_generation,
                           char into[OBJECT_NAME_MAX]);
-/* configuration_uid: of the Configuration that owns it. */
+/* configuration_uid: of the Configuration that owns it. `service` may be that Configuration itself. */
 json_t *object_revision(const json_t *service, const char *name, int64_t template_generation,
                         const char *configuration_uid, const struct object_stamp *stamp);
 /* The Configuration and the Route that follow from a Service, as they should be now, but for their status:
@@ -32,6 +32,6 @@ json_t *object_configuration(const json_t *service, int64_t generation, const js
 json_t *object_route(const json_t *service, const json_t *before, const struct object_stamp *stamp);
 
 enum object_routing { OBJECT_PENDING, OBJECT_ACTIVE, OBJECT_RESERVE };
-/* What a Revision says of who sends to it; false: it is as it should be. */
-bool object_routing_set(json_t *revision, enum object_routing state, const char *route, int64_t now_ms);
+/* What a Revision says of who sends to it; routes: their names, NULL: none. False: it is as it should be. */
+bool object_routing_set(json_t *revision, enum object_routing state, const char *routes, int64_t now_ms);
 void object_version_set(json_t *object, int64_t version);

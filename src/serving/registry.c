@@ -40,6 +40,12 @@ struct write {
 
 const char *registry_kind_name(enum registry_kind kind) { return registry_kind_rows[kind].log_kind; }
 
+static const char *store_kind(enum registry_kind kind)
+{
+    const struct registry_kind_row *row = &registry_kind_rows[kind];
+    return row->store_kind ? row->store_kind : row->log_kind;
+}
+
 /* ---- entries ---- */
 
 static uint32_t place(const struct shelf *s, const char *ns, const char *name)
@@ -168,7 +174,7 @@ static int write_submit(struct registry *g, struct write *w, struct err *e)
     struct entry *t = w->entry;
     AUTO_FREE char *text = w->object ? text_of(w->object) : NULL;
     w->registry = g;
-    w->change = (struct store_change){ .kind = registry_kind_name(w->kind),
+    w->change = (struct store_change){ .kind = store_kind(w->kind),
                                        .ns = t->ns,
                                        .name = t->name,
                                        .json = text,
@@ -522,7 +528,7 @@ int registry_open(struct loop *l, struct store *s, struct watchlog *log, const s
     list_init(&g->requests);
     for (uint32_t kind = 0; kind < REGISTRY_KINDS; kind++) {
         struct loading loading = { g, kind };
-        int r = store_each(s, registry_kind_name(kind), on_object, &loading, e);
+        int r = store_each(s, store_kind(kind), on_object, &loading, e);
         if (r < 0)
             return r;
     }

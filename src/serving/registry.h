@@ -1,5 +1,5 @@
 /* registry.h -- the plain objects beside the Services: Namespace, ConfigMap, Secret, Event, DomainMapping,
- * ClusterDomainClaim.
+ * ClusterDomainClaim, and Routes that are no Service's.
  *
  * Receives the same requests as the catalog, for one of its kinds. Owns these objects (as the JSON text that was
  * last committed). Emits answers only after the commit, each exactly once; every change into the change log.
@@ -24,6 +24,7 @@ enum registry_kind {
     REGISTRY_EVENTS,
     REGISTRY_DOMAINMAPPINGS,
     REGISTRY_DOMAINCLAIMS,
+    REGISTRY_ROUTES, /* those that are no Service's */
     REGISTRY_KINDS,
 };
 
@@ -39,7 +40,7 @@ bool registry_find(const struct registry *g, enum registry_kind kind, const char
 void registry_each(const struct registry *g, enum registry_kind kind, const char *ns,
                    bool (*on_item)(void *ctx, const struct catalog_item *i), void *ctx);
 uint32_t registry_count(const struct registry *g, enum registry_kind kind);
-const char *registry_kind_name(enum registry_kind kind); /* in the store and the log: "configmaps" */
+const char *registry_kind_name(enum registry_kind kind); /* in the log: "configmaps" */
 
 /* CREATE, PATCH (and finish) as in catalog.h, DELETE. A Namespace is only marked by its deletion. */
 void registry_submit(struct registry *g, enum registry_kind kind, struct catalog_request *q);

@@ -84,6 +84,19 @@ static const struct manifest_row domainclaim_rows[] = {
     TEXT_ROW("spec.namespace", "whose DomainMapping may"),
     SERVER_ROW("status"),
 };
+static const struct manifest_row route_rows[] = {
+    TEXT_ROW("apiVersion", "serving.knative.dev/v1"), TEXT_ROW("kind", "Route"), METADATA_ROWS,
+    { "spec", MANIFEST_OBJECT, MANIFEST_MAY, .meaning = "who gets the requests" },
+    { "spec.traffic", MANIFEST_LIST, MANIFEST_MAY, .meaning = "percents that sum to 100" },
+    { "spec.traffic[]", MANIFEST_OBJECT, MANIFEST_MAY },
+    TEXT_ROW("spec.traffic[].configurationName", "its newest ready Revision"),
+    { "spec.traffic[].latestRevision", MANIFEST_BOOL, MANIFEST_MAY, .meaning = "true with a configurationName" },
+    { "spec.traffic[].percent", MANIFEST_INT, MANIFEST_MAY, .min = 0, .max = 100 },
+    TEXT_ROW("spec.traffic[].revisionName", "a Revision of the namespace"),
+    TEXT_ROW("spec.traffic[].tag", "a name of its own: tag-route.namespace"),
+    ANY_ROW("spec.traffic[].url", "not to be set"),
+    SERVER_ROW("status"),
+};
 #define TABLE(rows) { rows, COUNT_OF(rows) }
 const struct registry_kind_row registry_kind_rows[REGISTRY_KINDS] = {
     [REGISTRY_NAMESPACES] = { "Namespace", "v1", "namespaces", false, false, TABLE(namespace_rows) },
@@ -92,6 +105,7 @@ const struct registry_kind_row registry_kind_rows[REGISTRY_KINDS] = {
     [REGISTRY_EVENTS] = { "Event", "v1", "events", true, false, TABLE(event_rows) },
     [REGISTRY_DOMAINMAPPINGS] = { "DomainMapping", "serving.knative.dev/v1beta1", "domainmappings", true, true,
                                   TABLE(domainmapping_rows) },
+    [REGISTRY_ROUTES] = { "Route", SERVING_API_VERSION, "routes", true, true, TABLE(route_rows), "own-routes" },
     [REGISTRY_DOMAINCLAIMS] = { "ClusterDomainClaim", DOMAINCLAIM_API_VERSION, "clusterdomainclaims", false, true,
                                 TABLE(domainclaim_rows) },
 };
@@ -317,6 +331,8 @@ static void complete(enum registry_kind kind, json_t *object, const json_t *befo
         namespace_complete(object, before);
     else if (kind == REGISTRY_DOMAINMAPPINGS)
         registry_domainmapping_complete(object, before);
+    else if (kind == REGISTRY_ROUTES)
+        registry_route_complete(object, before);
 }
 
 static void check(enum registry_kind kind, const json_t *object, const json_t *before, struct refusals *refused)
@@ -327,6 +343,7 @@ static void check(enum registry_kind kind, const json_t *object, const json_t *b
     case REGISTRY_EVENTS: event_check(object, refused); return;
     case REGISTRY_DOMAINMAPPINGS:
     case REGISTRY_DOMAINCLAIMS:
+    case REGISTRY_ROUTES:
     case REGISTRY_NAMESPACES:
     case REGISTRY_KINDS: return;
     }
@@ -355,7 +372,7 @@ static enum service_refusal prepare(enum registry_kind kind, const json_t *befor
     check(kind, d->object, before, &wrong);
     if (refusals_any(&wrong))
         return refuse(d, SERVICE_WRONG_METADATA, &wrong);
-    registry_knative_check(kind, d->object, before, &knative);
+    registry_knative_check(kind, d->object, before, terms->limits, &knative);
     return refusals_any(&knative) ? refuse(d, SERVICE_NOT_VALID, &knative) : SERVICE_ACCEPTED;
 }
 

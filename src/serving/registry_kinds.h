@@ -13,6 +13,7 @@ struct registry_kind_row {
     const char *kind, *api_version, *log_kind;
     bool namespaced, generations; /* generations: metadata.generation counts changes of spec */
     struct manifest_table table;
+    const char *store_kind; /* NULL: the log's */
 };
 extern const struct registry_kind_row registry_kind_rows[REGISTRY_KINDS];
 

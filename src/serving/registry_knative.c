@@ -65,9 +65,23 @@ static void domainclaim_check(const json_t *object, struct refusals *refused)
         refusals_add(refused, "spec.namespace", NULL, "missing field(s)");
 }
 
-void registry_knative_check(enum registry_kind kind, const json_t *object, const json_t *before,
-                            struct refusals *refused)
+/* ---- Route ---- */
+
+void registry_route_complete(json_t *object, const json_t *before)
 {
+    json_t *status = json_object_get(before, "status");
+    service_traffic_default(json_object_get(object, "spec"));
+    if (status)
+        (void)json_object_set(object, "status", status);
+}
+
+void registry_knative_check(enum registry_kind kind, const json_t *object, const json_t *before,
+                            const struct limits *l, struct refusals *refused)
+{
+    if (kind == REGISTRY_ROUTES) {
+        service_metadata_check(object, refused);
+        service_traffic_check(object, false, l, refused);
+    }
     if (kind == REGISTRY_DOMAINCLAIMS)
         domainclaim_check(object, refused);
     if (kind != REGISTRY_DOMAINMAPPINGS)

@@ -279,23 +279,36 @@ static void refuse(struct route *ret, enum status_ready assigned, const char *re
     ret->reason = reason;
 }
 
+static bool configuration_find(const struct route_ask *ask, const char *name, struct route_configuration *ret)
+{
+    *ret = (struct route_configuration){ ask->configuration, ask->latest_ready, ask->created };
+    if (*ask->configuration && strcmp(name, ask->configuration) == 0)
+        return true;
+    for (size_t i = 0; i < ask->other_count; i++)
+        if (strcmp(name, ask->others[i].name) == 0) {
+            *ret = ask->others[i];
+            return true;
+        }
+    return false;
+}
+
 /* The Revision that a target means now; NULL: refused. */
 static const char *latest_resolve(const struct route_ask *ask, const json_t *target, struct route *ret)
 {
-    const char *configuration = json_text_at(target, "configurationName");
-    if (configuration && strcmp(configuration, ask->configuration) != 0) {
+    const char *name = json_text_at(target, "configurationName");
+    struct route_configuration c;
+    if (!configuration_find(ask, name ? name : ask->configuration, &c)) {
         refuse(ret, STATUS_FALSE, "ConfigurationMissing",
-               "Configuration \"%.200s\" referenced in traffic not found.", configuration);
+               "Configuration \"%.200s\" referenced in traffic not found.", name);
         return NULL;
     }
-    if (*ask->latest_ready)
-        return ask->latest_ready;
-    if (ask->created == STATUS_FALSE)
-        refuse(ret, STATUS_FALSE, "RevisionMissing", "Configuration \"%s\" does not have any ready Revision.",
-               ask->configuration);
+    if (*c.latest_ready)
+        return c.latest_ready;
+    if (c.created == STATUS_FALSE)
+        refuse(ret, STATUS_FALSE, "RevisionMissing", "Configuration \"%s\" does not have any ready Revision.", c.name);
     else
         refuse(ret, STATUS_UNKNOWN, "RevisionMissing",
-               "Configuration \"%s\" is waiting for a Revision to become ready.", ask->configuration);
+               "Configuration \"%s\" is waiting for a Revision to become ready.", c.name);
     return NULL;
 }
 
@@ -409,7 +422,8 @@ static void own_fill(struct route_table *t, const struct route_ask *ask, const j
         uint32_t percent = (uint32_t)MIN(MAX(json_int_at(target, "percent", 0), 0), PERCENT_ALL);
         if (!revision_find(ask, name) || revision_find(ask, name)->foreign)
             continue;
-        if (json_is_true(json_object_get(target, "latestRevision"))) {
+        bool rolls = json_is_true(json_object_get(target, "latestRevision")) && (!latest || strcmp(latest, name) == 0);
+        if (rolls) {
             latest = name;
             latest_percent += percent;
         } else {
@@ -430,10 +444,14 @@ void route_make(const struct route_ask *ask, struct route_rolling *rolling, stru
     if (!ret->traffic && json_array_size(ask->before) > 0)
         ret->traffic = json_incref((json_t *)(uintptr_t)ask->before);
     const char *only = *ask->latest_ready ? ask->latest_ready : ask->latest_created;
-    if (!*only)
+    if (!*only && !ret->traffic)
         return;
     struct route_table *t = table_new(ask);
     own_fill(t, ask, ret->traffic, rolling);
+    if (t->hosts[0].count == 0 && !*only) {
+        route_table_free(t);
+        return;
+    }
     if (t->hosts[0].count == 0) /* nothing is ready: who is all there is holds the requests */
         share_add(&t->hosts[0], only, ROUTE_WEIGHT_ALL);
     tags_add(t, ask, ret->traffic);

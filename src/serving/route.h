@@ -70,6 +70,10 @@ struct route_revision {
     enum status_ready ready;
     bool foreign; /* belongs to another Service */
 };
+struct route_configuration {
+    const char *name, *latest_ready; /* "" none yet */
+    enum status_ready created;       /* of the latest created */
+};
 struct route_ask {
     const char *ns, *name;
     const char *port;            /* ":8080" or "" */
@@ -80,6 +84,8 @@ struct route_ask {
     const char *latest_ready;    /* "" none yet */
     const char *latest_created;  /* "" none yet: then there may be no table */
     enum status_ready created;   /* of latest_created */
+    const struct route_configuration *others; /* that the traffic may name as well; they roll at once */
+    size_t other_count;
     const json_t *before;        /* status.traffic as it was; NULL: none */
     int64_t rollout_ms;          /* 0: at once */
     int64_t now_ms;

@@ -103,6 +103,12 @@ static void rollout_check(const json_t *object, struct refusals *refused)
                      "rolloutDuration=%s is not at second precision", text);
 }
 
+void service_metadata_check(const json_t *object, struct refusals *refused)
+{
+    own_metadata_check(object, refused);
+    rollout_check(object, refused);
+}
+
 static void revision_name_check(const json_t *object, struct refusals *refused)
 {
     const char *own = json_text_at(object, "metadata.name");
@@ -121,16 +127,12 @@ static void revision_name_check(const json_t *object, struct refusals *refused)
 
 /* ---- traffic ---- */
 
-static void traffic_default(json_t *spec)
+void service_traffic_default(json_t *spec)
 {
     json_t *traffic = json_object_get(spec, "traffic");
-    if (json_array_size(traffic) == 0)
-        (void)json_object_set_new(spec, "traffic",
-                                  json_pack("[{s:b,s:i}]", "latestRevision", 1, "percent", 100));
-    traffic = json_object_get(spec, "traffic");
     for (size_t i = 0; i < json_array_size(traffic); i++) {
         json_t *target = json_array_get(traffic, i);
-        if (!json_object_get(target, "latestRevision") && !json_object_get(target, "configurationName"))
+        if (!json_object_get(target, "latestRevision"))
             (void)json_object_set_new(target, "latestRevision",
                                       json_boolean(!json_object_get(target, "revisionName")));
     }
@@ -157,29 +159,44 @@ static void tag_check(const json_t *traffic, size_t index, struct refusals *refu
     }
 }
 
-static void target_check(const json_t *traffic, size_t index, struct refusals *refused)
+/* A Service's means its own Configuration; another has to say whose. */
+static void target_name_check(const json_t *target, size_t index, bool of_service, struct refusals *refused)
+{
+    const char *revision = json_text_at(target, "revisionName"), *name = json_text_at(target, "configurationName");
+    struct err e;
+    if (of_service && name)
+        refusals_add(refused, REFUSAL_AT("spec.traffic[%zu].configurationName", index), NULL,
+                     "must not set the field(s)");
+    else if (!of_service && !name == !revision)
+        for (int k = 0; k < 2; k++)
+            refusals_add(refused,
+                         REFUSAL_AT("spec.traffic[%zu].%s", index, k ? "revisionName" : "configurationName"), NULL,
+                         "expected exactly one, got %s", name ? "both" : "neither");
+    else if (revision && !names_qualified(str_of(revision), &e))
+        refusals_add(refused, REFUSAL_AT("spec.traffic[%zu].revisionName", index), e.text,
+                     "invalid key name \"%s\"", revision);
+    else if (name && !names_qualified(str_of(name), &e))
+        refusals_add(refused, REFUSAL_AT("spec.traffic[%zu].configurationName", index), e.text,
+                     "invalid key name \"%s\"", name);
+}
+
+static void target_check(const json_t *traffic, size_t index, bool of_service, struct refusals *refused)
 {
     const json_t *target = json_array_get(traffic, index);
     const json_t *latest = json_object_get(target, "latestRevision");
     const char *revision = json_text_at(target, "revisionName");
-    struct err e;
     if (latest && json_is_true(latest) == (revision != NULL))
         refusals_add(refused, REFUSAL_AT("spec.traffic[%zu].latestRevision", index), NULL,
                      "may not set revisionName \"%s\" when latestRevision is %s",
                      revision ? revision : "", json_is_true(latest) ? "true" : "false");
-    if (json_object_get(target, "configurationName"))
-        refusals_add(refused, REFUSAL_AT("spec.traffic[%zu].configurationName", index), NULL,
-                     "must not set the field(s)");
-    else if (revision && !names_qualified(str_of(revision), &e))
-        refusals_add(refused, REFUSAL_AT("spec.traffic[%zu].revisionName", index), e.text,
-                     "invalid key name \"%s\"", revision);
+    target_name_check(target, index, of_service, refused);
     if (json_object_get(target, "url"))
         refusals_add(refused, REFUSAL_AT("spec.traffic[%zu].url", index), NULL,
                      "must not set the field(s)");
     tag_check(traffic, index, refused);
 }
 
-static void traffic_check(const json_t *object, const struct limits *l, struct refusals *refused)
+void service_traffic_check(const json_t *object, bool of_service, const struct limits *l, struct refusals *refused)
 {
     const json_t *traffic = json_at(object, "spec.traffic");
     size_t count = json_array_size(traffic);
@@ -191,7 +208,7 @@ static void traffic_check(const json_t *object, const struct limits *l, struct r
     }
     for (size_t i = 0; i < count; i++) {
         int64_t percent = json_int_at(json_array_get(traffic, i), "percent", 0);
-        target_check(traffic, i, refused);
+        target_check(traffic, i, of_service, refused);
         if (__builtin_add_overflow(sum, percent, &sum))
             sum = -1;
     }
@@ -271,6 +288,16 @@ static json_t *child(json_t *object, const char *key)
     return json_object_get(object, key);
 }
 
+/* Its fields are those of a Service but for the traffic, which somebody else decides. */
+static void configuration_strip(json_t *object, struct manifest_findings *f)
+{
+    json_t *spec = json_object_get(object, "spec");
+    if (!json_object_get(spec, "traffic"))
+        return;
+    refusals_add(&f->unknown, "spec.traffic", NULL, "unknown field \"spec.traffic\"");
+    (void)json_object_del(spec, "traffic");
+}
+
 static void complete(json_t *object, const struct service_terms *terms)
 {
     json_t *metadata = child(object, "metadata");
@@ -284,7 +311,10 @@ static void complete(json_t *object, const struct service_terms *terms)
     (void)json_object_set_new(metadata, "namespace", json_string(terms->ns));
     (void)child(template, "metadata");
     pod_default(child(template, "spec"));
-    traffic_default(spec);
+    if (!terms->configuration && json_array_size(json_object_get(spec, "traffic")) == 0)
+        (void)json_object_set_new(spec, "traffic",
+                                  json_pack("[{s:b,s:i}]", "latestRevision", 1, "percent", 100));
+    service_traffic_default(spec);
 }
 
 static void move(struct refusals *from, struct refusals *to)
@@ -314,6 +344,8 @@ static enum service_refusal prepare(const json_t *before, const struct service_t
         if (json_is_object(template))
             (void)child(template, "spec");
     }
+    if (terms->configuration)
+        configuration_strip(object, f);
     manifest_apply(object, terms->limits, f);
     if (refusals_any(&f->unknown) && terms->unknown == SERVICE_UNKNOWN_REFUSE)
         return refuse(d, SERVICE_UNKNOWN_FIELDS, &f->unknown);
@@ -323,13 +355,13 @@ static enum service_refusal prepare(const json_t *before, const struct service_t
     metadata_check(object, &metadata);
     if (refusals_any(&metadata))
         return refuse(d, SERVICE_WRONG_METADATA, &metadata);
-    own_metadata_check(object, &f->refused);
-    rollout_check(object, &f->refused);
+    service_metadata_check(object, &f->refused);
     revision_name_check(object, &f->refused);
     pod_check(json_at(object, POD_PATH), terms->limits, &f->refused, &f->warnings);
     annotations_check(json_at(object, TEMPLATE_ANNOTATIONS), TEMPLATE_ANNOTATIONS, terms->limits,
                       &f->refused, &f->warnings);
-    traffic_check(object, terms->limits, &f->refused);
+    if (!terms->configuration)
+        service_traffic_check(object, true, terms->limits, &f->refused);
     if (before)
         change_check(before, object, &f->refused);
     if (refusals_any(&f->refused))

@@ -35,6 +35,7 @@ struct service_terms {
     const char *ns;
     enum service_unknown unknown;
     const char *name_end; /* five characters for metadata.generateName */
+    bool configuration;   /* it is a Configuration: a Service without traffic */
 };
 struct service_draft {
     json_t *object; /* NULL: refused */
@@ -49,6 +50,11 @@ void service_draft_done(struct service_draft *d);
 void service_prepare(const json_t *in, const json_t *before, const struct service_terms *terms,
                      struct service_draft *ret);
 
+/* spec.traffic of a Route of its own: completed, and checked; of a Service likewise, where it means only itself. */
+void service_traffic_default(json_t *spec);
+void service_traffic_check(const json_t *object, bool of_service, const struct limits *l, struct refusals *refused);
+/* What Knative asks of the name, labels and annotations of each of its kinds. */
+void service_metadata_check(const json_t *object, struct refusals *refused);
 /* Whether two templates make the same Revision. */
 bool service_template_same(const json_t *a, const json_t *b);
 void service_document(FILE *out); /* docs/reference/manifest.md */

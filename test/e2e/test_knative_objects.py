@@ -130,5 +130,139 @@ class Domains(ObjectsCase):
                 self.assertIn(text, self.apply(tree, want=1))
 
 
+def configuration(hob, name, text, **template):
+    """What service() makes, as a Configuration that says `text` on every GET /."""
+    tree = service(name, hob.bundle({"say.py": SAY.replace("TEXT", text)}), ["/usr/bin/python3", "/app/say.py"], **template)
+    tree["kind"] = "Configuration"
+    tree["spec"].pop("traffic", None)
+    return tree
+
+
+def route(name, *traffic, **metadata):
+    return {"apiVersion": "serving.knative.dev/v1", "kind": "Route", "metadata": {"name": name, **metadata},
+            "spec": {"traffic": list(traffic)}}
+
+
+SAY = """
+import http.server, os
+class S(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        body = b"TEXT"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *args):
+        pass
+http.server.ThreadingHTTPServer(("", int(os.environ["PORT"])), S).serve_forever()
+"""
+
+
+class Routes(ObjectsCase):
+    def configured(self, name, text):
+        self.apply(configuration(self.hob, name, text))
+        self.wait_for_condition(f"cfg/{name}", "True")
+
+    def said(self, host, count=1):
+        return {self.ask(host)[2].decode() for _ in range(count)}
+
+    def test_a_configuration_makes_revisions_and_a_route_leads_to_them(self):
+        self.configured("alone", "one")
+        self.assertNotIn("alone", self.kubectl("get", "ksvc"))
+        self.assertEqual(self.status_of(self.hob.host("alone")), 404)
+        rev = json.loads(self.kubectl("get", "rev", "alone-00001", "-o", "json"))
+        labels = rev["metadata"]["labels"]
+        self.assertEqual(labels["serving.knative.dev/configuration"], "alone")
+        self.assertNotIn("serving.knative.dev/service", labels)
+        self.assertEqual([(o["kind"], o["name"]) for o in rev["metadata"]["ownerReferences"]], [("Configuration", "alone")])
+        self.assertEqual(rev["metadata"]["ownerReferences"][0]["uid"], self.read("cfg/alone", ".metadata.uid"))
+        self.apply(route("way", {"configurationName": "alone", "percent": 100}))
+        self.kubectl("wait", "--for=condition=Ready", "rt/way", "--timeout=30s")
+        self.assertEqual(self.said(self.hob.host("way")), {"one"})
+        self.hob.wait_for("its revision to say so", lambda: "active" == self.read(
+            "rev/alone-00001", ".metadata.labels.serving\\.knative\\.dev/routingState"))
+        self.assertEqual(self.read("rev/alone-00001", ".metadata.annotations.serving\\.knative\\.dev/routes"), "way")
+        self.apply(configuration(self.hob, "alone", "two"))
+        self.hob.wait_for("the new one", lambda: self.said(self.hob.host("way")) == {"two"})
+        self.assertEqual(self.read("cfg/alone", ".status.latestReadyRevisionName"), "alone-00002")
+        self.assertEqual(self.read("rt/way", ".status.traffic[0].revisionName"), "alone-00002")
+        self.hob.restart()
+        self.assertEqual(self.said(self.hob.host("way")), {"two"})
+        self.kubectl("delete", "rt/way")
+        self.hob.wait_for("the name to go", lambda: self.status_of(self.hob.host("way")) == 404)
+        self.kubectl("delete", "cfg/alone")
+        self.hob.wait_for("its revisions to go", lambda: "alone" not in self.kubectl("get", "rev"))
+
+    def test_a_route_splits_among_configurations_and_revisions_of_anybody(self):
+        self.configured("red", "red")
+        self.configured("blue", "blue")
+        self.hob.deploy("owned")
+        self.apply(route("mix", {"configurationName": "red", "percent": 50},
+                         {"configurationName": "blue", "percent": 50, "tag": "sea"},
+                         {"revisionName": "owned-00001", "percent": 0, "tag": "other"}))
+        self.wait_for_condition("rt/mix", "True")
+        self.assertEqual(self.said(self.hob.host("mix"), 40), {"red", "blue"})
+        self.assertEqual(self.said(self.hob.host("sea-mix"), 5), {"blue"})
+        self.assertEqual(self.status_of(self.hob.host("other-mix")), 200)
+        traffic = json.loads(self.kubectl("get", "rt", "mix", "-o", "json"))["status"]["traffic"]
+        self.assertEqual([t["revisionName"] for t in traffic], ["red-00001", "blue-00001", "owned-00001"])
+        self.assertIn("sea-mix.default", traffic[1]["url"])
+        self.kubectl("delete", "cfg/red")
+        self.assertEqual(self.wait_for_condition("rt/mix", "False"),
+                         ("False", "ConfigurationMissing", 'Configuration "red" referenced in traffic not found.'))
+        self.assertEqual(self.said(self.hob.host("mix"), 5), {"blue"})  # what is left still serves
+
+    def test_what_is_not_there_is_a_condition_in_knatives_words(self):
+        self.apply(route("lost", {"configurationName": "nowhere", "percent": 100}))
+        self.assertEqual(self.wait_for_condition("rt/lost", "False", "AllTrafficAssigned"),
+                         ("False", "ConfigurationMissing", 'Configuration "nowhere" referenced in traffic not found.'))
+        self.apply(route("lost", {"revisionName": "nowhere-00001", "percent": 100}))
+        self.hob.wait_for("the other reason", lambda: self.condition_of("rt/lost")[1:] == (
+            "RevisionMissing", 'Revision "nowhere-00001" referenced in traffic not found.'))
+        self.assertEqual(self.status_of(self.hob.host("lost")), 404)
+
+    def test_what_is_a_services_is_changed_through_the_service(self):
+        self.hob.deploy("whole")
+        for what in ("rt/whole", "cfg/whole"):
+            self.assertIn('it belongs to Service "whole" and follows it', self.kubectl("delete", what, want=1))
+            self.assertIn('it belongs to Service "whole"', self.kubectl("label", what, "a=b", want=1))
+        self.assertIn("belongs to", self.apply(route("whole", {"configurationName": "whole", "percent": 100}), want=1))
+        self.assertEqual(self.status_of(self.hob.host("whole")), 200)
+        self.apply(route("taken", {"revisionName": "whole-00001", "percent": 100}))
+        tree = self.hob.spec("taken")
+        self.assertIn('There is an existing Route "taken" that we do not own.', self.apply(tree, want=1))
+        self.configured("mine", "x")
+        self.assertIn('There is an existing Configuration "mine" that we do not own.', self.apply(self.hob.spec("mine"), want=1))
+        names = self.kubectl("get", "rt", "-o", "name").split()
+        self.assertEqual([n for n in names if n.split("/")[1] in ("whole", "taken")],
+                         ["route.serving.knative.dev/taken", "route.serving.knative.dev/whole"])
+
+    def test_a_private_route_is_reached_from_here_only(self):
+        self.configured("quiet", "hush")
+        self.apply(route("hidden", {"configurationName": "quiet", "percent": 100},
+                         labels={"networking.knative.dev/visibility": "cluster-local"}))
+        self.wait_for_condition("rt/hidden", "True")
+        self.assertEqual(self.status_of(self.hob.host("hidden")), 404)
+        self.assertEqual(self.said("hidden.default.svc.cluster.local"), {"hush"})
+        self.assertEqual(self.read("rt/hidden", ".status.url"), "http://hidden.default.svc.cluster.local")
+
+    def test_what_a_route_or_configuration_may_not_say_is_refused(self):
+        odd = configuration(self.hob, "odd", "x")
+        odd["spec"]["traffic"] = [{"percent": 100, "latestRevision": True}]
+        for tree, text in (
+                (route("odd", {"percent": 100}), "expected exactly one, got neither: spec.traffic[0].configurationName, spec.traffic[0].revisionName"),
+                (route("odd", {"percent": 100, "configurationName": "a", "revisionName": "b"}), "expected exactly one, got both"),
+                (route("odd", {"percent": 90, "configurationName": "a"}), "Traffic targets sum to 90, want 100"),
+                (route("odd"), "Traffic targets sum to 0, want 100"),
+                (route("odd", {"percent": 100, "configurationName": "a"}, annotations={"autoscaling.knative.dev/min-scale": "1"}),
+                 "autoscaling annotations must be put under"),
+                (odd, 'unknown field "spec.traffic"')):
+            with self.subTest(text):
+                self.assertIn(text, self.kubectl("create", "--validate=false", "-f", "-", stdin=json.dumps(tree), want=1)
+                              if "unknown" not in text else self.hob.call(
+                                  "POST", "/apis/serving.knative.dev/v1/namespaces/default/configurations", tree)[2]["message"])
+
+
 if __name__ == "__main__":
     unittest.main()
