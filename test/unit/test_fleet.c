@@ -211,6 +211,13 @@ static const struct sandbox_tier_ops tier_ops = {
 
 void revision_free(struct revision *r) { free(r); }
 
+static const char *config_map; /* the one ConfigMap there is; NULL: none */
+static const char *config_find(void *ctx, bool secret, const char *ns, const char *name)
+{
+    (void)ctx;
+    return secret || strcmp(ns, "default") != 0 || strcmp(name, "m") != 0 ? NULL : config_map;
+}
+
 /* ---- the bench -------------------------------------------------------------------------------- */
 
 static struct bench {
@@ -295,7 +302,7 @@ static void setup(void)
     limits_default(&b.limits);
     origin.loop = iso.loop = b.loop;
     origin.mode = FETCH_OK;
-    origin.has = NULL;
+    origin.has = config_map = NULL;
     iso.mode = RUN_OK;
     iso.deaf = 0;
     iso.stubborn = false;
@@ -304,7 +311,7 @@ static void setup(void)
     origin.made = 0;
     iso.tier.ops = &tier_ops;
     list_init(&iso.all);
-    const struct instance_env env = { b.loop, &b.limits, &iso.tier, NULL };
+    const struct instance_env env = { b.loop, &b.limits, &iso.tier, NULL, { config_find, NULL } };
     ASSERT(fleet_open(&env, &observer, NULL, 42, &b.fleet, &e) == 0);
     b.backend = fleet_backend(b.fleet);
 }
@@ -755,6 +762,63 @@ TEST(what_cannot_get_better_is_not_tried_again_until_somebody_asks)
     settle();
     pass(300 * SECOND);
     CHECK(b.starts_seen > 6 && b.starts_seen < 30); /* tried again, ever more slowly */
+    CHECK(teardown());
+}
+
+#define TAKES_A_KEY "{\"container\":\"c\",\"env\":[{\"name\":\"A\",\"valueFrom\":{\"configMapKeyRef\":{\"name\":\"m\",\"key\":\"k\"}}}]}"
+
+TEST(what_lacks_a_config_map_is_told_so_and_starts_when_it_comes)
+{
+    struct call c;
+    setup();
+    struct revision *r = revision("f", 1);
+    r->config = TAKES_A_KEY;
+    b.limits.start_backoff_ms = 60000;
+    deploy(r, false);
+    settle();
+    CHECK(b.facts.failing && b.facts.retryable && iso.starts == 0 && origin.uses == 0); /* before any fetch */
+    CHECK_STR(b.facts.config_reason, CONFIG_ENV);
+    CHECK_STR(b.facts.message, "configmap \"m\" not found");
+    ask(&c, HOST, SECOND);
+    settle();
+    CHECK_EQ(c.state, CALL_REFUSED);
+    CHECK_EQ(c.result, TICKET_FAILED);
+
+    config_map = "{\"data\":{\"other\":\"x\"}}";
+    fleet_config_changed(b.fleet, "another");
+    settle();
+    CHECK_STR(b.facts.message, "configmap \"m\" not found"); /* another namespace's is nothing to it */
+    fleet_config_changed(b.fleet, "default");
+    settle();
+    CHECK_STR(b.facts.message, "couldn't find key k in ConfigMap default/m");
+    config_map = "{\"data\":{\"k\":\"v\"}}";
+    fleet_config_changed(b.fleet, NULL); /* some, nobody knows which */
+    settle();
+    CHECK(!b.facts.failing && b.facts.ready_once && iso.starts == 1);
+    CHECK(!b.facts.config_reason);
+    ask(&c, HOST, SECOND);
+    settle();
+    CHECK_EQ(c.state, CALL_RUNS);
+    done(&c, false);
+    CHECK(teardown());
+}
+
+TEST(a_config_map_that_comes_after_the_progress_deadline_is_not_too_late)
+{
+    setup();
+    struct revision *r = revision("f", 1);
+    r->config = TAKES_A_KEY;
+    r->progress_deadline_us = 10 * SECOND;
+    deploy(r, false);
+    pass(120 * SECOND); /* the autoscaler has given it up, too */
+    CHECK(b.facts.failing && b.facts.config_reason && iso.starts == 0);
+    pass(60 * SECOND);
+    config_map = "{\"data\":{\"k\":\"v\"}}";
+    pass(60 * SECOND);
+    CHECK_EQ(iso.starts, 0); /* nobody told it */
+    fleet_config_changed(b.fleet, "default");
+    settle();
+    CHECK(b.facts.ready_once && !b.facts.failing && iso.starts == 1);
     CHECK(teardown());
 }
 
