@@ -30,6 +30,7 @@ struct fetcher {
     int control_fd;
     struct loop_timer timer; /* curl's */
     struct list sockets, downloads;
+    struct poster poster;
     struct err broken; /* why it stopped, if not because the node went */
     bool stopping;
 };
@@ -91,6 +92,12 @@ static void text_clean(char *text)
     for (char *c = text; *c; c++)
         if ((unsigned char)*c < ' ' || *c == 0x7f)
             *c = '?';
+}
+
+static void post_say(void *ctx, struct wire_message *m)
+{
+    text_clean(m->text);
+    message_send(ctx, m);
 }
 
 /* ---- one download ------------------------------------------------------------------------- */
@@ -340,6 +347,10 @@ static void done_take(struct fetcher *f)
         if (m->msg != CURLMSG_DONE)
             continue;
         CURLcode c = m->data.result;
+        if (poster_has(&f->poster, m->easy_handle)) {
+            poster_over(&f->poster, c);
+            continue;
+        }
         f->curl.curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &d);
         download_over(d, c);
     }
@@ -474,14 +485,16 @@ static int packet_take(struct fetcher *f, const struct wire_message *m, struct f
                        struct err *e)
 {
     int r = wire_check(m, p->size, true, e);
-    if (r == 0 && p->fd_count != (m->kind == WIRE_START ? 1 : 0))
-        r = err_set(e, CODE_INTERNAL, "fetcher socket: a pipe is missing, or one too many");
+    if (r == 0 && p->fd_count != (m->kind == WIRE_CANCEL ? 0 : 1))
+        r = err_set(e, CODE_INTERNAL, "fetcher socket: a descriptor is missing, or one too many");
     if (r < 0) {
         fd_packet_close(p);
         return r;
     }
     if (m->kind == WIRE_START)
         download_start(f, m, p->fds[0]);
+    else if (m->kind == WIRE_POST)
+        poster_start(&f->poster, m->id, p->fds[0]);
     else
         download_cancel(f, m->id);
     return 0;
@@ -624,6 +637,7 @@ static void close_all(struct fetcher *f)
 {
     for (struct list_node *n; (n = list_first(&f->downloads)) != NULL;)
         download_end(CONTAINER_OF(n, struct download, node));
+    poster_done(&f->poster);
     if (f->multi)
         f->curl.curl_multi_cleanup(f->multi);
     for (struct list_node *n; (n = list_first(&f->sockets)) != NULL;)
@@ -648,7 +662,7 @@ static int message_await(int control_fd, struct err *e)
 }
 
 int fetcher_run(int control_fd, const struct limits *limits, const struct origin_policy *origins,
-                struct err *e)
+                const struct fetcher_export *export, struct err *e)
 {
     struct fetcher f = { .limits = limits, .origins = origins, .control_fd = control_fd,
                          .control = { .on_ready = on_control }, .timer = { .on_due = on_timer } };
@@ -664,6 +678,7 @@ int fetcher_run(int control_fd, const struct limits *limits, const struct origin
     if (r <= 0)
         return r;
     r = open_all(&f, e);
+    poster_init(&f.poster, &(struct poster_env){ &f.curl, f.multi, limits, export, post_say, &f });
     if (r == 0)
         r = loop_run(f.loop, e);
     if (r == 0 && f.broken.code != CODE_OK) {

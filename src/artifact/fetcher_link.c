@@ -199,6 +199,28 @@ static struct transfer *start(struct artifact_transport *t, const struct transfe
     return x;
 }
 
+int fetcher_link_post(struct fetcher_link *k, struct str body, const struct transfer_request *q, struct err *e)
+{
+    struct wire_message m = { .kind = WIRE_POST, .id = k->id_next };
+    if (k->fd < 0)
+        return err_set(e, CODE_UNAVAILABLE, "no fetcher runs at the moment");
+    AUTO_CLOSE int body_fd = fd_memory("spans", body.at, body.size, e);
+    if (body_fd < 0)
+        return body_fd;
+    const struct fd_packet p = { .at = &m, .size = sizeof m, .fds = { body_fd }, .fd_count = 1 };
+    int r = fd_packet_send(k->fd, &p, e);
+    if (r == 1)
+        r = err_set(e, CODE_UNAVAILABLE, "the fetcher does not keep up");
+    if (r < 0)
+        return r;
+    struct transfer *x = xcalloc(1, sizeof *x);
+    x->q = *q;
+    x->q.url = x->q.etag = NULL;
+    x->id = k->id_next++;
+    list_push(&k->transfers, &x->node);
+    return 0;
+}
+
 static void cancel(struct artifact_transport *t, struct transfer *x)
 {
     struct fetcher_link *k = CONTAINER_OF(t, struct fetcher_link, transport);

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "artifact/artifact.h"
+#include "base/str.h"
 
 struct fetcher_link;
 
@@ -29,3 +30,7 @@ struct artifact_transport *fetcher_link_transport(struct fetcher_link *k);
  * that cannot be watched is closed: its fetcher then ends, and another is started. */
 void fetcher_link_attach(struct fetcher_link *k, int take_fd);
 bool fetcher_link_up(const struct fetcher_link *k);
+
+/* Has the fetcher send `body` to the address that it alone knows (docs/decisions/0008). q's on_head and on_end are
+ * called as for a download; its other fields mean nothing. The body is copied. */
+int fetcher_link_post(struct fetcher_link *k, struct str body, const struct transfer_request *q, struct err *e) MUST_USE;

@@ -1,7 +1,8 @@
 /* fetcher_wire.h -- what the node and the fetcher say to each other: one fixed structure each way,
- * over SOCK_SEQPACKET; WIRE_START carries the writing end of a pipe.
+ * over SOCK_SEQPACKET; WIRE_START carries the writing end of a pipe, WIRE_POST a memfd to be sent to the one
+ * address that the fetcher was started with.
  *
- *     node → fetcher   START id, url, from, etag (+ pipe)     CANCEL id
+ *     node → fetcher   START id, url, from, etag (+ pipe)     CANCEL id     POST id (+ memfd)
  *     fetcher → node   HEAD id, status, size, from, …         END id, code, text (pipe is closed)
  *
  * The fetcher reads what strangers send, so the node believes nothing of it: wire_check() refuses
@@ -12,7 +13,7 @@
 #include "artifact/artifact.h"
 #include "base/str.h"
 
-enum wire_kind { WIRE_START = 1, WIRE_CANCEL, WIRE_HEAD, WIRE_END };
+enum wire_kind { WIRE_START = 1, WIRE_CANCEL, WIRE_HEAD, WIRE_END, WIRE_POST };
 
 struct wire_message {
     uint32_t kind;

@@ -127,6 +127,12 @@
     X(store_waiting_max,          "",      4096, 16, 1000000, "changes waiting for their commit")       \
     /* --- traces ------------------------------------------------------------------------------- */ \
     X(trace_sample_ppm,           "",      1000000, 0, 1000000, "traces that begin here and are sampled, of a million (--trace-sample); others go on as the caller decided") \
+    X(trace_batch_bytes,          "bytes", 524288, 65536, 16777216, "spans sent to the collector at once (--otlp-endpoint)") \
+    X(trace_batch_ms,             "ms",    1000, 10, 600000, "a span waits for others")              \
+    X(trace_held_bytes_max,       "bytes", 8388608, 131072, 1073741824, "spans that wait for the collector; more are dropped and counted") \
+    X(trace_attempts_max,         "",      5, 1, 100, "tries of one batch")                         \
+    X(trace_post_ms,              "ms",    10000, 100, 600000, "for the collector to take a batch")  \
+    X(trace_flush_ms,             "ms",    3000, 0, 600000, "for what is held when hob stops")       \
     X(hops_max,                   "",      16, 1, 1000, "functions calling functions (Hob-Hops)")
 // clang-format on
 

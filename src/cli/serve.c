@@ -7,6 +7,7 @@
 #include "cli/help.h"
 #include "cli/serve_listen.h"
 #include "cli/serve_opts.h"
+#include "cli/serve_traces.h"
 #include "node/jail.h"
 #include "node/node.h"
 #include "os/fault.h"
@@ -92,6 +93,7 @@ static int folder_make(int dir_fd, const char *name, const char *shown, mode_t m
 struct serve {
     struct serve_settings settings;
     struct origin_policy origins;
+    struct serve_traces traces;
     char data[4096], store[4200], local[REACH_PATH_MAX];
     const char *roots[FILE_ROOTS_MAX];
     size_t root_count;
@@ -175,6 +177,7 @@ static _Noreturn void role_exec(const struct serve *s, const char *role, int lin
     setenv("HOB_DATA_SHOWN", s->data, 1);
     setenv("HOB_LOCAL", s->local, 1);
     setenv("HOB_READY", s->ready_fd >= 0 ? "1" : "0", 1);
+    serve_traces_give(&s->traces, !node);
     (void)ns_die_with_parent(-1); /* changed credentials cleared it */
     execveat(high[1], "", s->argv, environ, AT_EMPTY_PATH);
     err_sys(&e, "run myself as %s", role);
@@ -209,7 +212,8 @@ static int node_main(const struct serve_settings *s, struct err *e)
         .limits = &s->limits, .data_dir = "/data", .shown_dir = shown ? shown : "/data",
         .ingress_fd = FD_INGRESS, .api_fd = FD_API, .local_fd = FD_LOCAL, .launcher_fd = FD_LINK,
         .ready_fd = ready && ready[0] == '1' ? FD_READY : -1, .ingress = ingress, .api = api,
-        .local = local ? local : "", .api_open = s->api_insecure,
+        .local = local ? local : "", .api_open = s->api_insecure, .traces = serve_traces_on(),
+        .service_name = serve_traces_name(),
     };
     return node_run(&c, e);
 }
@@ -234,7 +238,9 @@ static int role_main(const char *role, const struct serve *s)
     (void)signal(SIGPIPE, SIG_IGN);
     log_role_set(node ? "node" : "fetcher");
     fault_arm_outside(role);
-    int r = node ? node_main(&s->settings, &e) : fetcher_run(FD_LINK, &s->settings.limits, &s->origins, &e);
+    const struct fetcher_export export = serve_traces_export();
+    int r = node ? node_main(&s->settings, &e)
+                 : fetcher_run(FD_LINK, &s->settings.limits, &s->origins, &export, &e);
     if (r < 0)
         log_event(LOG_ERROR, "ended", "error=\"%s\"", LOG_QUOTED(e.text));
     if (!node)
@@ -365,6 +371,8 @@ int serve_main(int argc, char **argv)
         return help_show();
     if (read >= 0 && (read = origin_policy_parse(s.settings.model_origins, &s.origins, &e)) < 0)
         err_wrap(&e, "--model-origins");
+    if (read >= 0 && !role)
+        read = serve_traces_read(s.settings.otlp_endpoint, &s.traces, &e);
     if (read >= 0 && !role) /* in a role the number is the operator's no more */
         read = ready_fd_check(&s, &e);
     if (read < 0) {

@@ -2,6 +2,8 @@
 #include "artifact/origin.h"
 #include "cli/cli.h"
 
+#include <stdlib.h>
+
 const struct opt serve_opts[SERVE_OPTS] = {
 #define AT(field) offsetof(struct serve_settings, field)
     { "listen-ingress", 0, OPT_TEXT, AT(listen_ingress), "ADDRESS",
@@ -15,6 +17,10 @@ const struct opt serve_opts[SERVE_OPTS] = {
       0, 0, OPT_COMPLETE_FILES },
     { "model-origins", 0, OPT_TEXT, AT(model_origins), "LIST",
       "where http(s) models may come from: public, private, loopback, link-local, networks (" ORIGIN_POLICY_DEFAULT ")" },
+    { "otlp-endpoint", 0, OPT_TEXT, AT(otlp_endpoint), "URL",
+      "send traces there, OTLP over HTTP, as http://127.0.0.1:4318 (else OTEL_EXPORTER_OTLP_ENDPOINT; else none)" },
+    { "trace-sample", 0, OPT_TEXT, AT(trace_sample), "RATIO",
+      "of the traces that begin here, 0 to 1 (1; others go on as the caller decided)" },
     { "limit", 0, OPT_LIST, AT(limit_texts), "NAME=N", "change a limit; see hob limits; may be repeated" },
     { "api-group", 0, OPT_TEXT, AT(api_group), "GROUP",
       "a group (name or number) whose members may use the API's socket too" },
@@ -39,6 +45,20 @@ static int limits_read(struct serve_settings *s, struct err *e)
     return r;
 }
 
+/* "0.25" to a number of a million. */
+static int sample_read(struct serve_settings *s, struct err *e)
+{
+    char *end = NULL;
+    const char *text = s->trace_sample;
+    double ratio = text ? strtod(text, &end) : 0;
+    if (!text)
+        return 0;
+    if (end == text || *end || !(ratio >= 0 && ratio <= 1))
+        return err_set(e, CODE_INVALID, "--trace-sample: '%.40s' is no number from 0 to 1", text);
+    s->limits.trace_sample_ppm = (uint64_t)(ratio * 1e6 + 0.5);
+    return 0;
+}
+
 int serve_settings_read(struct serve_settings *s, int argc, const char *const *argv, struct err *e)
 {
     *s = (struct serve_settings){ .listen_ingress = CLI_INGRESS_DEFAULT, .listen_api = CLI_SERVER_DEFAULT,
@@ -50,7 +70,9 @@ int serve_settings_read(struct serve_settings *s, int argc, const char *const *a
     int r = opt_parse(sets, COUNT_OF(sets), argc, argv, false, &words, e);
     if (r >= 0 && words.count > 0)
         r = err_set(e, CODE_INVALID, "'%s' is one word too many: hob serve takes options only", words.at[0]);
-    return r < 0 ? r : limits_read(s, e);
+    if (r >= 0)
+        r = limits_read(s, e);
+    return r < 0 ? r : sample_read(s, e);
 }
 
 void serve_settings_done(struct serve_settings *s)

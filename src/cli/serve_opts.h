@@ -10,12 +10,14 @@ enum { SERVE_NO_FD = UINT32_MAX };
 struct serve_settings {
     struct limits limits;
     const char *listen_ingress, *listen_api, *data, *api_group; /* api_group NULL: nobody else */
+    const char *otlp_endpoint; /* NULL: the environment says */
+    const char *trace_sample;  /* NULL: the limit says */
     const char *model_origins; /* artifact/origin.h reads it */
     struct opt_list roots, limit_texts;
     uint32_t ready_fd; /* SERVE_NO_FD: nobody waits */
     bool insecure, api_insecure, verbose, help;
 };
-enum { SERVE_OPTS = 11 };
+enum { SERVE_OPTS = 13 };
 extern const struct opt serve_opts[SERVE_OPTS];
 
 /* Defaults, then argv (no program name). The lists are the caller's to end with serve_settings_done(). */

@@ -55,6 +55,7 @@ void client_free(struct client *c)
     channel_done(&c->up);
     http1_head_done(&c->head);
     http1_head_done(&c->x.answer);
+    free(c->x.note);
     free(c);
 }
 

@@ -56,6 +56,7 @@ struct exchange {
     struct http1_body request_body, answer_body;
     struct meter read_meter, write_meter;
     struct invocation_record record;
+    struct request_note *note; /* the record's, until it is handed over; NULL: none */
     uint64_t arrival_us, deadline_us, dispatch_us, first_byte_us;
     uint64_t active_us; /* last byte from the function, or dispatch */
     uint64_t heard_us;  /* last byte from the client; gRPC only */
@@ -115,6 +116,7 @@ struct ingress {
     struct limits head_limits; /* of heads that we wrote ourselves, which are larger than what came */
     uint32_t surplus_open;
     bool stopping;
+    enum ingress_notes notes;
     struct ingress_counters counters;
     size_t room; /* half of http_stream_buffer_bytes: one for what was read, one to be written */
     uint8_t entropy[2048];

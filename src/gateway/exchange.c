@@ -5,6 +5,7 @@
 #include "net/http1_write.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 enum {
     HOST_BYTES_MAX = 255,       /* of a DNS name: nothing longer is served */
@@ -68,7 +69,9 @@ void exchange_over(struct client *c, enum invocation_outcome o)
     n->in_flight--;
     x->routed = false;
     record_finish(x, o, moment_of(c));
+    x->record.note = x->note;
     ops_of(c)->record(c->ingress->backend, &x->record);
+    free(TAKE(x->note));
 }
 
 enum step exchange_gone(struct client *c)
@@ -213,7 +216,7 @@ static void exchange_reset(struct client *c)
     int64_t wall_ms = loop_wall_ms();
     struct http1_head answer = x->answer;
 
-    ASSERT(!x->leased && !x->routed && !x->bodies);
+    ASSERT(!x->leased && !x->routed && !x->bodies && !x->note);
     *x = (struct exchange){ .answer = answer, .minor = 1 };
     x->arrival_us = loop_now_us(in->loop);
     x->record.id = ingress_new_id(in, wall_ms);
@@ -333,6 +336,28 @@ static bool target_find(struct client *c, struct refusal *r)
     return true;
 }
 
+static void note_take(struct client *c)
+{
+    const struct http1_head *h = &c->head;
+    struct request_note *n = xcalloc(1, sizeof *n);
+    text_keep(n->host, sizeof n->host, http1_field(h, HTTP_FIELD_HOST));
+    text_keep(n->user_agent, sizeof n->user_agent, http1_field(h, HTTP_FIELD_USER_AGENT));
+    text_keep(n->remote, sizeof n->remote, str_of(c->address));
+    n->http2 = channel_is_stream(&c->net);
+    c->x.note = n;
+}
+
+static void trace_begin(struct client *c)
+{
+    struct exchange *x = &c->x;
+    const struct tracing_new trace = { &x->record.id, ingress_random(c->ingress),
+                                       (uint32_t)c->ingress->limits->trace_sample_ppm };
+    tracing_begin(&c->head, &trace, &x->record.trace);
+    if (c->ingress->notes == INGRESS_NOTES_ALL ||
+        (c->ingress->notes == INGRESS_NOTES_SAMPLED && x->record.trace.sampled))
+        note_take(c);
+}
+
 static void on_turn(struct ticket *t, enum ticket_result r, const struct lease *lease,
                     uint32_t retry_after_s, const struct err *e);
 
@@ -356,14 +381,14 @@ static bool request_take(struct client *c, struct refusal *r)
     http1_body_init(&x->request_body, h);
     x->bodies = true;
     x->request_done = h->framing == HTTP1_BODY_NONE;
-    if (!target_find(c, r) || !hops_find(c, &hops, r) || !deadline_find(x, h, r))
+    if (!target_find(c, r))
+        return false;
+    trace_begin(c);
+    if (!hops_find(c, &hops, r) || !deadline_find(x, h, r))
         return false;
     if (x->grpc && x->policy.h2c) /* between its messages it may be silent */
         meter_init(&x->read_meter, 0, 0);
     x->upgrade = x->upgrade && !x->policy.h2c; /* there is no such thing in HTTP/2 */
-    const struct tracing_new trace = { &x->record.id, ingress_random(c->ingress),
-                                       (uint32_t)c->ingress->limits->trace_sample_ppm };
-    tracing_begin(h, &trace, &x->record.trace);
     forward_request(&c->up.out, &(struct forward_request){ .head = h,
                                                            .client = str_of(c->address),
                                                            .id = &x->record.id,

@@ -194,6 +194,8 @@ int ingress_open(struct loop *l, const struct limits *limits, int listen_fd, str
     return 0;
 }
 
+void ingress_notes_set(struct ingress *in, enum ingress_notes which) { in->notes = which; }
+
 void ingress_stop(struct ingress *in)
 {
     in->stopping = true;

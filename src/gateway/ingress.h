@@ -66,6 +66,9 @@ const char *ingress_refusal_name(size_t index);
 
 int ingress_open(struct loop *l, const struct limits *limits, int listen_fd, struct backend *b,
                  struct ingress **ret, struct err *e) MUST_USE;
+/* Whose records get a note of what else is in the head; it costs an allocation. At first: none's. */
+enum ingress_notes { INGRESS_NOTES_NONE, INGRESS_NOTES_SAMPLED, INGRESS_NOTES_ALL };
+void ingress_notes_set(struct ingress *in, enum ingress_notes which);
 /* No new connections; kept-alive ones end as soon as no request is in flight on them. */
 void ingress_stop(struct ingress *in);
 bool ingress_idle(const struct ingress *in); /* stopped or not: nothing in flight, nothing unsent */

@@ -9,6 +9,7 @@
 #include "gateway/ingress.h"
 #include "instance/fleet.h"
 #include "node/config_watch.h"
+#include "node/observe.h"
 #include "node/token.h"
 #include "sandbox/native.h"
 #include "serving/catalog.h"
@@ -53,8 +54,9 @@ struct node {
     struct http_server *api, *api_local;
     struct access access;
     struct ingress *ingress;
+    struct observe *observe;
     struct loop_timer drain_timer;
-    uint64_t begin_us, drain_until_us, api_refused;
+    uint64_t begin_us, drain_until_us, flush_until_us, api_refused;
     bool draining, lost;
     struct err lost_why;
     uint64_t limits_seen[INGRESS_LIMIT_COUNT];
@@ -138,6 +140,7 @@ static void on_record(void *ctx, const struct invocation_record *r)
     delta_fill(n, &copy);
     metrics_record(n->metrics, &copy);
     store_record(n->store, &copy);
+    observe_record(n->observe, &copy);
 }
 
 static void on_limit(void *ctx, const char *limit)
@@ -346,10 +349,20 @@ static size_t node_values(void *ctx, struct metrics_value *into, size_t max)
           (double)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) +
               (double)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) / 1e6);
 #undef VALUE
-    return count;
+    return count + observe_values(n->observe, into + count, max - count);
 }
 
 /* ---- stopping --------------------------------------------------------------------------------------- */
+
+/* The last spans tell of the last requests; a collector that is not there holds nobody up for long. */
+static bool spans_gone(struct node *n)
+{
+    if (n->flush_until_us == 0) {
+        n->flush_until_us = loop_now_us(n->loop) + n->config->limits->trace_flush_ms * 1000;
+        observe_flush(n->observe);
+    }
+    return observe_idle(n->observe) || loop_now_us(n->loop) >= n->flush_until_us;
+}
 
 /* First the requests, then the instances: nobody loses an answer that can still come. */
 static void on_drain_look(struct loop_timer *t)
@@ -358,7 +371,7 @@ static void on_drain_look(struct loop_timer *t)
     bool late = loop_now_us(n->loop) >= n->drain_until_us;
     if (ingress_idle(n->ingress) || late) {
         fleet_drain(n->fleet);
-        if (fleet_live(n->fleet) == 0 || late) {
+        if ((fleet_live(n->fleet) == 0 || late) && spans_gone(n)) {
             loop_stop(n->loop);
             return;
         }
@@ -428,6 +441,7 @@ static void node_close(struct node *n)
     kube_free(n->kube);
     fleet_free(n->fleet);
     artifact_store_free(n->artifacts);
+    observe_free(n->observe);
     fetcher_link_free(n->fetcher);
     if (n->tier)
         n->tier->ops->tier_free(n->tier);
@@ -454,6 +468,8 @@ static int state_open(struct node *n, uint64_t seed, struct err *e)
     r = fetcher_link_open(n->loop, c->limits, open_local, n, &n->fetcher, e);
     if (r < 0)
         return r;
+    const struct observe_config observed = { c->limits, c->traces, c->service_name };
+    n->observe = observe_new(n->loop, &observed, n->fetcher, on_limit, n, seed);
     snprintf(path, sizeof path, "%s/store", c->data_dir);
     r = artifact_store_open(n->loop, path, c->limits, fetcher_link_transport(n->fetcher),
                             &n->artifacts, e);
@@ -493,6 +509,8 @@ static int services_open(struct node *n, uint64_t seed, struct err *e)
     if (r < 0)
         return r;
     metrics_refusals(n->metrics, ingress_refusal_name, ingress_counters(n->ingress)->refused);
+    if (observe_traces(n->observe))
+        ingress_notes_set(n->ingress, INGRESS_NOTES_SAMPLED);
     /* Each has a budget of its own: whatever the network sends, the operator's socket has room. */
     const struct http_server_ops ops = { .on_request = on_api_request, .on_head = on_api_head, .on_limit = on_limit };
     r = http_server_open(n->loop, c->limits, c->local_fd, &ops, n, &n->api_local, e);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -33,6 +34,24 @@ int fd_nonblock(int fd, struct err *e)
     if (fault_hit("fcntl") || flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
         return err_sys(e, "descriptor %d: set non-blocking", fd);
     return 0;
+}
+
+int fd_memory(const char *name, const void *at, size_t size, struct err *e)
+{
+    AUTO_CLOSE int fd = fault_hit("memfd") ? -1 : memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return err_sys(e, "memory file %s", name);
+    for (size_t done = 0; done < size;) {
+        ssize_t n = fault_hit("write") ? -1 : write(fd, (const char *)at + done, size - done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_sys(e, "memory file %s: write", name);
+        done += (size_t)n;
+    }
+    if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
+        return err_sys(e, "memory file %s: seal", name);
+    return TAKE_FD(fd);
 }
 
 union control_room {

@@ -17,6 +17,8 @@ enum {
 int fd_pair(int *ret_a, int *ret_b, struct err *e) MUST_USE;
 int fd_pipe(int *ret_read, int *ret_write, struct err *e) MUST_USE;
 int fd_nonblock(int fd, struct err *e) MUST_USE;
+/* Memory with these bytes, as a file that nobody can change or cut any more. Returns its descriptor. */
+int fd_memory(const char *name, const void *at, size_t size, struct err *e) MUST_USE;
 
 struct fd_packet {
     void *at; /* room for, or bytes of, the payload */

@@ -1,4 +1,4 @@
-/* record.h -- what is kept of one invocation. A value; copied freely; no pointers. */
+/* record.h -- what is kept of one invocation. A value; copied freely, but for its note. */
 #pragma once
 
 #include "base/uuid.h"
@@ -15,6 +15,12 @@ enum invocation_outcome {
     INVOCATION_OUTCOMES,
 };
 const char *invocation_outcome_name(enum invocation_outcome o); /* "ok" "function_error" … */
+
+/* What only a trace or the request log says of a request: kept only for those who want it. */
+struct request_note {
+    char host[256], user_agent[256], referer[256], remote[48];
+    bool http2;
+};
 
 struct invocation_record {
     struct uuid id;
@@ -35,6 +41,7 @@ struct invocation_record {
     bool has_start;
     struct start_record start;  /* copied in when has_start */
     char error[160];
+    const struct request_note *note; /* NULL: nobody wants it; not kept, valid during the call that brings it */
 };
 
 /* What docs/decisions/0004 calls the coverage, rounded down: how much of arrival..first byte the

@@ -67,7 +67,7 @@ static int fetcher_main(int fd)
     const char *allowed = getenv("DRIVER_ORIGINS");
     if (origin_policy_parse(allowed ? allowed : ORIGIN_POLICY_DEFAULT, &origins, &e) < 0)
         die(&e);
-    int r = fetcher_run(fd, &limits, &origins, &e);
+    int r = fetcher_run(fd, &limits, &origins, NULL, &e);
     if (r < 0)
         dprintf(2, "fetcher: %s\n", e.text);
     _exit(r < 0 ? 1 : 0); /* the leak checker could not run inside the box */

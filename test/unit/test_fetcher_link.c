@@ -1,5 +1,6 @@
 #include "artifact/fetcher_link.h"
 #include "artifact/fetcher_wire.h"
+#include "os/fault.h"
 #include "os/fd.h"
 #include "tap.h"
 
@@ -144,6 +145,72 @@ TEST(a_transfer_goes_out_and_its_answers_come_back)
     CHECK(u.ends == 1 && fetcher_link_up(w.link));
     close(u.pipe_fd);
     world_close(&w);
+}
+
+static int fds_open(void)
+{
+    int count = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    while (dir && readdir(dir))
+        count++;
+    if (dir)
+        closedir(dir);
+    return count;
+}
+
+TEST(a_post_goes_out_as_memory_that_nobody_can_change_and_its_answer_comes_back)
+{
+    struct world w;
+    struct user u = { 0 };
+    struct wire_message m;
+    struct err e;
+    int fd = -1;
+    char text[8] = "";
+    const struct transfer_request q = { .on_head = on_head, .on_end = on_end, .ctx = &u };
+    u.w = &w;
+    CHECK(world_open(&w));
+    CHECK_EQ(fetcher_link_post(w.link, STR("spans"), &q, &e), -CODE_UNAVAILABLE); /* no fetcher yet */
+    CHECK(world_attach(&w));
+    CHECK_EQ(fetcher_link_post(w.link, STR("spans"), &q, &e), 0);
+    CHECK(heard(&w, &m, &fd) && m.kind == WIRE_POST && fd >= 0 && m.text[0] == '\0');
+    CHECK(pread(fd, text, sizeof text, 0) == 5 && strcmp(text, "spans") == 0);
+    CHECK(pwrite(fd, "x", 1, 0) < 0 && ftruncate(fd, 1) < 0 && ftruncate(fd, 9) < 0);
+    close(fd);
+    const struct wire_message head = { .kind = WIRE_HEAD, .id = m.id, .status = 503, .size = -1, .from = -1,
+                                       .retry_after_ms = 2000 };
+    const struct wire_message end = { .kind = WIRE_END, .id = m.id };
+    say(&w, &head, sizeof head, -1);
+    say(&w, &end, sizeof end, -1);
+    CHECK(u.heads == 1 && u.head.status == 503 && u.head.retry_after_ms == 2000 && u.ends == 1 && u.r == 0);
+    CHECK_EQ(fetcher_link_post(w.link, STR("more"), &q, &e), 0);
+    CHECK(heard(&w, &m, &fd));
+    close(fd);
+    close(w.fetcher);
+    w.fetcher = -1;
+    for (int i = 0; i < 3 && u.ends < 2; i++)
+        (void)!loop_turn(w.loop, false, &e);
+    CHECK(u.ends == 2 && u.r == -CODE_UNAVAILABLE); /* worth another try */
+    world_close(&w);
+}
+
+TEST(a_post_that_fails_anywhere_leaves_nothing)
+{
+    for (int nth = 1, fired = 1; fired; nth++) {
+        struct world w;
+        struct user u = { 0 };
+        struct err e;
+        const struct transfer_request q = { .on_head = on_head, .on_end = on_end, .ctx = &u };
+        CHECK(nth < 20 && world_open(&w) && world_attach(&w));
+        int before = fds_open();
+        fault_arm(nth);
+        int r = fetcher_link_post(w.link, STR("spans"), &q, &e);
+        fired = fault_fired();
+        fault_arm(0);
+        CHECK_EQ(r < 0, fired);
+        CHECK_EQ(fds_open(), before);
+        world_close(&w);
+        CHECK_EQ(u.ends, 0);
+    }
 }
 
 TEST(a_cancelled_transfer_says_so_and_hears_nothing_more)

@@ -55,6 +55,10 @@ TEST(each_side_may_say_only_its_own_lines)
     CHECK(taken(&good_head, false) && taken(&good_end, false));
     CHECK(!taken(&good_start, false) && !taken(&cancel, false));
     CHECK(!taken(&good_head, true) && !taken(&good_end, true));
+    struct wire_message post = { .kind = WIRE_POST };
+    CHECK(taken(&post, true) && !taken(&post, false));
+    snprintf(post.text, sizeof post.text, "http://elsewhere/"); /* where to is not the node's to say */
+    CHECK(!taken(&post, true));
     CHECK(wire_check(&good_end, sizeof good_end - 1, false, &e) < 0);
 }
 
