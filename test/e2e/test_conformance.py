@@ -144,7 +144,13 @@ class Containers(Rows):
             self.refused({f"{MAIN}.env": [{"name": name, "value": "x"}]}, f'"{name}" is a reserved environment variable',
                          f"{MAIN}.env")
         self.refused({f"{MAIN}.env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]},
-                     "valueFrom")
+                     "fieldRef")
+        ref = {"configMapKeyRef": {"name": "c", "key": "k"}}
+        self.accepted({f"{MAIN}.env": [{"name": "A", "valueFrom": ref}]})
+        self.accepted({f"{MAIN}.envFrom": [{"prefix": "P_", "secretRef": {"name": "b", "optional": True}}]})
+        self.refused({f"{MAIN}.envFrom": [{}]}, "expected exactly one, got neither", f"{MAIN}.envFrom[0].configMapRef")
+        both = {"configMapRef": {"name": "a"}, "secretRef": {"name": "b"}}
+        self.refused({f"{MAIN}.envFrom": [both]}, "expected exactly one, got both")
         self.refused({f"{MAIN}.env": [{"value": "x"}]}, "missing field(s)", f"{MAIN}.env[0].name")
 
     def test_what_a_container_may_never_have(self):
@@ -211,7 +217,8 @@ class Volumes(Rows):
         self.refused(self.volume({"emptyDir": {}}, {"mountPropagation": "Bidirectional"}), "mountPropagation")
 
     def test_what_is_read_only(self):
-        for source in ({"image": {"reference": "file:///nowhere"}},):
+        for source in ({"image": {"reference": "file:///nowhere"}}, {"configMap": {"name": "c"}},
+                       {"secret": {"secretName": "s"}}, {"projected": {"sources": [{"configMap": {"name": "c"}}]}}):
             tree = self.accepted(self.volume(source))
             self.assertIs(get(tree, f"{MAIN}.volumeMounts[0].readOnly"), True, source)
         self.assertIsNone(get(self.accepted(self.volume({"emptyDir": {}})), f"{MAIN}.volumeMounts[0].readOnly"))
