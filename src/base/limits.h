@@ -108,7 +108,7 @@
     /* --- objects and records ------------------------------------------------------------------ */ \
     X(traffic_targets_max,        "",      100, 1, 1000, "targets in the traffic of one service")     \
     X(objects_max,                "",      10000, 1, 1000000, "services")                             \
-    X(object_bytes_max,           "bytes", 1048576, 1024, 16777216, "one object in the store")          \
+    X(object_bytes_max,           "bytes", 1572864, 1024, 16777216, "one object in the store: a Secret of 1 MiB in base64, and as etcd has it") \
     X(registry_objects_max,       "",      10000, 16, 1000000, "objects of one kind beside the services: config maps, secrets, …") \
     X(events_max,                 "",      1000, 0, 100000, "Events kept; the oldest go")              \
     X(events_age_s,               "s",     3600, 60, 31536000, "Events older than this go")           \

@@ -223,6 +223,14 @@ class Configured(Base):
                         self.assertIn(name, ("hob.db", "hob.db-wal"))
                         self.assertEqual(os.stat(path).st_mode & 0o777, 0o600, path)
 
+    def test_an_object_of_a_mebibyte_is_taken_and_more_is_not(self):
+        for kind, letter in (("ConfigMap", str), ("Secret", b64)):
+            self.put(kind, "mebibyte", {"k": letter("x" * (1 << 20))})
+            self.put(kind, "more", {"k": letter("x" * ((1 << 20) + 1))}, want=422)
+        self.hob.apply(self.function("mebibyte", volumes=[{"name": "v", "secret": {"secretName": "mebibyte"}}],
+                                     mounts=[{"name": "v", "mountPath": "/etc/conf"}]))
+        self.assertEqual(self.hob.tree("mebibyte", "/")["conf"]["k"]["data"], b64("x" * (1 << 20)))
+
     def test_hostile_names_are_refused_where_they_come(self):
         self.put("ConfigMap", "bad", {"../../etc/passwd": "x"}, want=422)
         self.put("ConfigMap", "bad", {"..": "x"}, want=422)
