@@ -301,6 +301,15 @@ static void resolve(struct admin *a, struct http_call *c)
         answer_err(c, &e);
 }
 
+static void host(struct admin *a, struct http_call *c)
+{
+    json_t *j = a->s.host(a->s.ctx);
+    if (j)
+        answer_json(c, 200, TYPE_JSON, j);
+    else
+        answer_problem(c, 503, "not known yet", "the launcher has not answered yet");
+}
+
 static void limits_list(struct admin *a, struct http_call *c)
 {
     json_t *items = json_array();
@@ -600,6 +609,7 @@ static const struct page {
     { "GET", "/v1/invocations/*", invocation },
     { "GET", "/v1/instances", instances },
     { "DELETE", "/v1/instances/*", instance_delete },
+    { "GET", "/v1/host", host },
     { "GET", "/v1/limits", limits_list },
     { "GET", "/v1/models", models },
     { "DELETE", "/v1/models/*", model_delete },

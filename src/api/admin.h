@@ -8,13 +8,14 @@
  *
  *   GET /healthz /livez /readyz       GET /metrics
  *   GET /v1/invocations[?namespace=&service=&cold=true&limit=]   GET /v1/invocations/{id}
- *   GET /v1/instances                 DELETE /v1/instances/{id}      GET /v1/limits
+ *   GET /v1/instances                 DELETE /v1/instances/{id}      GET /v1/limits      GET /v1/host
  *   GET /v1/models                    DELETE /v1/models/{digest}     POST /v1/resolve?reference=
  *   GET /v1/services/{ns}/{name}/stats   GET /v1/token
  *   GET /v1/services/{ns}/{name}/logs[?tail=&follow=true&instance=&revision=]
  */
 #pragma once
 
+#include "codec/json.h"
 #include "instance/fleet.h"
 #include "net/http_server.h"
 #include "store/store.h"
@@ -32,6 +33,7 @@ struct admin_sources { /* outlive the admin */
     /* Values of the node for /metrics, written into `into`; how many. */
     size_t (*values)(void *ctx, struct metrics_value *into, size_t max);
     int (*ready)(void *ctx, struct err *e); /* 0: serves; else why not */
+    json_t *(*host)(void *ctx); /* what sandboxes have here; NULL: not known yet */
     void *ctx;
     const char *token; /* of the API; told to who got in, where it is needed */
     bool token_needed;

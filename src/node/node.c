@@ -90,6 +90,21 @@ static void late_starts(const struct node *n, const struct revision *r, char *in
         metrics_budget_text(&report, into, size);
 }
 
+/* Of the limits that it names: the defaults are ours, and hob says at its start that they are not kept. */
+static const char *unenforced(const struct node *n, const struct revision *r)
+{
+#define NOT_KEPT(what) what " it names: hob has no control group for that here (hob doctor)"
+    struct notice_facts f;
+    if (!native_facts(n->tier, &f))
+        return NULL;
+    bool memory = r->memory_bytes > 0 && !f.memory, cpu = r->cpu_milli > 0 && !f.cpu;
+    return memory && cpu ? NOT_KEPT("nothing holds the function to the memory and the CPU limit")
+           : memory      ? NOT_KEPT("nothing holds the function to the memory limit")
+           : cpu         ? NOT_KEPT("nothing holds the function to the CPU limit")
+                         : NULL;
+#undef NOT_KEPT
+}
+
 static void on_facts(void *ctx, const struct revision *r, const struct fleet_facts *f)
 {
     struct node *n = ctx;
@@ -101,7 +116,7 @@ static void on_facts(void *ctx, const struct revision *r, const struct fleet_fac
         .timed_out = f->timed_out, .actual = f->actual,
         .desired = f->desired, .failing = f->failing, .failed_phase = f->failed_phase,
         .retryable = f->retryable, .exit_status = f->exit_status, .config_reason = f->config_reason, .image_digest = f->resolved->image,
-        .models = models, .message = f->message, .late_starts = late,
+        .models = models, .message = f->message, .late_starts = late, .unenforced = unenforced(n, r),
     };
     if (n->catalog)
         catalog_revision_facts(n->catalog, r->ns, r->name, &facts);
@@ -274,6 +289,16 @@ static int node_ready(void *ctx, struct err *e)
     if (!native_facts(n->tier, &facts))
         return err_set(e, CODE_UNAVAILABLE, "the launcher has not answered yet");
     return store_health(n->store, e);
+}
+
+static json_t *node_host(void *ctx)
+{
+    const struct node *n = ctx;
+    struct notice_facts f;
+    if (!native_facts(n->tier, &f))
+        return NULL;
+    return json_pack("{s:{s:b, s:b, s:b}, s:b, s:b}", "limits", "memory", f.memory, "cpu", f.cpu, "processes", f.pids,
+                     "ownUsers", f.own_uids, "landlock", f.landlock);
 }
 
 /* The gateway counts by itself on its hot path; what it counted since the last look is carried over. */
@@ -501,7 +526,7 @@ static int services_open(struct node *n, uint64_t seed, struct err *e)
     n->kube = kube_new(&objects);
     const struct admin_sources sources = {
         .loop = n->loop, .limits = c->limits, .fleet = n->fleet, .artifacts = n->artifacts,
-        .store = n->store, .metrics = n->metrics, .values = node_values, .ready = node_ready,
+        .store = n->store, .metrics = n->metrics, .values = node_values, .ready = node_ready, .host = node_host,
         .ctx = n, .token = n->access.token, .token_needed = !c->api_open,
     };
     n->admin = admin_new(&sources);

@@ -733,7 +733,14 @@ static int groups_open(struct launcher *a, struct err *e)
         return found;
     if (found > 0)
         log_event(LOG_WARN, "swept", "groups=%d name=%s", found, name);
-    return cgroup_tree_open(name, &a->maker.cgroups, e);
+    int r = cgroup_tree_open(name, &a->maker.cgroups, e);
+    if (r < 0)
+        return r;
+    bool memory = cgroup_tree_has(a->maker.cgroups, CGROUP_MEMORY), cpu = cgroup_tree_has(a->maker.cgroups, CGROUP_CPU);
+    if (!memory || !cpu)
+        log_event(LOG_WARN, "limits_not_enforced", "limits=%s%s%s why=\"no control group that this user may use; see hob doctor\"",
+                  memory ? "" : "memory", memory || cpu ? "" : ",", cpu ? "" : "cpu");
+    return r;
 }
 
 static int roots_open(struct launcher *a, struct err *e)

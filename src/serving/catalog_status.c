@@ -174,7 +174,8 @@ void catalog_revision_facts(struct catalog *c, const char *ns, const char *name,
     bool same = same_texts && next.f.ready_once == old->f.ready_once &&
                 next.f.timed_out == old->f.timed_out && next.f.failing == old->f.failing &&
                 next.f.failed_phase == old->f.failed_phase && next.f.retryable == old->f.retryable &&
-                next.f.exit_status == old->f.exit_status && next.f.config_reason == old->f.config_reason;
+                next.f.exit_status == old->f.exit_status && next.f.config_reason == old->f.config_reason &&
+                next.f.unenforced == old->f.unenforced;
     bool same_activity = next.f.active == old->f.active && next.f.activating == old->f.activating;
     bool same_counts = next.f.actual == old->f.actual && next.f.desired == old->f.desired;
     /* Back from zero is daily life once it was ready: told when the start is over, not while that needs the CPU. */

@@ -1,6 +1,7 @@
 #include "serving/events.h"
 
 #include "base/map.h"
+#include "serving/status.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@ enum {
 
 struct known { /* what was last seen of a Revision */
     char ready[8], reason[64];
+    bool unlimited; /* its limits hold nobody */
     int64_t actual;
     char last_event[OBJECT_NAME_MAX]; /* name of the newest Event about it, and what it said */
     uint64_t last_hash;
@@ -40,13 +42,13 @@ static struct str key_of(char into[KEY_BYTES], const char *ns, const char *name)
     return (struct str){ into, (size_t)size };
 }
 
-static const json_t *ready_of(const json_t *object)
+static const json_t *condition_of(const json_t *object, const char *wanted)
 {
     size_t i;
     json_t *condition;
     json_array_foreach(json_at(object, "status.conditions"), i, condition) {
         const char *type = json_text_at(condition, "type");
-        if (type && strcmp(type, "Ready") == 0)
+        if (type && strcmp(type, wanted) == 0)
             return condition;
     }
     return NULL;
@@ -60,9 +62,10 @@ static const char *text_or(const json_t *j, const char *path, const char *otherw
 
 static void remember(struct known *k, const json_t *object)
 {
-    const json_t *ready = ready_of(object);
+    const json_t *ready = condition_of(object, "Ready");
     (void)snprintf(k->ready, sizeof k->ready, "%s", text_or(ready, "status", "Unknown"));
     (void)snprintf(k->reason, sizeof k->reason, "%s", text_or(ready, "reason", ""));
+    k->unlimited = condition_of(object, STATUS_LIMITS_ENFORCED) != NULL;
     k->actual = json_int_at(object, "status.actualReplicas", 0);
 }
 
@@ -146,7 +149,7 @@ static void revision_changed(struct events *v, const json_t *object)
     const char *ns = json_text_at(object, "metadata.namespace"), *name = json_text_at(object, "metadata.name");
     struct known *k = known_of(v, ns, name, true);
     struct known was = *k;
-    const json_t *ready = ready_of(object);
+    const json_t *ready = condition_of(object, "Ready");
     remember(k, object);
     bool changed = strcmp(k->ready, was.ready) != 0 || strcmp(k->reason, was.reason) != 0;
     if (changed && strcmp(k->ready, "True") == 0)
@@ -154,6 +157,9 @@ static void revision_changed(struct events *v, const json_t *object)
     else if (changed && strcmp(k->ready, "False") == 0)
         say(v, k, object, true, *k->reason ? k->reason : "RevisionFailed", "%s",
             text_or(ready, "message", "the Revision is not ready"));
+    const json_t *limits = condition_of(object, STATUS_LIMITS_ENFORCED);
+    if (limits && !was.unlimited)
+        say(v, k, object, true, text_or(limits, "reason", "LimitsNotEnforced"), "%s", text_or(limits, "message", ""));
     if (k->actual != was.actual)
         say(v, k, object, false, "Scaled", "Scaled from %lld to %lld instance%s", (long long)was.actual,
             (long long)k->actual, k->actual == 1 ? "" : "s");

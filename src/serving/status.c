@@ -202,9 +202,7 @@ static struct condition active_condition(const struct catalog_facts *f)
     return c;
 }
 
-#define BUDGET_MET "StartBudgetMet" /* hob's own; beside Ready, which says that it can run */
-
-enum { OF_CONTAINER, OF_RESOURCES, OF_ACTIVATION, OF_ACTIVE, OF_BUDGET, REVISION_CONDITIONS };
+enum { OF_CONTAINER, OF_RESOURCES, OF_ACTIVATION, OF_ACTIVE, OF_BUDGET, OF_LIMITS, REVISION_CONDITIONS };
 
 static void revision_conditions(const struct status_revision *s, const struct failure *why,
                                 struct condition set[REVISION_CONDITIONS])
@@ -223,9 +221,11 @@ static void revision_conditions(const struct status_revision *s, const struct fa
     set[OF_RESOURCES] =
         (struct condition){ "ResourcesAvailable", all, f->ready_once ? NULL : waiting, NULL, NULL };
     set[OF_ACTIVE] = active_condition(f);
-    set[OF_ACTIVATION] = set[OF_BUDGET] = (struct condition){ 0 };
+    set[OF_ACTIVATION] = set[OF_BUDGET] = set[OF_LIMITS] = (struct condition){ 0 };
+    if (f->unenforced)
+        set[OF_LIMITS] = (struct condition){ STATUS_LIMITS_ENFORCED, STATUS_FALSE, "NoControlGroup", f->unenforced, "Warning" };
     if (f->late_starts && *f->late_starts)
-        set[OF_BUDGET] = (struct condition){ BUDGET_MET, STATUS_FALSE, "StartBudgetMissed", f->late_starts,
+        set[OF_BUDGET] = (struct condition){ STATUS_BUDGET_MET, STATUS_FALSE, "StartBudgetMissed", f->late_starts,
                                              "Warning" };
     if (failed) {
         at->status = final ? STATUS_FALSE : STATUS_UNKNOWN;
@@ -385,16 +385,19 @@ static void carry(json_t *status, const json_t *from, const char *key)
 
 json_t *status_of_service(const struct status_service *s, const json_t *before, int64_t now_ms)
 {
-    struct condition set[4] = { ready_as("ConfigurationsReady", s->configuration),
+    struct condition set[5] = { ready_as("ConfigurationsReady", s->configuration),
                                 ready_as("RoutesReady", s->route) };
     const json_t *activation = condition_find(s->serving_status, "ActivationHealthy");
     if (activation)
         set[2] = (struct condition){ "ActivationHealthy", STATUS_FALSE, json_text_at(activation, "reason"),
                                      json_text_at(activation, "message"), "Warning" };
-    const json_t *budget = condition_find(s->serving_status, BUDGET_MET);
-    if (budget)
-        set[3] = (struct condition){ BUDGET_MET, STATUS_FALSE, json_text_at(budget, "reason"),
-                                     json_text_at(budget, "message"), "Warning" };
+    static const char *const beside[] = { STATUS_BUDGET_MET, STATUS_LIMITS_ENFORCED };
+    for (size_t i = 0; i < COUNT_OF(beside); i++) {
+        const json_t *one = condition_find(s->serving_status, beside[i]);
+        if (one)
+            set[3 + i] = (struct condition){ beside[i], STATUS_FALSE, json_text_at(one, "reason"),
+                                             json_text_at(one, "message"), "Warning" };
+    }
     char generation[24];
     (void)snprintf(generation, sizeof generation, "%lld",
                    (long long)json_int_at(s->configuration, "observedGeneration", 0));

@@ -24,6 +24,7 @@ struct catalog_facts {
     const char *image_digest; /* "" or NULL until resolved */
     const json_t *models;     /* {volume: digest} of the models that are resolved; NULL: none */
     const char *message;      /* why it fails, or where its first start hangs; NULL: nothing known */
+    const char *unenforced;   /* which of its limits nothing holds it to here; lasts as long as the process; NULL: none */
     const char *late_starts;  /* how its start-up budget was missed; NULL or "": it was not */
 };
 
@@ -33,6 +34,10 @@ struct status_revision {
     bool late; /* the progress deadline has passed */
 };
 json_t *status_of_revision(const struct status_revision *s, const json_t *before, int64_t now_ms);
+
+/* hob's own, beside Ready, which says that it can run; there while they are False, with a reason and a message. */
+#define STATUS_BUDGET_MET      "StartBudgetMet"
+#define STATUS_LIMITS_ENFORCED "LimitsEnforced"
 
 enum status_ready { STATUS_UNKNOWN, STATUS_TRUE, STATUS_FALSE };
 enum status_ready status_ready(const json_t *status); /* the Ready condition */

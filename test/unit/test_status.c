@@ -316,6 +316,24 @@ TEST(a_missed_start_up_budget_is_said_beside_ready_and_goes_when_it_is_kept)
     CHECK_STR(said(kept, "StartBudgetMet", text), "absent");
 }
 
+TEST(a_limit_that_nothing_keeps_is_said_beside_ready)
+{
+    struct status_revision r = { "img", "user-container",
+                                 { .ready_once = true, .active = true, .actual = 1, .desired = 1, .exit_status = -1,
+                                   .late_starts = "too slow", .unenforced = "nothing holds it" },
+                                 false };
+    AUTO_JSON json_t *made = status_of_revision(&r, NULL, 0);
+    AUTO_JSON json_t *status = service_of("f-00001", "f-00001", made, made);
+    char text[400];
+    CHECK_STR(said(made, "LimitsEnforced", text), "False NoControlGroup: nothing holds it");
+    CHECK_STR(said(status, "LimitsEnforced", text), "False NoControlGroup: nothing holds it");
+    CHECK_STR(said(status, "StartBudgetMet", text), "False StartBudgetMissed: too slow");
+    CHECK_STR(said(status, "Ready", text), "True");
+    r.facts.unenforced = NULL;
+    AUTO_JSON json_t *kept = status_of_revision(&r, made, 0);
+    CHECK_STR(said(kept, "LimitsEnforced", text), "absent");
+}
+
 TEST(a_first_start_that_hangs_is_explained_up_to_the_service)
 {
     struct status_revision r = { "img", "user-container",
