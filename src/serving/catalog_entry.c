@@ -144,7 +144,7 @@ void catalog_rev_drop(struct rev *v)
     if (v->busy)
         return;
     json_decref(v->pending);
-    json_decref(v->facts.models);
+    catalog_facts_done(&v->facts);
     packed_free(v->text);
     free(v);
 }

@@ -17,14 +17,16 @@ enum {
     REVISIONS_KEPT = 20,        /* per Service, as Knative's min-non-active-revisions */
     FLUSH_LAZY_US = 500000,     /* replica counts and activity are not worth a commit each */
     FLUSH_RETRY_US = 1000000,   /* after the store refused */
+    FACTS_TEXT_MAX = 255,       /* of each text in them */
     FLUSH_PER_TURN = 16,        /* Services whose status is looked at before the loop goes on */
     KEY_SIZE = OBJECT_NS_MAX + OBJECT_NAME_MAX + 1,
 };
 
 struct facts { /* catalog_facts with its own texts */
     struct catalog_facts f;
-    char digest[80], message[256], late_starts[256];
-    json_t *models; /* {volume: digest}, or NULL */
+    char digest[80];
+    char *message, *late_starts; /* NULL: "" */
+    json_t *models;              /* {volume: digest}, or NULL */
 };
 
 enum part_kind { PART_CONFIGURATION, PART_ROUTE, PARTS };
@@ -169,6 +171,7 @@ void catalog_flush_retry(struct catalog *c, struct service *s); /* the store ref
 void catalog_flush_later(struct catalog *c, struct service *s, uint64_t delay_us);
 json_t *catalog_status(const struct rev *v); /* a reference, or NULL */
 json_t *catalog_rev_status(const struct rev *v, const json_t *object);
+void catalog_facts_done(struct facts *f);
 bool catalog_status_put(json_t *object, json_t *take_status); /* false: it is as it should be */
 /* The first commit of a Revision; until then nobody sees it and nothing runs. */
 void catalog_revision_write(struct catalog *c, struct rev *v);

@@ -32,6 +32,18 @@ json_t *catalog_status(const struct rev *v)
     return json_incref(json_object_get(object, "status"));
 }
 
+static const char *said(const char *text) { return text ? text : ""; }
+
+/* Most revisions have nothing to say. */
+static char *note(const char *text) { return text && *text ? xstrndup(text, FACTS_TEXT_MAX) : NULL; }
+
+void catalog_facts_done(struct facts *f)
+{
+    json_decref(f->models);
+    free(f->message);
+    free(f->late_starts);
+}
+
 json_t *catalog_rev_status(const struct rev *v, const json_t *object)
 {
     size_t serving;
@@ -40,8 +52,8 @@ json_t *catalog_rev_status(const struct rev *v, const json_t *object)
     struct status_revision s = { image ? image : "", container ? container : "", v->facts.f, v->late };
     s.facts.image_digest = v->facts.digest;
     s.facts.models = v->facts.models;
-    s.facts.message = v->facts.message;
-    s.facts.late_starts = v->facts.late_starts;
+    s.facts.message = said(v->facts.message);
+    s.facts.late_starts = said(v->facts.late_starts);
     return status_of_revision(&s, json_object_get(object, "status"), loop_wall_ms());
 }
 
@@ -162,14 +174,14 @@ void catalog_revision_facts(struct catalog *c, const char *ns, const char *name,
         return;
     struct facts next = { .f = *f };
     copy_name(next.digest, sizeof next.digest, f->image_digest);
-    copy_name(next.message, sizeof next.message, f->message);
-    copy_name(next.late_starts, sizeof next.late_starts, f->late_starts);
+    next.message = note(f->message);
+    next.late_starts = note(f->late_starts);
     next.f.image_digest = next.f.message = next.f.late_starts = NULL; /* they live beside, so that structs compare */
     next.f.models = NULL;
     const struct facts *old = &v->facts;
     resolved_keep(&next, f, old);
-    bool same_texts = strcmp(next.digest, old->digest) == 0 && strcmp(next.message, old->message) == 0 &&
-                      strcmp(next.late_starts, old->late_starts) == 0 &&
+    bool same_texts = strcmp(next.digest, old->digest) == 0 && strcmp(said(next.message), said(old->message)) == 0 &&
+                      strcmp(said(next.late_starts), said(old->late_starts)) == 0 &&
                       (next.models == old->models || json_equal(next.models, old->models));
     bool same = same_texts && next.f.ready_once == old->f.ready_once &&
                 next.f.timed_out == old->f.timed_out && next.f.failing == old->f.failing &&
@@ -180,7 +192,7 @@ void catalog_revision_facts(struct catalog *c, const char *ns, const char *name,
     bool same_counts = next.f.actual == old->f.actual && next.f.desired == old->f.desired;
     /* Back from zero is daily life once it was ready: told when the start is over, not while that needs the CPU. */
     bool wait = same && (same_activity || (next.f.ready_once && next.f.active));
-    json_decref(v->facts.models);
+    catalog_facts_done(&v->facts);
     v->facts = next;
     catalog_needs_resolved(v);
     if (next.f.ready_once)

@@ -8,7 +8,7 @@ struct entry {
     int64_t version;
     struct packed *text;
     /* Of the object before, as JSON, where they are not those of the text; NULL: they are. */
-    char *labels_before;
+    struct packed *labels_before;
     const char *kind, *ns, *name; /* in texts[] */
     uint32_t bytes;
     bool was, is;                 /* there was an object before, there is one after */
@@ -36,7 +36,7 @@ static void watchlog_check(const struct watchlog *w)
 static void entry_free(struct entry *t)
 {
     packed_free(t->text);
-    free(t->labels_before);
+    packed_free(t->labels_before);
     free(t);
 }
 
@@ -118,9 +118,10 @@ static struct entry *entry_new(struct packer *p, int64_t version, const char *ki
     t->was = before != NULL;
     t->is = after != NULL;
     t->text = packed_new(p, kind, str_of(text));
-    t->labels_before = !differ ? NULL : labels_was ? text_of(labels_was) : xstrdup("null");
+    AUTO_FREE char *labels = !differ ? NULL : labels_was ? text_of(labels_was) : xstrdup("null");
+    t->labels_before = labels ? packed_new(p, "labels", str_of(labels)) : NULL;
     t->bytes = (uint32_t)(sizeof *t + (size_t)(at - t->texts) + packed_bytes(t->text) +
-                          (t->labels_before ? strlen(t->labels_before) : 0));
+                          (t->labels_before ? packed_bytes(t->labels_before) : 0));
     return t;
 }
 
@@ -191,7 +192,8 @@ static bool seen_as(const struct entry *t, const struct watch_filter *f, struct 
     if (f->matches) {
         AUTO_JSON json_t *object = json_loads(event->text, 0, NULL);
         const json_t *labels = json_at(object, "metadata.labels");
-        AUTO_JSON json_t *before = t->labels_before ? json_loads(t->labels_before, JSON_DECODE_ANY, NULL) : NULL;
+        AUTO_FREE char *was_labels = packed_text(t->labels_before);
+        AUTO_JSON json_t *before = was_labels ? json_loads(was_labels, JSON_DECODE_ANY, NULL) : NULL;
         was = was && f->matches(f->ctx, event, !t->labels_before ? labels : json_is_object(before) ? before : NULL);
         is = is && f->matches(f->ctx, event, labels);
     }

@@ -242,7 +242,7 @@ int sqlite_engine_open(const char *dir, const struct limits *limits, struct engi
     const struct database_spec hob = {
         .name = "hob.db",
         .pragmas = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = FULL;"
-                   " PRAGMA cache_size = -2048",
+                   " PRAGMA cache_size = -512",
         .flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
         .application = HOB_DB_APPLICATION,
         .steps = steps,
