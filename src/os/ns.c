@@ -30,7 +30,7 @@ int ns_clone(uint64_t flags, int *ret_pidfd, struct err *e)
     int pidfd = -1;
     struct clone_args args = { .flags = flags | CLONE_PIDFD,
                                .pidfd = (uint64_t)(uintptr_t)&pidfd,
-                               .exit_signal = SIGCHLD };
+                               .exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD };
     if (fault_hit("clone3"))
         return err_sys(e, "clone");
     long pid = syscall(SYS_clone3, &args, sizeof args);

@@ -9,7 +9,7 @@
 
 #include <sys/types.h>
 
-/* fork() into new namespaces. 0: this is the child; positive: the child's pid, *ret_pidfd is set. */
+/* fork() into new namespaces; with CLONE_PARENT as a sibling. 0: this is the child; positive: the child's pid, *ret_pidfd is set. */
 int ns_clone(uint64_t flags, int *ret_pidfd, struct err *e) MUST_USE;
 int ns_pidfd_open(pid_t pid, struct err *e) MUST_USE; /* the descriptor */
 int ns_signal(int pidfd, int signo, struct err *e) MUST_USE; /* 1: it is gone already */

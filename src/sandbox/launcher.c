@@ -66,7 +66,7 @@ struct launcher {
     char *data_real; /* the data folder without links */
 
     struct list shells;
-    bool *slots; /* in use */
+    uint32_t *slots; /* of each: how many shells use it; more than one are a pod */
     uint32_t slot_count, next_slot;
     uint64_t next_id;
     uint32_t life;                 /* counts nodes */
@@ -120,7 +120,7 @@ static int slot_take(struct launcher *a, uint32_t *ret, struct err *e)
         uint32_t slot = (a->next_slot + i) % a->slot_count;
         if (a->slots[slot])
             continue;
-        a->slots[slot] = true;
+        a->slots[slot] = 1;
         a->next_slot = slot + 1; /* the longest unused one: used ids rest a while */
         *ret = slot;
         return 0;
@@ -137,7 +137,7 @@ static int shell_make(struct launcher *a, struct err *e)
         return r;
     r = shell_open(&a->maker, a->next_id++, slot, &s, e);
     if (r < 0) {
-        a->slots[slot] = false;
+        a->slots[slot] = 0;
         return r;
     }
     s->life = a->life;
@@ -188,8 +188,8 @@ static void on_refill(struct loop_timer *t) { pool_tend(CONTAINER_OF(t, struct l
 /* Everything the node needs to use a shell, in one notice. */
 static int shell_offer(struct launcher *a, struct shell *s, struct err *e)
 {
-    struct notice n = { .type = NOTICE_SHELL, .id = s->id };
-    int fds[3 + PROTOCOL_SHELL_SOCKETS], cpu_fd, memory_fd;
+    struct notice n = { .type = NOTICE_SHELL, .id = s->id, .shell.beside = s->beside };
+    int fds[3 + PROTOCOL_VOLUMES_MAX + PROTOCOL_SHELL_SOCKETS], cpu_fd, memory_fd;
     size_t count = 0;
     fds[count++] = s->control_fd;
     shell_usage_open(s, &cpu_fd, &memory_fd);
@@ -200,6 +200,9 @@ static int shell_offer(struct launcher *a, struct shell *s, struct err *e)
     }
     fd_auto(&cpu_fd);
     fd_auto(&memory_fd);
+    for (uint32_t i = 0; s->beside && i < s->volume_count; i++)
+        fds[count + n.shell.volumes++] = TAKE_FD(s->volume_fds[i]);
+    count += n.shell.volumes;
     int r = ns_sockets_make(s->netns_fd, a->maker.home_net_fd, fds + count, PROTOCOL_SHELL_SOCKETS, e);
     if (r < 0) {
         while (count > 1) /* the first is still the shell's */
@@ -211,12 +214,90 @@ static int shell_offer(struct launcher *a, struct shell *s, struct err *e)
     return 0;
 }
 
+/* ---- pods --- */
+
+static void join_refuse(struct launcher *a, uint64_t leader, const struct err *e)
+{
+    struct notice n = { .type = NOTICE_REFUSED, .id = leader };
+    notice_error(&n, e);
+    notify(a, &n, NULL, 0);
+}
+
+static void joined_offer(struct launcher *a, struct shell *s)
+{
+    struct err e = { 0 };
+    if (shell_offer(a, s, &e) == 0)
+        return;
+    s->state = SHELL_MAKING; /* the node never heard of it */
+    s->why = e;
+    shell_kill(s);
+}
+
+static uint32_t pod_size(struct launcher *a, uint64_t leader)
+{
+    uint32_t count = 0;
+    LIST_EACH (&a->shells, n, tmp)
+        count += CONTAINER_OF(n, struct shell, node)->beside == leader;
+    return count;
+}
+
+/* Nothing of a pod outlives the shell that it was made around. */
+static void pod_kill(struct launcher *a, uint64_t leader)
+{
+    LIST_EACH (&a->shells, n, tmp) {
+        struct shell *s = CONTAINER_OF(n, struct shell, node);
+        if (s->beside == leader)
+            shell_kill(s);
+    }
+}
+
+static int join_begin(struct launcher *a, const struct request *q, struct err *e)
+{
+    struct shell *s, *leader = shell_find(a, q->id);
+    if (!leader || leader->state == SHELL_MAKING || leader->beside)
+        return err_set(e, CODE_UNAVAILABLE, "sandbox: the pod is over");
+    if (a->stopping || pod_size(a, leader->id) >= PROTOCOL_JOINED_MAX)
+        return err_set(e, CODE_EXHAUSTED, "sandbox: %d are in the pod already", PROTOCOL_JOINED_MAX);
+    int r = shell_join(&a->maker, a->next_id++, leader, q->name, &s, e);
+    if (r < 0)
+        return r;
+    s->life = a->life;
+    a->slots[s->slot]++;
+    list_push(&a->shells, &s->node);
+    return 0;
+}
+
+static void volumes_answer(struct launcher *a, const struct request *q)
+{
+    struct notice n = { .type = NOTICE_VOLUMES, .id = q->id };
+    struct shell *s = shell_find(a, q->id);
+    int fds[PROTOCOL_VOLUMES_MAX];
+    size_t count = (size_t)q->number;
+    struct err e = { 0 };
+    if (!s)
+        return; /* its end is on the way to the node */
+    const struct join_volumes v = { .stage_fd = a->maker.stage_fd, .bytes = q->volume_bytes, .count = (uint32_t)count,
+                                    .owner = shell_owner(s) };
+    int r = s->state == SHELL_MAKING || s->beside || s->pod_fd >= 0
+                ? err_set(&e, CODE_INVALID, "sandbox: has its volumes")
+                : join_volumes_make(&v, &s->pod_fd, fds, &e);
+    if (r == 0)
+        s->volume_count = (uint32_t)count;
+    else
+        notice_error(&n, &e);
+    notify(a, &n, fds, r == 0 ? count : 0);
+}
+
 static void on_shell_ready(void *ctx, struct shell *s)
 {
     struct launcher *a = ctx;
     struct err e = { 0 };
     if (s->life != a->life) {
         shell_kill(s);
+        return;
+    }
+    if (s->beside) {
+        joined_offer(a, s);
         return;
     }
     ASSERT(a->making > 0);
@@ -247,15 +328,21 @@ static void on_shell_ended(void *ctx, struct shell *s, const struct notice_exit 
     bool ours = s->life == a->life, was_making = s->state == SHELL_MAKING;
     if (why)
         cause = *why;
-    if (ours && was_making)
+    if (ours && was_making && !s->beside)
         a->making--;
-    else if (ours && s->state == SHELL_IDLE)
+    else if (ours && s->state == SHELL_IDLE && !s->beside)
         a->idle--;
     list_remove(&a->shells, &s->node);
-    a->slots[s->slot] = false;
+    ASSERT(a->slots[s->slot] > 0);
+    a->slots[s->slot]--;
+    if (!s->beside)
+        pod_kill(a, s->id);
+    uint64_t beside = s->beside;
     shell_free(s);
     if (ours && !was_making)
         notify(a, &n, NULL, 0);
+    else if (ours && beside)
+        join_refuse(a, beside, &cause);
     else if (ours && cause.code)
         shell_refuse(a, &cause);
     pool_tend(a);
@@ -448,6 +535,8 @@ static void shell_request(struct launcher *a, const struct request *q)
         if (s->state == SHELL_USED)
             return;
         s->state = SHELL_USED;
+        if (s->beside)
+            return;
         a->idle--;
         a->last_took_us = loop_clock_us(a->loop);
         pool_tend(a);
@@ -482,6 +571,13 @@ static int on_request(void *ctx, struct fd_packet *p, struct err *e)
         pool_tend(a);
         return 0;
     case REQUEST_SOCKETS: sockets_answer(a, q); return 0;
+    case REQUEST_VOLUMES: volumes_answer(a, q); return 0;
+    case REQUEST_JOIN: {
+        struct err why = { 0 };
+        if (join_begin(a, q, &why) < 0)
+            join_refuse(a, q->id, &why);
+        return 0;
+    }
     case REQUEST_OPEN: open_answer(a, q); return 0;
     case REQUEST_SERVING: a->any_node_served = true; return 0;
     case REQUEST_TOOK:

@@ -44,6 +44,7 @@ struct native {
     uint32_t pool; /* what the launcher was last asked to keep ready */
     struct loop_timer pool_timer;
     struct list waiting; /* sandboxes that wait for a shell, in order */
+    struct list pods_waiting; /* struct sandbox_pod: the same */
     struct list opens;
     uint64_t next_open;
     void (*on_stamps)(void *ctx, const uint64_t at_ns[STEM_STEPS]);
@@ -61,6 +62,25 @@ struct shell_end {
     bool sockets_asked;
     struct loop_io control_io;
     struct sandbox *sandbox; /* NULL: idle, or freed by its owner */
+    struct sandbox_pod *pod; /* that it was taken for; NULL: none */
+    bool joined;             /* made for another's pod */
+    int volumes[PROTOCOL_VOLUMES_MAX];
+    uint32_t volume_count;
+};
+
+struct sandbox_pod {
+    struct native *owner;
+    struct list_node node; /* in pods_waiting */
+    const struct sandbox_pod_events *events;
+    void *ctx;
+    char name[PROTOCOL_NAME_MAX];
+    uint64_t volume_bytes[PROTOCOL_VOLUMES_MAX];
+    uint32_t volume_count;
+    struct shell_end *shell; /* NULL: waits for it, or it ended */
+    struct list waiting;     /* struct sandbox: wait for a shell that joins */
+    bool pool_hit, told;
+    struct err why;
+    struct loop_task tell_task;
 };
 
 struct socket_waiter {
@@ -71,7 +91,9 @@ struct socket_waiter {
 
 struct sandbox {
     struct native *owner;
-    struct list_node node; /* in waiting */
+    struct list_node node; /* in waiting, or in its pod's */
+    struct list *in;       /* which of them */
+    uint32_t volume_count; /* that go with its order */
     const struct sandbox_events *events;
     void *ctx;
     struct shell_end *shell; /* NULL: waits for one, or ended */
@@ -119,7 +141,21 @@ static void tell(struct native *t, enum request_type type, uint64_t id, int32_t 
     (void)r;
 }
 
+static void sandbox_fail(struct sandbox *sb, const struct err *e);
+
 /* ---- shells ----------------------------------------------------------------------------- */
+
+/* Its shell is gone: there is nothing left to join. */
+static void pod_over(struct sandbox_pod *p)
+{
+    p->shell = NULL;
+    if (!p->why.code)
+        err_set(&p->why, CODE_UNAVAILABLE, "sandbox: the pod is over");
+    if (!p->told)
+        loop_defer(p->owner->loop, &p->tell_task);
+    for (struct list_node *n; (n = list_first(&p->waiting)) != NULL;)
+        sandbox_fail(CONTAINER_OF(n, struct sandbox, node), &p->why);
+}
 
 static void shell_end_free(struct shell_end *s)
 {
@@ -132,6 +168,10 @@ static void shell_end_free(struct shell_end *s)
     fd_auto(&s->memory_fd);
     for (size_t i = 0; i < s->socket_count; i++)
         close(s->sockets[i]);
+    for (uint32_t i = 0; i < s->volume_count; i++)
+        fd_auto(&s->volumes[i]);
+    if (s->pod)
+        pod_over(s->pod);
     (void)map_remove(&t->shells, key_of(&s->id));
     free(s);
 }
@@ -194,7 +234,7 @@ static void sandbox_fail(struct sandbox *sb, const struct err *e)
     struct native *t = sb->owner;
     sb->why = *e;
     if (list_node_linked(&sb->node))
-        list_remove(&t->waiting, &sb->node);
+        list_remove(sb->in, &sb->node);
     if (sb->shell)
         tell(t, REQUEST_KILL, sb->shell->id, 0); /* its end tells */
     else
@@ -223,8 +263,10 @@ static void on_control(struct loop_io *io, uint32_t events)
     loop_unwatch(t->loop, &s->control_io);
     /* Only now, so that the launcher's waking up does not compete with the start. */
     tell(t, REQUEST_TOOK, s->id, 0);
-    demand_start(&t->demand, loop_clock_us(t->loop));
-    pool_fit(t);
+    if (!s->joined) { /* the pool has none of those */
+        demand_start(&t->demand, loop_clock_us(t->loop));
+        pool_fit(t);
+    }
     if (!sb)
         return;
     if (r == 0) {
@@ -246,7 +288,7 @@ static void on_control(struct loop_io *io, uint32_t events)
 }
 
 /* The order as one packet, or as a memory file when it is long. */
-static int order_send(struct sandbox *sb, int control_fd, struct err *e)
+static int order_send(struct sandbox *sb, const struct shell_end *s, struct err *e)
 {
     struct order_elsewhere where = { ORDER_ELSEWHERE_MAGIC, (uint32_t)sb->order.size };
     AUTO_CLOSE int file = -1;
@@ -256,6 +298,10 @@ static int order_send(struct sandbox *sb, int control_fd, struct err *e)
                            .fd_count = ORDER_FD_RUNNER };
     if (sb->runner_end_fd >= 0)
         p.fds[p.fd_count++] = sb->runner_end_fd;
+    if (sb->volume_count > s->volume_count)
+        return err_set(e, CODE_INVALID, "sandbox: volume %u is none of its pod", sb->volume_count);
+    for (uint32_t i = 0; i < sb->volume_count; i++)
+        p.fds[p.fd_count++] = s->volumes[i];
     if (sb->order.size > ORDER_INLINE_MAX) {
         file = fault_hit("memfd") ? -1 : memfd_create("order", MFD_CLOEXEC);
         if (file < 0 || write(file, buf_at(&sb->order), sb->order.size) != (ssize_t)sb->order.size)
@@ -264,7 +310,7 @@ static int order_send(struct sandbox *sb, int control_fd, struct err *e)
         p.size = sizeof where;
         p.fds[p.fd_count++] = file;
     }
-    int r = fd_packet_send(control_fd, &p, e);
+    int r = fd_packet_send(s->control_fd, &p, e);
     return r == 1 ? err_set(e, CODE_EXHAUSTED, "order of %zu bytes: no room in the socket", p.size) : r;
 }
 
@@ -276,13 +322,16 @@ static bool shell_use(struct shell_end *s, struct sandbox *sb)
     struct err e = { 0 };
     if (list_node_linked(&s->node))
         list_remove(&t->ready, &s->node);
-    int r = order_send(sb, s->control_fd, &e);
+    int r = order_send(sb, s, &e);
     if (r < 0 && e.code == CODE_UNAVAILABLE)
         return false;
     s->sandbox = sb;
     sb->shell = s;
     if (sb->waiters.count > 0)
         loop_defer(t->loop, &sb->socket_task);
+    for (uint32_t i = 0; i < s->volume_count; i++)
+        fd_auto(&s->volumes[i]);
+    s->volume_count = 0;
     fd_auto(&sb->out_fd);
     fd_auto(&sb->phases_fd);
     fd_auto(&sb->runner_end_fd);
@@ -297,11 +346,83 @@ static bool shell_use(struct shell_end *s, struct sandbox *sb)
 
 /* ---- notices ---------------------------------------------------------------------------- */
 
+/* To the first that waits. */
+static void shell_give(struct shell_end *s, struct list_node *first)
+{
+    struct sandbox *sb = CONTAINER_OF(first, struct sandbox, node);
+    struct err gone = { 0 };
+    list_remove(sb->in, first);
+    if (shell_use(s, sb))
+        return;
+    err_set(&gone, CODE_UNAVAILABLE, "sandbox: the one made for it died at once");
+    sandbox_fail(sb, &gone);
+}
+
+static void joined_give(struct native *t, struct shell_end *s, uint64_t beside)
+{
+    const struct shell_end *leader = map_find(&t->shells, key_of(&beside));
+    struct list_node *first = leader && leader->pod ? list_first(&leader->pod->waiting) : NULL;
+    if (first)
+        shell_give(s, first);
+    else /* who asked is gone */
+        tell(t, REQUEST_KILL, s->id, 0);
+}
+
+/* The shell is the pod's from now on. */
+static void pod_take(struct sandbox_pod *p, struct shell_end *s)
+{
+    struct native *t = p->owner;
+    struct request q = { .type = REQUEST_VOLUMES, .id = s->id, .number = (int32_t)p->volume_count };
+    struct err e = { 0 };
+    if (list_node_linked(&p->node))
+        list_remove(&t->pods_waiting, &p->node);
+    if (list_node_linked(&s->node))
+        list_remove(&t->ready, &s->node);
+    p->shell = s;
+    s->pod = p;
+    tell(t, REQUEST_TOOK, s->id, 0);
+    if (p->volume_count == 0) {
+        loop_defer(t->loop, &p->tell_task);
+        return;
+    }
+    memcpy(q.volume_bytes, p->volume_bytes, sizeof q.volume_bytes);
+    if (peer_send(t->launcher, &q, request_size(q.type), NULL, 0, &e) < 0) {
+        p->why = e;
+        loop_defer(t->loop, &p->tell_task);
+    }
+}
+
+static void on_pod_tell(struct loop_task *task)
+{
+    struct sandbox_pod *p = CONTAINER_OF(task, struct sandbox_pod, tell_task);
+    if (p->told)
+        return;
+    p->told = true;
+    if (p->why.code)
+        p->events->on_failed(p->ctx, &p->why);
+    else
+        p->events->on_open(p->ctx);
+}
+
+static void on_volumes(struct native *t, const struct notice *n, struct fd_packet *p)
+{
+    struct shell_end *s = map_find(&t->shells, key_of(&n->id));
+    struct sandbox_pod *pod = s ? s->pod : NULL;
+    if (!pod)
+        return;
+    if (p->fd_count != pod->volume_count)
+        err_set(&pod->why, n->error.code ? n->error.code : CODE_INTERNAL, "%s", n->error.text);
+    for (size_t i = 0; !pod->why.code && i < p->fd_count; i++)
+        s->volumes[s->volume_count++] = TAKE_FD(p->fds[i]);
+    loop_defer(t->loop, &pod->tell_task);
+}
+
 static int on_shell(struct native *t, const struct notice *n, struct fd_packet *p, struct err *e)
 {
     size_t used = 1 + (size_t)n->usage_fds;
-    if ((n->usage_fds != 0 && n->usage_fds != 2) || p->fd_count < used ||
-        p->fd_count > used + SOCKETS_KEPT_MAX || map_find(&t->shells, key_of(&n->id)))
+    const size_t sockets_at = used + n->shell.volumes;
+    if ((n->usage_fds != 0 && n->usage_fds != 2) || n->shell.volumes > PROTOCOL_VOLUMES_MAX || p->fd_count < sockets_at ||
+        p->fd_count > sockets_at + SOCKETS_KEPT_MAX || map_find(&t->shells, key_of(&n->id)))
         return err_set(e, CODE_INTERNAL, "launcher: a shell came in pieces");
     struct shell_end *s = xcalloc(1, sizeof *s);
     s->owner = t;
@@ -310,31 +431,42 @@ static int on_shell(struct native *t, const struct notice *n, struct fd_packet *
     s->control_fd = TAKE_FD(p->fds[0]);
     s->cpu_fd = n->usage_fds ? TAKE_FD(p->fds[1]) : -1;
     s->memory_fd = n->usage_fds ? TAKE_FD(p->fds[2]) : -1;
+    for (; used < sockets_at; used++)
+        s->volumes[s->volume_count++] = TAKE_FD(p->fds[used]);
     for (; used < p->fd_count; used++)
         s->sockets[s->socket_count++] = TAKE_FD(p->fds[used]);
     map_put(&t->shells, key_of(&s->id), s);
-    struct list_node *first = list_first(&t->waiting);
-    if (!first) {
-        list_push(&t->ready, &s->node);
+    s->joined = n->shell.beside != 0;
+    if (s->joined) {
+        joined_give(t, s, n->shell.beside);
         return 0;
     }
-    list_remove(&t->waiting, first);
-    struct sandbox *sb = CONTAINER_OF(first, struct sandbox, node);
-    struct err gone = { 0 };
-    if (!shell_use(s, sb)) {
-        err_set(&gone, CODE_UNAVAILABLE, "sandbox: the one made for it died at once");
-        sandbox_fail(sb, &gone);
-    }
+    struct list_node *first = list_first(&t->waiting), *pod = list_first(&t->pods_waiting);
+    if (first)
+        shell_give(s, first);
+    else if (pod)
+        pod_take(CONTAINER_OF(pod, struct sandbox_pod, node), s);
+    else
+        list_push(&t->ready, &s->node);
     return 0;
 }
 
 static void on_refused(struct native *t, const struct notice *n)
 {
-    struct list_node *first = list_first(&t->waiting);
+    const struct shell_end *leader = n->id ? map_find(&t->shells, key_of(&n->id)) : NULL;
+    struct list *in = !n->id ? &t->waiting : leader && leader->pod ? &leader->pod->waiting : NULL;
+    struct list_node *first = in ? list_first(in) : NULL;
+    struct list_node *pod = n->id ? NULL : list_first(&t->pods_waiting);
     struct err e = { 0 };
+    err_set(&e, n->error.code ? n->error.code : CODE_INTERNAL, "%s", n->error.text);
+    if (!first && pod) {
+        struct sandbox_pod *p = CONTAINER_OF(pod, struct sandbox_pod, node);
+        list_remove(&t->pods_waiting, pod);
+        p->why = e;
+        loop_defer(t->loop, &p->tell_task);
+    }
     if (!first) /* who asked is gone already */
         return;
-    err_set(&e, n->error.code ? n->error.code : CODE_INTERNAL, "%s", n->error.text);
     sandbox_fail(CONTAINER_OF(first, struct sandbox, node), &e);
 }
 
@@ -423,6 +555,7 @@ static int on_notice(void *ctx, struct fd_packet *p, struct err *e)
         return 0;
     case NOTICE_SHELL: return on_shell(t, n, p, e);
     case NOTICE_REFUSED: on_refused(t, n); return 0;
+    case NOTICE_VOLUMES: on_volumes(t, n, p); return 0;
     case NOTICE_SOCKETS: on_sockets(t, n, p); return 0;
     case NOTICE_ENDED: on_ended(t, n); return 0;
     case NOTICE_OPENED: on_opened(t, n, p); return 0;
@@ -565,7 +698,7 @@ static void native_sandbox_free(struct sandbox *sb)
         return;
     struct native *t = sb->owner;
     if (list_node_linked(&sb->node))
-        list_remove(&t->waiting, &sb->node);
+        list_remove(sb->in, &sb->node);
     if (sb->shell) {
         tell(t, REQUEST_KILL, sb->shell->id, 0);
         sb->shell->sandbox = NULL;
@@ -608,6 +741,84 @@ static int pipes_open(struct sandbox *sb, struct sandbox_pipes *ret, struct err 
     return 0;
 }
 
+static int place(struct native *t, struct sandbox *sb, struct err *e)
+{
+    for (struct list_node *n; !sb->pool_hit && (n = list_first(&t->ready)) != NULL;)
+        sb->pool_hit = shell_use(CONTAINER_OF(n, struct shell_end, node), sb);
+    int r = sb->pool_hit ? 0 : ask(t, REQUEST_WANT, 0, 0, e);
+    if (r == 0 && !sb->pool_hit) {
+        sb->in = &t->waiting;
+        list_push(sb->in, &sb->node);
+    }
+    return r;
+}
+
+static int pod_place(const struct sandbox_spec *spec, struct sandbox *sb, struct err *e)
+{
+    struct sandbox_pod *p = spec->pod;
+    if (!p->told || p->why.code || !p->shell || (spec->leads && p->shell->sandbox))
+        return err_set(e, CODE_UNAVAILABLE, "the pod is over");
+    for (size_t i = 0; i < spec->scratch_count; i++)
+        sb->volume_count = MAX(sb->volume_count, spec->scratches[i].volume);
+    if (spec->leads) {
+        sb->pool_hit = p->pool_hit;
+        return shell_use(p->shell, sb) ? 0 : err_set(e, CODE_UNAVAILABLE, "the pod is over");
+    }
+    struct request q = { .type = REQUEST_JOIN, .id = p->shell->id };
+    memcpy(q.name, p->name, sizeof q.name);
+    int r = peer_send(p->owner->launcher, &q, request_size(q.type), NULL, 0, e);
+    if (r < 0)
+        return r;
+    sb->in = &p->waiting;
+    list_push(sb->in, &sb->node);
+    return 0;
+}
+
+static int native_pod_open(struct sandbox_tier *tier, const struct sandbox_pod_spec *spec,
+                           const struct sandbox_pod_events *events, void *ctx, struct sandbox_pod **ret, struct err *e)
+{
+    struct native *t = native_of(tier);
+    struct list_node *first = list_first(&t->ready);
+    if (spec->volume_count > PROTOCOL_VOLUMES_MAX || strlen(spec->id) >= PROTOCOL_NAME_MAX)
+        return err_set(e, CODE_EXHAUSTED, "pod %.80s: %zu shared volumes, %d are possible", spec->id, spec->volume_count,
+                       PROTOCOL_VOLUMES_MAX);
+    int r = first ? 0 : ask(t, REQUEST_WANT, 0, 0, e);
+    if (r < 0)
+        return r;
+    struct sandbox_pod *p = xcalloc(1, sizeof *p);
+    p->owner = t;
+    p->events = events;
+    p->ctx = ctx;
+    p->tell_task.run = on_pod_tell;
+    list_init(&p->waiting);
+    memcpy(p->name, spec->id, strlen(spec->id));
+    p->volume_count = (uint32_t)spec->volume_count;
+    for (uint32_t i = 0; i < p->volume_count; i++)
+        p->volume_bytes[i] = spec->volume_bytes[i];
+    p->pool_hit = first != NULL;
+    if (first)
+        pod_take(p, CONTAINER_OF(first, struct shell_end, node));
+    else
+        list_push(&t->pods_waiting, &p->node);
+    *ret = p;
+    return 0;
+}
+
+static void native_pod_free(struct sandbox_pod *p)
+{
+    if (!p)
+        return;
+    ASSERT(p->waiting.count == 0);
+    loop_undefer(p->owner->loop, &p->tell_task);
+    if (list_node_linked(&p->node))
+        list_remove(&p->owner->pods_waiting, &p->node); /* the shell that comes is as good for the pool */
+    if (p->shell) {
+        tell(p->owner, REQUEST_KILL, p->shell->id, 0);
+        p->shell->pod = NULL;
+    }
+    free(p);
+}
+
 static int native_start(struct sandbox_tier *tier, const struct sandbox_spec *spec,
                         const struct sandbox_events *events, void *ctx, struct sandbox **ret,
                         struct sandbox_pipes *ret_pipes, struct err *e)
@@ -623,16 +834,11 @@ static int native_start(struct sandbox_tier *tier, const struct sandbox_spec *sp
         r = pipes_open(sb, &pipes, e);
     if (r < 0)
         return err_wrap(e, "sandbox %s", spec->id);
-    for (struct list_node *n; !sb->pool_hit && (n = list_first(&t->ready)) != NULL;)
-        sb->pool_hit = shell_use(CONTAINER_OF(n, struct shell_end, node), sb);
-    if (!sb->pool_hit) {
-        r = ask(t, REQUEST_WANT, 0, 0, e);
-        if (r < 0) {
-            close(pipes.out_fd);
-            close(pipes.phases_fd);
-            return err_wrap(e, "sandbox %s", spec->id);
-        }
-        list_push(&t->waiting, &sb->node);
+    r = spec->pod ? pod_place(spec, sb, e) : place(t, sb, e);
+    if (r < 0) {
+        close(pipes.out_fd);
+        close(pipes.phases_fd);
+        return err_wrap(e, "sandbox %s", spec->id);
     }
     *ret_pipes = pipes;
     *ret = TAKE(sb);
@@ -704,7 +910,7 @@ static void native_tier_free(struct sandbox_tier *tier)
         return;
     struct native *t = native_of(tier);
     const struct map_slot *slot;
-    ASSERT(t->waiting.count == 0);
+    ASSERT(t->waiting.count == 0 && t->pods_waiting.count == 0);
     for (uint32_t i = 0; (slot = map_next(&t->shells, &i)) != NULL; i = 0) {
         struct shell_end *s = slot->value;
         ASSERT(!s->sandbox);
@@ -729,6 +935,8 @@ static const struct sandbox_tier_ops native_ops = {
     .usage = native_usage,
     .run = native_run,
     .run_forget = native_run_forget,
+    .pod_open = native_pod_open,
+    .pod_free = native_pod_free,
     .free = native_sandbox_free,
     .pool_ready = native_pool_ready,
     .pool_wanted = native_pool_wanted,
@@ -761,6 +969,7 @@ int native_tier_open(struct loop *l, int take_launcher_fd, const struct limits *
     t->ctx = ctx;
     list_init(&t->ready);
     list_init(&t->waiting);
+    list_init(&t->pods_waiting);
     list_init(&t->opens);
     demand_open(t);
     if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed)

@@ -97,6 +97,11 @@ static int limits_check(struct order *p, struct err *e)
         return err_set(e, CODE_INVALID, "cpu, process or descriptor limit: too low to start with");
     p->shared_bytes = h->ephemeral_bytes;
     for (uint32_t i = 0; i < h->scratch_count; i++) {
+        if (p->scratches[i].volume > ORDER_VOLUMES_MAX)
+            return err_set(e, CODE_INVALID, "scratch '%.200s': volume %u is none of a pod", p->scratches[i].target,
+                           p->scratches[i].volume);
+        if (p->scratches[i].volume)
+            continue;
         if (h->scratch_bytes[i] > p->shared_bytes)
             return err_set(e, CODE_INVALID,
                            "scratch '%.200s' of %llu bytes: more than is left of ephemeral storage",
@@ -181,7 +186,12 @@ static bool texts_take(struct texts *t, struct order *p)
         if (!(p->mounts[i].source = text_next(t)) || !(p->mounts[i].target = text_next(t)))
             return false;
     for (uint32_t i = 0; i < h->scratch_count; i++) {
-        p->scratches[i].size_bytes = h->scratch_bytes[i];
+        const uint64_t n = h->scratch_bytes[i];
+        if (n & ORDER_VOLUME)
+            p->scratches[i].volume = (uint32_t)MIN(n & ~ORDER_VOLUME, (uint64_t)UINT32_MAX);
+        else
+            p->scratches[i].size_bytes = n;
+        p->volume_count = MAX(p->volume_count, p->scratches[i].volume);
         if (!(p->scratches[i].target = text_next(t)))
             return false;
     }
@@ -318,7 +328,7 @@ static void head_put(const struct sandbox_spec *s, uint32_t flags, struct buf *i
                            .memory_bytes = s->memory_bytes,
                            .ephemeral_bytes = s->ephemeral_bytes };
     for (size_t i = 0; i < s->scratch_count; i++)
-        h.scratch_bytes[i] = s->scratches[i].size_bytes;
+        h.scratch_bytes[i] = s->scratches[i].volume ? ORDER_VOLUME | s->scratches[i].volume : s->scratches[i].size_bytes;
     buf_append(into, &h, sizeof h);
     file_heads_put(into, s);
 }

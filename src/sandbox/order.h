@@ -19,6 +19,7 @@ enum {
     ORDER_FILES_MAX = 4096,       /* = the largest config_files_max */
     ORDER_SCRATCH_MIN = 65536, /* what /tmp and the unsized scratches keep at least */
     ORDER_STAMPS = 1,          /* flag: send a STEM_STAMPS word before exec */
+    ORDER_VOLUMES_MAX = 16,    /* of a pod; their mounts come with the order, if one of them is used */
     ORDER_RUNNER = 2,          /* flag: leave a runner behind (runner.h); its socket comes with the order */
 };
 
@@ -27,14 +28,15 @@ struct order_head {
     uint32_t flags, argc, envc, mount_count, scratch_count, file_count;
     uint32_t uid, gid, cpu_milli, pids_max, fds_max, folder_count;
     uint64_t memory_bytes, ephemeral_bytes;
-    uint64_t scratch_bytes[ORDER_MOUNTS_MAX];
+    uint64_t scratch_bytes[ORDER_MOUNTS_MAX]; /* or ORDER_VOLUME and its number */
 };
+#define ORDER_VOLUME (UINT64_C(1) << 63)
 struct order_file {
     uint32_t folder, mode, size, alone;
 };
 
 /* Descriptors that come with it: the writing ends of stdout/stderr and of the phases; with ORDER_RUNNER its
- * socket; and last, if the message itself is only `struct order_elsewhere`, a memory file with the order. */
+ * socket; then the volumes of its pod, from the first to the last that it uses; and last, if the message itself is only `struct order_elsewhere`, a memory file with the order. */
 enum { ORDER_FD_OUT, ORDER_FD_PHASES, ORDER_FD_RUNNER };
 struct order_elsewhere {
     uint32_t magic, size;
@@ -50,6 +52,7 @@ struct order { /* points into the parsed bytes; what a stem is to do */
     struct sandbox_folder folders[ORDER_MOUNTS_MAX];
     struct sandbox_file *files; /* of all folders; owned */
     uint64_t file_bytes;   /* of all of them */
+    uint32_t volume_count; /* descriptors of volumes that come with it */
     uint64_t shared_bytes; /* what /tmp and the scratches without a size of their own share */
 };
 

@@ -16,6 +16,9 @@ enum {
     PROTOCOL_SHELL_SOCKETS = 4, /* that come with a new shell */
     PROTOCOL_PACKET_MAX = 8192,
     PROTOCOL_POOL_MAX = 1024,   /* as large as the largest sandbox_pool_max */
+    PROTOCOL_VOLUMES_MAX = 16,  /* of one pod */
+    PROTOCOL_NAME_MAX = 64,     /* a host name and its NUL */
+    PROTOCOL_JOINED_MAX = 32,   /* shells of one pod at once, those that end still included */
 };
 
 /* ---- node to launcher ---- */
@@ -30,13 +33,19 @@ enum request_type {
     REQUEST_OPEN,      /* path, beneath the file roots; id names the request */
     REQUEST_SERVING,   /* everything is open: from now on an end is no failed start */
     REQUEST_POOL,      /* keep number shells ready from now on; none that is too many is ended */
+    REQUEST_VOLUMES,   /* number of them, of volume_bytes, for the pod of shell id; once */
+    REQUEST_JOIN,      /* a shell that joins the pod of shell id, whose host name is to be name */
     REQUEST_TYPES,
 };
 struct request {
     uint32_t type;
     int32_t number;
     uint64_t id;
-    char path[PROTOCOL_PATH_MAX]; /* sent only with REQUEST_OPEN, NUL-terminated, absolute */
+    union { /* sent only with the requests that say so */
+        char path[PROTOCOL_PATH_MAX]; /* REQUEST_OPEN: NUL-terminated, absolute */
+        char name[PROTOCOL_NAME_MAX]; /* REQUEST_JOIN: NUL-terminated, a DNS label */
+        uint64_t volume_bytes[PROTOCOL_VOLUMES_MAX]; /* REQUEST_VOLUMES; 0 beyond number */
+    };
 };
 size_t request_size(uint32_t type); /* of the packet; 0: no such type */
 int request_check(const struct request *q, size_t size, struct err *e) MUST_USE;
@@ -45,13 +54,14 @@ int request_check(const struct request *q, size_t size, struct err *e) MUST_USE;
 
 enum notice_type {
     NOTICE_WELCOME = 1, /* facts */
-    NOTICE_SHELL,       /* id; descriptors: control, [cpu usage, memory usage], then sockets */
-    NOTICE_REFUSED,     /* a wanted shell could not be made: error */
+    NOTICE_SHELL,       /* id, shell; descriptors: control, [cpu usage, memory usage], volumes, then sockets */
+    NOTICE_REFUSED,     /* a wanted shell could not be made: error; id: the pod that it was to join, or 0 */
     NOTICE_SOCKETS,     /* id; descriptors: sockets; none: error says why */
     NOTICE_ENDED,       /* id; exit: nothing of it is left on the host */
     NOTICE_OPENED,      /* id; one descriptor, or error */
     NOTICE_FETCHER,     /* a fetcher was (re)started; one descriptor, its socket */
     NOTICE_DRAIN,       /* finish, then exit with 0 */
+    NOTICE_VOLUMES,     /* id; descriptors: one mount each; none: error says why */
     NOTICE_TYPES,
 };
 struct notice_facts { /* which limits of a sandbox this host really enforces */
@@ -69,6 +79,10 @@ struct notice {
     union {
         struct notice_facts facts;
         struct notice_exit exit;
+        struct {
+            uint64_t beside; /* the shell whose pod it joined; 0: none */
+            uint32_t volumes;
+        } shell;
         struct {
             uint32_t code;
             int32_t sys_errno;

@@ -564,11 +564,32 @@ static int scratch_mount(int root, const struct sandbox_scratch *s, uint32_t ind
     return tree < 0 ? tree : mnt_place(tree, to, "", key, e);
 }
 
-static int scratches_mount(int root, const struct order *p, int ruleset_fd, uint64_t key, struct err *e)
+/* The first mount of a volume is the one that came; another of the same is a copy of that. */
+static int volume_mount(int root, const struct order *p, uint32_t index, const struct rootfs_pod *pod, uint64_t key,
+                        struct err *e)
+{
+    const struct sandbox_scratch *s = &p->scratches[index];
+    AUTO_CLOSE int to = place_open(root, s->target, true, e);
+    if (to < 0)
+        return err_wrap(e, "volume");
+    for (uint32_t k = 0; k < index; k++) {
+        if (p->scratches[k].volume != s->volume)
+            continue;
+        AUTO_CLOSE int first = place_open(root, p->scratches[k].target, true, e);
+        AUTO_CLOSE int tree = first < 0 ? -1 : mnt_clone(first, "", false, key, e);
+        return tree < 0 ? -(int)e->code : mnt_place(tree, to, "", key, e);
+    }
+    ASSERT(s->volume <= pod->volume_count);
+    return mnt_place(pod->volumes[s->volume - 1], to, "", key, e);
+}
+
+static int scratches_mount(int root, const struct order *p, int ruleset_fd, const struct rootfs_pod *pod, uint64_t key,
+                           struct err *e)
 {
     char path[PATH_MAX + 8];
     for (uint32_t i = 0; i < p->head->scratch_count; i++) {
-        int r = scratch_mount(root, &p->scratches[i], i, key, e);
+        int r = p->scratches[i].volume ? volume_mount(root, p, i, pod, key, e)
+                                       : scratch_mount(root, &p->scratches[i], i, key, e);
         snprintf(path, sizeof path, FN "%s", p->scratches[i].target);
         if (r >= 0 && ruleset_fd >= 0)
             r = landlock_grant(ruleset_fd, path, LANDLOCK_GRANT_ALL, e);
@@ -594,10 +615,10 @@ static int folders_mount(int root, const struct order *p, const struct folders_o
     return r;
 }
 
-static int name_set(int root, const char *id, uint64_t key, struct err *e)
+static int name_set(int root, const char *id, bool joined, uint64_t key, struct err *e)
 {
     char line[128];
-    if (syscall(SYS_sethostname, id, strlen(id), 0, 0, 0, key) < 0)
+    if (!joined && syscall(SYS_sethostname, id, strlen(id), 0, 0, 0, key) < 0)
         return err_sys(e, "host name");
     snprintf(line, sizeof line, "%s\n", id);
     AUTO_CLOSE int name = openat(root, "etc/hostname", O_WRONLY | O_CLOEXEC);
@@ -613,7 +634,8 @@ static int name_set(int root, const char *id, uint64_t key, struct err *e)
     return hosts < 0 ? err_sys(e, "/etc/hosts") : fd_text_write(hosts, line, e);
 }
 
-int rootfs_fill(const struct order *p, int ruleset_fd, const struct folders_owner *owner, uint64_t key, struct err *e)
+int rootfs_fill(const struct order *p, int ruleset_fd, const struct folders_owner *owner, const struct rootfs_pod *pod, uint64_t key,
+                struct err *e)
 {
     char options[96];
     scratch_options(p->shared_bytes, options, sizeof options);
@@ -624,11 +646,11 @@ int rootfs_fill(const struct order *p, int ruleset_fd, const struct folders_owne
     AUTO_CLOSE int root = open(FN, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (store < 0 || root < 0)
         return err_sys(e, "root");
-    r = name_set(root, p->id, key, e);
+    r = name_set(root, p->id, pod->joined, key, e);
     for (uint32_t i = 0; r >= 0 && i < p->head->mount_count; i++)
         r = artifact_mount(store, root, &p->mounts[i], key, e);
     if (r >= 0)
-        r = scratches_mount(root, p, ruleset_fd, key, e);
+        r = scratches_mount(root, p, ruleset_fd, pod, key, e);
     if (r >= 0)
         r = folders_mount(root, p, owner, key, e);
     if (r >= 0) { /* if it can be made; entering it tells whether it is one */

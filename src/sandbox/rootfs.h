@@ -32,8 +32,13 @@ int rootfs_enter(const struct cgroup_tree *cgroups, const char *cgroup_id, bool 
 int rootfs_grant(int ruleset_fd, struct err *e) MUST_USE;
 
 /* ruleset_fd: -1 without Landlock. key: see sysfilter.h. */
-int rootfs_fill(const struct order *p, int ruleset_fd, const struct folders_owner *owner, uint64_t key,
-                struct err *e) MUST_USE;
+struct rootfs_pod {
+    bool joined;        /* the host name is another's to set */
+    const int *volumes; /* detached mounts, each to be placed once */
+    size_t volume_count;
+};
+int rootfs_fill(const struct order *p, int ruleset_fd, const struct folders_owner *owner,
+                const struct rootfs_pod *pod, uint64_t key, struct err *e) MUST_USE;
 /* pivot: really change the namespace's root and clear at once, instead of chroot. For who must make
  * a user namespace yet: the kernel lets nobody do so whose root is not the namespace's. */
 int rootfs_seal(bool pivot, uint64_t key, struct err *e) MUST_USE;

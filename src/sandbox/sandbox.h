@@ -22,6 +22,7 @@ struct sandbox_mount {
 struct sandbox_scratch { /* emptyDir: memory-backed, writable, of hard size */
     const char *target;
     uint64_t size_bytes; /* taken from ephemeral_bytes; 0: shares what is left of it with /tmp */
+    uint32_t volume;     /* the pod's volume of this number, from 1, with a size of its own; 0: not shared */
 };
 struct sandbox_file {
     const char *path; /* below its folder */
@@ -50,6 +51,8 @@ struct sandbox_spec { /* borrowed for the call */
     size_t scratch_count;
     const struct sandbox_folder *folders;
     size_t folder_count;
+    struct sandbox_pod *pod; /* NULL: it is alone */
+    bool leads;    /* goes into the pod's own shell, once; the others join it */
     bool commands; /* run() may be called: a process waits inside for it */
 };
 
@@ -59,6 +62,19 @@ struct sandbox_run {
     uint32_t id;
     /* ran false: it could not be; text says why. Else the text is what it said, cut, any bytes. */
     void (*on_done)(struct sandbox_run *r, bool ran, bool late, int status, struct str text);
+};
+
+/* What several sandboxes share: network, ipc, host name, user ids and volumes. When the one that leads has ended, or before it
+ * began what was kept for it, all are killed. */
+struct sandbox_pod;
+struct sandbox_pod_spec { /* borrowed for the call */
+    const char *id; /* host name */
+    const uint64_t *volume_bytes;
+    size_t volume_count;
+};
+struct sandbox_pod_events { /* one of them, once, and not before pod_open() returned */
+    void (*on_open)(void *ctx); /* sandboxes may be started in it */
+    void (*on_failed)(void *ctx, const struct err *why);
 };
 
 struct sandbox_exit {
@@ -101,6 +117,10 @@ struct sandbox_tier_ops {
     int (*run)(struct sandbox *sb, const char *const *argv, uint64_t timeout_us, struct sandbox_run *r,
                struct err *e);
     void (*run_forget)(struct sandbox *sb, struct sandbox_run *r); /* fine if it is done */
+    /* NULL: this tier has no pods. */
+    int (*pod_open)(struct sandbox_tier *t, const struct sandbox_pod_spec *spec, const struct sandbox_pod_events *events,
+                    void *ctx, struct sandbox_pod **ret, struct err *e);
+    void (*pod_free)(struct sandbox_pod *p); /* after all sandboxes in it were freed */
     /* After on_ended, or before: then it is killed and no callback comes any more. */
     void (*free)(struct sandbox *sb);
     uint32_t (*pool_ready)(struct sandbox_tier *t);

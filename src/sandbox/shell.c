@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -121,6 +122,11 @@ void shell_signal(struct shell *s, int signo)
         s->exit.status = 0; /* not there any more, or not to be had: the exit tells */
 }
 
+uint32_t shell_owner(const struct shell *s)
+{
+    return s->maker->full_map ? UID_BASE + s->slot * UID_RANGE : 0;
+}
+
 void shell_usage_open(const struct shell *s, int *ret_cpu_fd, int *ret_memory_fd)
 {
     cgroup_usage_open(s->cgroup, ret_cpu_fd, ret_memory_fd);
@@ -142,7 +148,12 @@ void shell_free(struct shell *s)
     fd_auto(&s->gate_fd);
     fd_auto(&s->control_fd);
     fd_auto(&s->netns_fd);
+    fd_auto(&s->ipcns_fd);
+    fd_auto(&s->utsns_fd);
     fd_auto(&s->oom_fd);
+    fd_auto(&s->pod_fd);
+    for (uint32_t i = 0; s->beside && i < s->volume_count; i++)
+        fd_auto(&s->volume_fds[i]);
     cgroup_free(s->cgroup);
     free(s);
 }
@@ -227,13 +238,23 @@ static int clone_in_stage(const struct shell_maker *m, int *ret_pidfd, struct er
     return pid;
 }
 
+static int namespace_open(pid_t pid, const char *kind, struct err *e)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/ns/%s", (int)pid, kind);
+    int fd = fault_hit("open") ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? err_sys(e, "%s namespace", kind) : fd;
+}
+
 static int child_admit(struct shell *s, pid_t pid, struct err *e)
 {
     char path[64];
-    snprintf(path, sizeof path, "/proc/%d/ns/net", (int)pid);
-    s->netns_fd = fault_hit("open") ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    s->netns_fd = namespace_open(pid, "net", e);
     if (s->netns_fd < 0)
-        return err_sys(e, "network namespace");
+        return s->netns_fd;
+    if (!s->maker->full_map && !s->beside &&
+        ((s->ipcns_fd = namespace_open(pid, "ipc", e)) < 0 || (s->utsns_fd = namespace_open(pid, "uts", e)) < 0))
+        return -(int)e->code;
     snprintf(path, sizeof path, "/proc/%d/oom_score_adj", (int)pid);
     fd_path_try(AT_FDCWD, path, OOM_SCORE);
     int r = cgroup_attach(s->cgroup, pid, e);
@@ -274,7 +295,19 @@ static int watch(struct shell *s, struct err *e)
     return r;
 }
 
-static int make(struct shell *s, struct ends *ends, struct err *e)
+/* Like clone_in_stage(), but born in the leader's pod. */
+static int clone_in_pod(struct shell *s, const struct shell *leader, const char *host_name, struct err *e)
+{
+    const struct join_place place = { .stage_fd = s->maker->stage_fd,
+                                      .leader_pidfd = s->maker->full_map ? leader->pidfd : -1,
+                                      .net_fd = leader->netns_fd, .ipc_fd = leader->ipcns_fd,
+                                      .uts_fd = leader->utsns_fd, .name = host_name,
+                                      .volumes_fd = leader->pod_fd, .volume_count = leader->volume_count };
+    s->volume_count = leader->volume_count;
+    return join_clone(&place, &s->pidfd, s->volume_fds, e);
+}
+
+static int make(struct shell *s, const struct shell *leader, const char *host_name, struct ends *ends, struct err *e)
 {
     const struct shell_maker *m = s->maker;
     char id[32];
@@ -284,7 +317,7 @@ static int make(struct shell *s, struct ends *ends, struct err *e)
         r = sockets_open(s, ends, e);
     if (r < 0)
         return r;
-    int pid = clone_in_stage(m, &s->pidfd, e);
+    int pid = leader ? clone_in_pod(s, leader, host_name, e) : clone_in_stage(m, &s->pidfd, e);
     if (pid == 0) {
         /* Our own ends must not stay open in here: end of file is what tells that we are gone. */
         close(s->gate_fd);
@@ -295,7 +328,8 @@ static int make(struct shell *s, struct ends *ends, struct err *e)
                                        .files = ends->files,
                                        .gate_fd = ends->gate,
                                        .control_fd = ends->control,
-                                       .full_map = m->full_map };
+                                       .full_map = m->full_map,
+                                       .joined = leader != NULL };
         stem_init_main(&c);
     }
     if (pid < 0)
@@ -304,8 +338,8 @@ static int make(struct shell *s, struct ends *ends, struct err *e)
     return r < 0 ? r : watch(s, e);
 }
 
-int shell_open(const struct shell_maker *m, uint64_t id, uint32_t slot, struct shell **ret,
-               struct err *e)
+static int open_with(const struct shell_maker *m, uint64_t id, uint32_t slot, const struct shell *leader,
+                     const char *host_name, struct shell **ret, struct err *e)
 {
     AUTO(shell) struct shell *s = xcalloc(1, sizeof *s);
     struct ends ends = { -1, -1, { -1, -1, -1, -1, -1, -1, -1, false, false } };
@@ -313,13 +347,15 @@ int shell_open(const struct shell_maker *m, uint64_t id, uint32_t slot, struct s
     s->id = id;
     s->slot = slot;
     s->begun_us = loop_clock_us(m->loop);
-    s->control_fd = s->netns_fd = s->pidfd = s->stem_pidfd = s->gate_fd = s->oom_fd = -1;
+    s->control_fd = s->netns_fd = s->ipcns_fd = s->utsns_fd = s->pidfd = s->stem_pidfd = s->gate_fd = s->oom_fd = s->pod_fd = -1;
+    memset(s->volume_fds, -1, sizeof s->volume_fds);
+    s->beside = leader ? leader->id : 0;
     s->init_io.on_ready = on_init_end;
     s->gate_io.on_ready = on_gate;
     s->oom_io.on_ready = on_oom;
     s->retry.on_due = on_retry;
     s->oom_check.on_due = on_oom_check;
-    int r = make(s, &ends, e);
+    int r = make(s, leader, host_name, &ends, e);
     fd_auto(&ends.gate);
     fd_auto(&ends.control);
     cgroup_files_close(&ends.files);
@@ -327,4 +363,15 @@ int shell_open(const struct shell_maker *m, uint64_t id, uint32_t slot, struct s
         return err_wrap(e, "sandbox");
     *ret = TAKE(s);
     return 0;
+}
+
+int shell_open(const struct shell_maker *m, uint64_t id, uint32_t slot, struct shell **ret, struct err *e)
+{
+    return open_with(m, id, slot, NULL, NULL, ret, e);
+}
+
+int shell_join(const struct shell_maker *m, uint64_t id, const struct shell *leader, const char *host_name,
+               struct shell **ret, struct err *e)
+{
+    return open_with(m, id, leader->slot, leader, host_name, ret, e);
 }

@@ -13,6 +13,7 @@
 #include "os/loop.h"
 #include "os/ns.h"
 #include "os/sysfilter.h"
+#include "sandbox/join.h"
 #include "sandbox/protocol.h"
 
 struct shell;
@@ -47,6 +48,11 @@ struct shell {
     uint64_t begun_us;
     int control_fd; /* node's end; taken by whoever hands it over */
     int netns_fd;
+    int ipcns_fd, utsns_fd; /* without root, for who joins; else -1 */
+    uint64_t beside; /* the shell whose pod it joined; 0: it is its own */
+    int pod_fd;      /* (owner) the mount namespace with its pod's volumes; -1: none */
+    uint32_t volume_count;
+    int volume_fds[JOIN_VOLUMES_MAX]; /* of a joined one, as control_fd */
     /* private */
     int pidfd, stem_pidfd, gate_fd, oom_fd;
     struct cgroup *cgroup;
@@ -59,10 +65,15 @@ struct shell {
 
 int shell_open(const struct shell_maker *m, uint64_t id, uint32_t slot, struct shell **ret,
                struct err *e) MUST_USE;
+/* One that joins the pod of `leader`, which must be ready: its network, ipc and uts namespaces, its user ids (the slot is
+ * the leader's), its volumes. */
+int shell_join(const struct shell_maker *m, uint64_t id, const struct shell *leader, const char *host_name,
+               struct shell **ret, struct err *e) MUST_USE;
 /* Kills and forgets without a word; for when all goes down. Waits for the kernel to finish. */
 void shell_free(struct shell *s);
 DEFINE_AUTO(shell, struct shell *, shell_free)
 
 void shell_kill(struct shell *s);              /* on_ended follows */
 void shell_signal(struct shell *s, int signo); /* to the function */
+uint32_t shell_owner(const struct shell *s); /* user id here of root inside */
 void shell_usage_open(const struct shell *s, int *ret_cpu_fd, int *ret_memory_fd); /* -1: none */

@@ -159,10 +159,11 @@ static int inside_make(struct stem *s, struct err *e)
         return err_sys(e, "cgroup namespace");
     if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
         return err_sys(e, "become root of the user namespace");
-    int r = ns_loopback_up(e);
+    int r = c->joined ? 0 : ns_loopback_up(e);
     if (r < 0)
         return r;
-    ports_open();
+    if (!c->joined)
+        ports_open();
     r = rootfs_enter(c->cgroups, c->cgroup_id, c->full_map, e);
     if (r < 0)
         return r;
@@ -289,12 +290,14 @@ static int order_run(struct stem *s, const struct fd_packet *packet, const struc
                     struct err *e)
 {
     uint64_t key = s->config->key;
+    const size_t own_fds = ORDER_FD_RUNNER + (p->head->flags & ORDER_RUNNER ? 1 : 0);
+    const struct rootfs_pod pod = { s->config->joined, packet->fds + own_fds, p->volume_count };
     const struct folders_owner owner = { owner_of(s->config, p->head, p->head->uid),
                                          owner_of(s->config, p->head, p->head->gid) };
     int r = limits_apply(s, p->head, e);
     s->at_ns[STEM_LIMITED] = clock_ns();
     if (r >= 0)
-        r = rootfs_fill(p, s->ruleset_fd, &owner, key, e);
+        r = rootfs_fill(p, s->ruleset_fd, &owner, &pod, key, e);
     if (r >= 0)
         r = rootfs_seal(!is_mapped(s->config, p->head), key, e);
     s->at_ns[STEM_MOUNTED] = clock_ns();
@@ -377,8 +380,9 @@ static _Noreturn void stem_main(struct stem *s)
     if (!bytes || order_parse(bytes, size, &order, &e) < 0)
         fail(s->control_fd, &e);
     size_t told = ORDER_FD_RUNNER + (bytes != room);
-    if ((order.head->flags & ORDER_RUNNER) && packet.fd_count != told + 1) {
-        err_set(&e, CODE_INVALID, "order: came without its runner's socket");
+    told += order.head->flags & ORDER_RUNNER ? 1 : 0;
+    if (packet.fd_count != told + order.volume_count) {
+        err_set(&e, CODE_INVALID, "order: came without its runner's socket, or its volumes");
         fail(s->control_fd, &e);
     }
     (void)order_run(s, &packet, &order, &e);

@@ -23,6 +23,7 @@ struct stem_config { /* everything must outlive the call, which does not return 
     struct cgroup_files files;
     int gate_fd;    /* launcher's: a byte "go" comes, "ready" or a struct stem_word goes */
     int control_fd; /* node's */
+    bool joined;    /* born in another's network, ipc and uts namespaces, which are as they should be */
     bool full_map;  /* the launcher writes the id maps; else we map one id ourselves */
 };
 
