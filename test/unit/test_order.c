@@ -231,10 +231,53 @@ TEST(requests_have_one_size_each)
         size_t right = request_size(type);
         q.type = type;
         q.number = type == REQUEST_HELLO ? PROTOCOL_VERSION : type == REQUEST_SOCKETS || type == REQUEST_SIGNAL;
-        memcpy(q.path, "/x", 3);
+        memset(q.path, 0, sizeof q.path);
+        if (type == REQUEST_JOIN)
+            memcpy(q.name, "x", 2);
+        else if (type == REQUEST_VOLUMES)
+            q.volume_bytes[0] = (uint64_t)(q.number = 1);
+        else
+            memcpy(q.path, "/x", 3);
         for (size_t n = 0; n <= sizeof q; n++)
             CHECK_EQ(request_check(&q, n, &e) == 0, right > 0 && n == right);
     }
+}
+
+TEST(requests_about_pods_name_a_host_and_sizes)
+{
+    struct request q = { .type = REQUEST_JOIN, .id = 1 };
+    struct err e = { 0 };
+    static const char *const bad[] = { "", "-x", "x-", "X", "a.b", "a/b" };
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        memset(q.name, 0, sizeof q.name);
+        memcpy(q.name, bad[i], strlen(bad[i]));
+        CHECK(request_check(&q, request_size(q.type), &e) < 0);
+    }
+    memset(q.name, 'a', sizeof q.name); /* without an end */
+    CHECK(request_check(&q, request_size(q.type), &e) < 0);
+    q = (struct request){ .type = REQUEST_VOLUMES, .id = 1, .number = 2, .volume_bytes = { 1, 2 } };
+    CHECK_EQ(request_check(&q, request_size(q.type), &e), 0);
+    q.volume_bytes[1] = 0;
+    CHECK(request_check(&q, request_size(q.type), &e) < 0);
+    q.volume_bytes[1] = UINT64_MAX;
+    CHECK(request_check(&q, request_size(q.type), &e) < 0);
+    q.volume_bytes[1] = q.volume_bytes[2] = 1; /* more than it says */
+    CHECK(request_check(&q, request_size(q.type), &e) < 0);
+    q.number = PROTOCOL_VOLUMES_MAX + 1;
+    CHECK(request_check(&q, request_size(q.type), &e) < 0);
+}
+
+TEST(a_scratch_is_its_own_or_a_volume_of_the_pod)
+{
+    struct sandbox_scratch t[] = { { .target = "/a", .size_bytes = 1024 }, { .target = "/b", .volume = ORDER_VOLUMES_MAX } };
+    struct sandbox_spec s = good();
+    struct err e = { 0 };
+    s.scratches = t;
+    s.scratch_count = 2;
+    s.ephemeral_bytes = 1024 + 65536; /* a volume is not taken off it */
+    CHECK_EQ(write_it(&s, &e), 0);
+    t[1].volume++;
+    CHECK_EQ(write_it(&s, &e), -CODE_INVALID);
 }
 
 TEST_MAIN()
