@@ -20,6 +20,7 @@ struct instance_internals {
     struct artifact_wait image, models[INSTANCE_MODELS_MAX];
     uint32_t model_count;
     uint64_t launched_us; /* the artifacts were asked for */
+    struct config *config; /* as it was then; NULL: it takes nothing, or not known yet */
     struct sandbox *sandbox;
     bool exec_seen, sandbox_over, told_to_end;
     int fresh_fd; /* the probe's connection, for the first request */
@@ -451,18 +452,28 @@ static bool config_read(struct instance *i, const struct revision *container, st
     return false;
 }
 
-/* Asked before the gigabytes of a model come; read again when the sandbox is filled. False: the start failed. */
+/* Asked before the gigabytes of a model come. False: the start failed. */
 static bool configs_are_there(struct instance *i)
 {
     const struct revision *r = i->revision;
     struct config *config;
-    bool there = config_read(i, r, &config);
-    config_free(config);
+    bool there = config_read(i, r, &i->in->config);
     for (uint32_t k = 0; there && k < r->other_count; k++) {
         there = config_read(i, r->others[k], &config);
         config_free(config);
     }
     return there;
+}
+
+/* A start that had everything takes what it just saw; one that waited for a fetch looks again. */
+static bool config_refresh(struct instance *i)
+{
+    enum { FRESH_US = 500000 };
+    struct instance_internals *in = i->in;
+    if (now_of(i) - in->launched_us <= FRESH_US)
+        return true;
+    config_free(TAKE(in->config));
+    return config_read(i, i->revision, &in->config);
 }
 
 static bool runs_commands(const struct revision *r)
@@ -483,10 +494,10 @@ static void sandbox_begin(struct instance *i)
     struct sandbox_scratch scratches[INSTANCE_MODELS_MAX];
     size_t mount_count = 0, scratch_count = 0;
     uint64_t ephemeral = or_default(r->ephemeral_bytes, l->sandbox_scratch_bytes);
-    AUTO(config) struct config *config = NULL;
     phase_begin(&i->start, PHASE_SANDBOX, last_present_us(in));
-    if (!config_read(i, r, &config))
+    if (!config_refresh(i))
         return;
+    AUTO(config) struct config *config = TAKE(in->config);
     if (config && config->skipped)
         say(i, config->skipped, "the others are set");
 
@@ -767,6 +778,7 @@ void instance_free(struct instance *i)
         (void)close(in->idle_fds[--in->idle_count]);
     if (in->fresh_fd >= 0)
         (void)close(in->fresh_fd);
+    config_free(in->config);
     free(in);
     free(i);
 }

@@ -123,6 +123,7 @@ static struct {
     struct list all;
     enum run_mode { RUN_OK, RUN_EXITS, RUN_MUTE } mode;
     int starts, open;
+    char says[64]; /* the environment of the last one, of A */
     bool stubborn; /* SIGTERM ends nothing */
     int deaf; /* so many connections are not accepted, though no end was told */
     enum { SOCKETS_READY, SOCKETS_LATE, SOCKETS_NONE } sockets;
@@ -147,7 +148,11 @@ static int tier_start(struct sandbox_tier *t, const struct sandbox_spec *spec,
                       struct sandbox_pipes *ret_pipes, struct err *e)
 {
     int out[2], phases[2];
-    (void)t, (void)spec;
+    (void)t;
+    iso.says[0] = '\0';
+    for (const char *const *at = spec->env; *at; at++)
+        if (strncmp(*at, "A=", 2) == 0)
+            snprintf(iso.says, sizeof iso.says, "%s", *at);
     if (fault_hit("tier"))
         return err_sys(e, "sandbox");
     if (pipe2(out, O_CLOEXEC | O_NONBLOCK) || pipe2(phases, O_CLOEXEC | O_NONBLOCK))
@@ -212,9 +217,11 @@ static const struct sandbox_tier_ops tier_ops = {
 void revision_free(struct revision *r) { free(r); }
 
 static const char *config_map; /* the one ConfigMap there is; NULL: none */
+static int config_asked;
 static const char *config_find(void *ctx, bool secret, const char *ns, const char *name)
 {
     (void)ctx;
+    config_asked++;
     return secret || strcmp(ns, "default") != 0 || strcmp(name, "m") != 0 ? NULL : config_map;
 }
 
@@ -800,6 +807,37 @@ TEST(what_lacks_a_config_map_is_told_so_and_starts_when_it_comes)
     settle();
     CHECK_EQ(c.state, CALL_RUNS);
     done(&c, false);
+    CHECK(teardown());
+}
+
+TEST(a_start_that_waited_for_a_fetch_takes_what_its_config_map_says_by_then)
+{
+    setup();
+    struct revision *r = revision("f", 1);
+    r->config = TAKES_A_KEY;
+    config_map = "{\"data\":{\"k\":\"old\"}}";
+    origin.mode = FETCH_HANGS;
+    config_asked = 0;
+    deploy(r, false);
+    pass(5 * SECOND);
+    config_map = "{\"data\":{\"k\":\"new\"}}";
+    origin.mode = FETCH_OK;
+    loop_defer(b.loop, &origin.all[0]->task);
+    settle();
+    CHECK(b.facts.ready_once);
+    CHECK_STR(iso.says, "A=new");
+    CHECK_EQ(config_asked, 2);
+    CHECK(teardown());
+
+    setup();
+    r = revision("f", 1);
+    r->config = TAKES_A_KEY;
+    config_map = "{\"data\":{\"k\":\"old\"}}";
+    config_asked = 0;
+    deploy(r, false);
+    settle();
+    CHECK_STR(iso.says, "A=old");
+    CHECK_EQ(config_asked, 1); /* one that found all here read it once */
     CHECK(teardown());
 }
 
