@@ -97,17 +97,6 @@ static inline bool stored(const struct fixture *x, bool tree, const char *hex)
     return lstat(path, &st) == 0;
 }
 
-static inline int open_fds(void)
-{
-    int count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    while (dir && readdir(dir))
-        count++;
-    if (dir)
-        closedir(dir);
-    return count;
-}
-
 static inline void fill(char *bytes, size_t size, unsigned seed)
 {
     for (size_t i = 0; i < size; i++) {

@@ -1,4 +1,5 @@
 #include "artifact/artifact.h"
+#include "fds.h"
 #include "store_fixture.h"
 
 #include <sys/mount.h>
@@ -914,7 +915,7 @@ TEST(a_failed_opening_leaves_nothing_open)
     struct world w;
     CHECK(world_open(&w));
     artifact_store_free(w.store);
-    int before = open_fds(), nth = 0;
+    int before = fds_open(), nth = 0;
     for (bool fired = true; fired;) {
         CHECK(++nth < 60);
         struct err e = { 0 };
@@ -925,7 +926,7 @@ TEST(a_failed_opening_leaves_nothing_open)
         fault_arm(0);
         CHECK((r < 0) == fired && (w.store == NULL) == fired && (e.code != CODE_OK) == fired);
         artifact_store_free(w.store);
-        CHECK_EQ(open_fds(), before);
+        CHECK_EQ(fds_open(), before);
     }
     CHECK(nth > 8);
     w.store = NULL;

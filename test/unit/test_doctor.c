@@ -1,9 +1,9 @@
 #include "tap.h"
 
+#include "fds.h"
 #include "os/ns.h"
 #include "sandbox/doctor.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -37,25 +37,14 @@ static enum doctor_state state_of(const struct findings *all, const char *name)
     return (enum doctor_state)99;
 }
 
-static int open_fds(void)
-{
-    int count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    while (dir && readdir(dir))
-        count++;
-    if (dir)
-        closedir(dir);
-    return count;
-}
-
 TEST(every_finding_is_complete_and_nothing_stays)
 {
     struct findings all = { 0 };
-    int before = open_fds();
+    int before = fds_open();
     doctor_run(on_finding, &all);
     CHECK(all.count >= 12);
     CHECK_EQ(all.incomplete, 0);
-    CHECK_EQ(open_fds(), before);
+    CHECK_EQ(fds_open(), before);
     CHECK(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD);
     CHECK(access("/sys/fs/cgroup/memory/hob-doctor", F_OK) != 0);
     if (ns_privileged(&(struct err){ 0 }) == 1)

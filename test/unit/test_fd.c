@@ -1,21 +1,10 @@
+#include "fds.h"
 #include "os/fd.h"
 #include "tap.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-static int open_fds(void)
-{
-    int count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    while (dir && readdir(dir))
-        count++;
-    if (dir)
-        closedir(dir);
-    return count;
-}
 
 static int send_text(int sock, const char *text, const int *fds, size_t count)
 {
@@ -76,11 +65,11 @@ TEST(a_packet_that_does_not_fit_is_refused_and_leaves_no_descriptor)
     char text[4];
     struct err e;
     CHECK_EQ(fd_pair(&a, &b, &e), 0);
-    int before = open_fds();
+    int before = fds_open();
     struct fd_packet p = { .at = text, .size = sizeof text };
     CHECK_EQ(send_text(a, "hello", send, 3), 0);
     CHECK_EQ(fd_packet_recv(b, &p, &e), -CODE_INVALID);
-    CHECK_EQ(open_fds(), before);
+    CHECK_EQ(fds_open(), before);
     close(a), close(b);
 }
 

@@ -1,10 +1,10 @@
 #include "artifact/fetcher_link.h"
 #include "artifact/fetcher_wire.h"
+#include "fds.h"
 #include "os/fault.h"
 #include "os/fd.h"
 #include "tap.h"
 
-#include <dirent.h>
 #include <unistd.h>
 
 /* The other end is played by the test: a fetcher that may do anything. */
@@ -145,17 +145,6 @@ TEST(a_transfer_goes_out_and_its_answers_come_back)
     CHECK(u.ends == 1 && fetcher_link_up(w.link));
     close(u.pipe_fd);
     world_close(&w);
-}
-
-static int fds_open(void)
-{
-    int count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    while (dir && readdir(dir))
-        count++;
-    if (dir)
-        closedir(dir);
-    return count;
 }
 
 TEST(a_post_goes_out_as_memory_that_nobody_can_change_and_its_answer_comes_back)

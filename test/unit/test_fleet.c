@@ -1,11 +1,11 @@
 /* The fleet and its instances, with a fake isolation tier, fake artifacts and simulated time. Only
  * TCP connects are real: loopback answers within the call, so no event is needed. */
+#include "fds.h"
 #include "instance/fleet_impl.h"
 #include "os/fault.h"
 #include "tap.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -1587,17 +1587,6 @@ TEST(a_start_that_never_comes_is_given_up_and_said_so)
 }
 
 /* Everything at random; fleet_check() runs after every turn. */
-static int open_fds(void)
-{
-    int count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    while (dir && readdir(dir))
-        count++;
-    if (dir)
-        closedir(dir);
-    return count;
-}
-
 /* Each step of bringing an instance up, and of reaching it, fails once: whoever waits is told once (on_turn
  * asserts that), nothing stays behind, and the next request finds an instance. */
 TEST(whatever_fails_while_instances_start_everybody_is_told_and_the_next_is_served)
@@ -1606,7 +1595,7 @@ TEST(whatever_fails_while_instances_start_everybody_is_told_and_the_next_is_serv
     struct call next;
     int nth = 0, refused = 0;
     for (bool fired = true; fired;) {
-        int before = open_fds();
+        int before = fds_open();
         CHECK(++nth < 60);
         setup();
         struct revision *r = revision("f", 1);
@@ -1634,7 +1623,7 @@ TEST(whatever_fails_while_instances_start_everybody_is_told_and_the_next_is_serv
         CHECK_EQ(next.state, CALL_RUNS);
         done(&next, true);
         CHECK(teardown());
-        CHECK_EQ(open_fds(), before);
+        CHECK_EQ(fds_open(), before);
     }
     CHECK(nth > 10);
     CHECK(refused < nth); /* mostly somebody else takes over */

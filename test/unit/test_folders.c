@@ -1,8 +1,8 @@
+#include "fds.h"
 #include "os/fault.h"
 #include "sandbox/folders.h"
 #include "tap.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
@@ -19,17 +19,6 @@ static bool own_tmp(void)
         made = unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
                mount("tmpfs", "/tmp", "tmpfs", 0, "size=64m") == 0;
     return made;
-}
-
-static int open_fds(void)
-{
-    int count = 0;
-    DIR *d = opendir("/proc/self/fd");
-    while (d && readdir(d))
-        count++;
-    if (d)
-        closedir(d);
-    return count;
 }
 
 static char large[300000];
@@ -98,7 +87,7 @@ TEST(folders_that_fail_anywhere_leave_no_descriptor)
     if (geteuid() != 0)
         SKIP("needs root");
     CHECK(own_tmp() && order_of(&b, &p));
-    int fds = open_fds();
+    int fds = fds_open();
     for (bool whole = false; !whole;) {
         struct err e = { 0 };
         int top = -1;
@@ -117,7 +106,7 @@ TEST(folders_that_fail_anywhere_leave_no_descriptor)
         failures += r < 0;
         if (top >= 0)
             close(top);
-        CHECK_EQ(open_fds(), fds);
+        CHECK_EQ(fds_open(), fds);
         (void)umount2(AT, MNT_DETACH);
         CHECK_EQ(rmdir(AT), 0);
     }

@@ -1,9 +1,9 @@
+#include "fds.h"
 #include "net/http_client.h"
 #include "os/fault.h"
 #include "tap.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -351,23 +351,12 @@ TEST(silence_ends_at_the_timeout)
 }
 
 #ifdef HOB_FAULTS
-static int open_fds(void)
-{
-    int count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    while (dir && readdir(dir))
-        count++;
-    if (dir)
-        closedir(dir);
-    return count;
-}
-
 TEST(whatever_fails_nothing_is_left_open)
 {
     int nth = 0;
     CANNED(c, false, STR("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"), .request_bytes = 1,
            .connections = 50);
-    int fds_before = open_fds();
+    int fds_before = fds_open();
     for (bool fired = true; fired;) {
         CHECK(++nth < 50);
         struct http_client_call call = call_of(&c);
@@ -381,7 +370,7 @@ TEST(whatever_fails_nothing_is_left_open)
             http_client_answer_done(&a);
         CHECK((r == 0) == !fired);
         CHECK(r == 0 || strstr(e.text, c.address));
-        CHECK_EQ(open_fds(), fds_before);
+        CHECK_EQ(fds_open(), fds_before);
     }
     CHECK(nth > 3);
 }

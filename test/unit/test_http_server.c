@@ -1,9 +1,9 @@
+#include "fds.h"
 #include "net/http_server.h"
 #include "os/fault.h"
 #include "tap.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -904,22 +904,11 @@ TEST(a_freed_server_tells_its_streams_and_frees_everything)
 }
 
 #ifdef HOB_FAULTS
-static int open_fds(void)
-{
-    int count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    while (dir && readdir(dir))
-        count++;
-    if (dir)
-        closedir(dir);
-    return count;
-}
-
 /* Each operation of an exchange fails in turn: the exchange may be lost, the server may not, and the
  * next client is served. */
 TEST(whatever_fails_the_server_serves_the_next_and_leaks_nothing)
 {
-    int fds_before = open_fds(), nth = 0;
+    int fds_before = fds_open(), nth = 0;
     for (bool fired = true; fired;) {
         CHECK(++nth < 60);
         {
@@ -945,7 +934,7 @@ TEST(whatever_fails_the_server_serves_the_next_and_leaks_nothing)
             hear(&g, next, "]\n");
             HEARD("GET /next []\n");
         }
-        CHECK_EQ(open_fds(), fds_before);
+        CHECK_EQ(fds_open(), fds_before);
     }
     CHECK(nth > 5);
 }

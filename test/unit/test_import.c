@@ -1,4 +1,5 @@
 #include "artifact/import.h"
+#include "fds.h"
 #include "store_fixture.h"
 
 #include <sys/socket.h>
@@ -197,7 +198,7 @@ static void sweep(const char *sub, enum artifact_kind kind, int steps)
     for (bool fired = true; fired;) {
         CHECK(++nth < 100);
         CHECK(fixture_reopen(&x));
-        int before = open_fds();
+        int before = fds_open();
         struct err e = { 0 };
         struct import_result got = { 0 };
         fault_arm(nth);
@@ -206,7 +207,7 @@ static void sweep(const char *sub, enum artifact_kind kind, int steps)
         fault_arm(0);
         if (fired ? r >= 0 || e.code == CODE_OK || got.hex[0] : r != 0)
             FAIL("step %d: r=%d %s", nth, r, e.text);
-        CHECK_EQ(open_fds(), before);
+        CHECK_EQ(fds_open(), before);
         CHECK_EQ(names_in(&x, "ingest"), 0);
         if (!fired)
             CHECK(stored(&x, got.tree, got.hex));

@@ -1,4 +1,5 @@
 #include "artifact/ingest.h"
+#include "fds.h"
 #include "store_fixture.h"
 
 #include <pthread.h>
@@ -219,7 +220,7 @@ TEST(a_failed_step_leaves_at_most_a_part)
     for (bool fired = true; fired;) {
         CHECK(++nth < 60);
         CHECK(fixture_reopen(&x));
-        int before = open_fds(), fd = sent(bytes, SIZE);
+        int before = fds_open(), fd = sent(bytes, SIZE);
         uint64_t short_by = 0, on_disk = 0;
         struct ingest *in = NULL;
         struct err e = { 0 };
@@ -239,7 +240,7 @@ TEST(a_failed_step_leaves_at_most_a_part)
         close(fd);
         CHECK(fired ? r < 0 && e.code != CODE_OK : r == 0);
         CHECK_EQ(stored(&x, false, hex), !fired);
-        CHECK_EQ(open_fds(), before);
+        CHECK_EQ(fds_open(), before);
         struct stat st;
         char path[256];
         snprintf(path, sizeof path, "%s/%s/%s%s", x.dir, fired ? "ingest" : "blobs/sha256", hex,

@@ -1,9 +1,9 @@
 /* The gateway between real sockets: clients over loopback, functions at the other end of socket
  * pairs that a fake backend hands out. Time moves only when a test says so. */
 #include "../ingress_bench.h"
+#include "fds.h"
 #include "tap.h"
 
-#include <dirent.h>
 
 /* ---- one request -------------------------------------------------------------------------- */
 
@@ -1186,17 +1186,6 @@ TEST(a_gateway_freed_in_mid_request_gives_everything_back)
     bench_end(&b);
 }
 
-static int open_fds(void)
-{
-    int count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    while (dir && readdir(dir))
-        count++;
-    if (dir)
-        closedir(dir);
-    return count;
-}
-
 /* The client's view of one request while something fails: an answer, or an end. Time runs, so that
  * nothing waits for ever. */
 static bool survives(struct bench *b, const char *request)
@@ -1221,7 +1210,7 @@ static bool survives(struct bench *b, const char *request)
 
 TEST(whatever_fails_nothing_is_left_behind_and_the_next_request_works)
 {
-    int fds_before = open_fds(), nth = 0;
+    int fds_before = fds_open(), nth = 0;
     for (bool fired = true; fired;) {
         CHECK(++nth < 60);
         struct bench b;
@@ -1241,7 +1230,7 @@ TEST(whatever_fails_nothing_is_left_behind_and_the_next_request_works)
             CHECK(survives(&b, GET) && has(&b, "\r\n\r\nhi"));
         }
         bench_end(&b);
-        CHECK_EQ(open_fds(), fds_before);
+        CHECK_EQ(fds_open(), fds_before);
     }
     CHECK(nth > 7);
 }

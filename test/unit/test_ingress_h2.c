@@ -1,10 +1,10 @@
 /* The gateway with HTTP/2 on either side: peers are the session's other side over real sockets. */
 #include "../ingress_bench.h"
+#include "fds.h"
 #include "gateway/mux.h"
 #include "net/http2.h"
 #include "tap.h"
 
-#include <dirent.h>
 
 /* ---- peers -------------------------------------------------------------------------------- */
 
@@ -723,17 +723,6 @@ TEST(to_a_function_of_http_1_a_call_may_not_be_silent_either)
 
 /* ---- what fails --------------------------------------------------------------------------- */
 
-static int open_fds(void)
-{
-    int count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    while (dir && readdir(dir))
-        count++;
-    if (dir)
-        closedir(dir);
-    return count;
-}
-
 /* One request from end to end; time runs, so that nothing waits for ever. True: answered, or ended. */
 static bool survives(struct bench *b, bool *ret_answered)
 {
@@ -761,7 +750,7 @@ static bool survives(struct bench *b, bool *ret_answered)
 
 TEST(whatever_fails_nothing_is_left_behind_and_the_next_stream_works)
 {
-    int fds_before = open_fds(), nth = 0;
+    int fds_before = fds_open(), nth = 0;
     for (bool fired = true; fired;) {
         CHECK(++nth < 60);
         bool answered = false, again = false;
@@ -785,7 +774,7 @@ TEST(whatever_fails_nothing_is_left_behind_and_the_next_stream_works)
         if (!survives(&b, &again) || !again)
             FAIL("after failure %d: not served", nth);
         h2_end(&b);
-        CHECK_EQ(open_fds(), fds_before);
+        CHECK_EQ(fds_open(), fds_before);
     }
     CHECK(nth > 7);
 }

@@ -1,5 +1,6 @@
 /* The API as its clients see it: bytes over a loopback socket, a store on disk, nothing faked between. */
 #include "api/kube.h"
+#include "fds.h"
 #include "os/fault.h"
 #include "serving/events.h"
 #include "serving/namespaces.h"
@@ -879,17 +880,6 @@ TEST(pages_are_of_one_version_and_skip_nothing_that_stays)
 }
 
 #ifdef HOB_FAULTS
-static int open_fds(void)
-{
-    int count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    while (dir && readdir(dir))
-        count++;
-    if (dir)
-        closedir(dir);
-    return count;
-}
-
 /* Nothing at all when the connection was what failed; else the answer that was to come, or a Status that says why not. */
 static bool told(const char *answer, int right)
 {
@@ -915,7 +905,7 @@ TEST(whatever_fails_a_request_is_told_and_the_next_is_served)
     int nth = 0;
     for (bool fired = true; fired;) {
         CHECK(++nth < 120);
-        int before = open_fds();
+        int before = fds_open();
         {
             __attribute__((cleanup(world_auto))) struct world w;
             __attribute__((cleanup(stream_auto))) struct stream s = { .fd = -1 };
@@ -941,7 +931,7 @@ TEST(whatever_fails_a_request_is_told_and_the_next_is_served)
             fired = fault_fired();
             fault_arm(0);
         }
-        CHECK_EQ(open_fds(), before);
+        CHECK_EQ(fds_open(), before);
     }
     CHECK(nth > 20);
 }

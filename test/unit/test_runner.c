@@ -1,6 +1,7 @@
 /* Commands beside a function: what they may do, how they end, and that nothing is left of them. */
 #include "tap.h"
 
+#include "fds.h"
 #include "os/fault.h"
 #include "sandbox/runner.h"
 #include "sandbox_world.h"
@@ -312,17 +313,6 @@ TEST(a_sandbox_without_commands_runs_none)
     WORLD_UNTIL(&s.w, s.x.started);
     CHECK_EQ(begin(&s, &d, "true", 1000), -CODE_UNAVAILABLE);
     CHECK(stage_close(&s));
-}
-
-static int fds_open(void)
-{
-    int count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    while (dir && readdir(dir))
-        count++;
-    if (dir)
-        closedir(dir);
-    return count;
 }
 
 /* Fails the 1st operation of a start, then the 2nd, … until one gets through. */

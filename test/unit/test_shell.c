@@ -1,6 +1,7 @@
 /* Every fallible step of making a sandbox fails once, in us and in the child; nothing may remain. */
 #include "tap.h"
 
+#include "fds.h"
 #include "os/fault.h"
 #include "os/fd.h"
 #include "sandbox/native.h"
@@ -20,17 +21,6 @@ enum {
     STEPS_MAX = 400,
     IN_A_ROW = 4, /* some steps may fail without harm: only several quiet runs are the end */
 };
-
-static int open_fds(void)
-{
-    int count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    while (dir && readdir(dir))
-        count++;
-    if (dir)
-        closedir(dir);
-    return count;
-}
 
 static bool no_children(void) { return waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD; }
 
@@ -126,7 +116,7 @@ TEST(a_shell_that_fails_anywhere_leaves_nothing)
         SKIP("needs root");
     struct fixture f;
     CHECK(fixture_open(&f));
-    int fds = open_fds(), nth = 0, in_child = 0, here = 0, borne = 0;
+    int fds = fds_open(), nth = 0, in_child = 0, here = 0, borne = 0;
     for (int whole = 0; whole < IN_A_ROW;) {
         struct shell *s = NULL;
         struct err e = { 0 };
@@ -151,7 +141,7 @@ TEST(a_shell_that_fails_anywhere_leaves_nothing)
             }
         }
         shell_free(s);
-        CHECK_EQ(open_fds(), fds);
+        CHECK_EQ(fds_open(), fds);
         CHECK(no_children());
         CHECK(group_is_empty(&f));
     }
@@ -168,7 +158,7 @@ TEST(a_stage_that_fails_anywhere_leaves_nothing)
     struct fixture f;
     CHECK(fixture_open(&f));
     const struct rootfs_stage stage = { f.store, f.maker.cgroups };
-    int fds = open_fds(), nth = 0, failures = 0;
+    int fds = fds_open(), nth = 0, failures = 0;
     for (int quiet = 0; quiet < IN_A_ROW;) {
         int fd = -1;
         struct err e = { 0 };
@@ -182,7 +172,7 @@ TEST(a_stage_that_fails_anywhere_leaves_nothing)
         quiet = r == 0 ? quiet + 1 : 0;
         if (fd >= 0)
             close(fd);
-        CHECK_EQ(open_fds(), fds);
+        CHECK_EQ(fds_open(), fds);
         CHECK(no_children());
     }
     CHECK(failures >= 40);
@@ -198,7 +188,7 @@ TEST(sockets_that_cannot_be_made_leave_nothing)
     int got[8], failures = 0;
     CHECK(fixture_open(&f));
     for (int home = 0; home < 2; home++) {
-        int fds = open_fds(), nth = 0;
+        int fds = fds_open(), nth = 0;
         for (int r = -1; r < 0;) {
             CHECK(++nth < 60);
             fault_arm(nth);
@@ -207,7 +197,7 @@ TEST(sockets_that_cannot_be_made_leave_nothing)
             failures += r < 0;
             for (int i = 0; r == 0 && i < 8; i++)
                 CHECK_EQ(close(got[i]), 0);
-            CHECK_EQ(open_fds(), fds);
+            CHECK_EQ(fds_open(), fds);
             CHECK(no_children());
         }
     }
@@ -242,7 +232,7 @@ TEST(a_start_that_fails_anywhere_in_the_node_leaves_nothing)
     CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0);
     CHECK_EQ(loop_open(&l, &e), 0);
     CHECK_EQ(native_tier_open(l, pair[0], &limits, &no_events, NULL, &t, &e), 0);
-    int fds = open_fds(), failures = 0;
+    int fds = fds_open(), failures = 0;
     for (bool fired = true; fired;) {
         struct sandbox *sb = NULL;
         struct sandbox_pipes pipes = { -1, -1 };
@@ -259,7 +249,7 @@ TEST(a_start_that_fails_anywhere_in_the_node_leaves_nothing)
             close(pipes.out_fd);
             close(pipes.phases_fd);
         }
-        CHECK_EQ(open_fds(), fds);
+        CHECK_EQ(fds_open(), fds);
         if (fired && r == -CODE_EXHAUSTED && strstr(e.text, "send packet"))
             break; /* the link itself is gone then, and says so elsewhere */
     }

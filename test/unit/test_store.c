@@ -1,3 +1,4 @@
+#include "fds.h"
 #include "store/store.h"
 #include "base/buf.h"
 #include "disk.h"
@@ -458,22 +459,11 @@ TEST(pages_that_come_back_damaged_are_refused_and_read_again_later)
 
 /* ---- opening ---- */
 
-static int open_fds(void)
-{
-    int count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    while (dir && readdir(dir))
-        count++;
-    if (dir)
-        closedir(dir);
-    return count;
-}
-
 TEST(a_store_that_cannot_be_opened_leaves_nothing_behind)
 {
     __attribute__((cleanup(world_auto))) struct world w = { 0 };
     CHECK(world_make(&w));
-    int fds = open_fds(), nth = 0;
+    int fds = fds_open(), nth = 0;
     for (bool fired = true; fired;) {
         CHECK(++nth < 50);
         fault_arm(nth);
@@ -483,7 +473,7 @@ TEST(a_store_that_cannot_be_opened_leaves_nothing_behind)
         CHECK((r < 0) == fired && (w.store == NULL) == fired);
         if (!fired)
             world_close(&w);
-        CHECK_EQ(open_fds(), fds);
+        CHECK_EQ(fds_open(), fds);
     }
     CHECK(nth > 3);
 
@@ -504,7 +494,7 @@ TEST(a_store_that_cannot_be_opened_leaves_nothing_behind)
                 FAIL("fault %zu at %d: r=%d %s", f, nth, r, w.e.text);
             world_close(&w);
             fired = disk.fired;
-            CHECK_EQ(open_fds(), fds);
+            CHECK_EQ(fds_open(), fds);
             if (faults[f] == DISK_POWER)
                 disk_power_cut(&rng);
             disk_break(0, DISK_EIO, false);
