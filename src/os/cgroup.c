@@ -404,13 +404,15 @@ int cgroup_open(struct cgroup_tree *t, const char *id, struct cgroup **ret, stru
     return 0;
 }
 
-int cgroup_attach(struct cgroup *g, pid_t pid, struct err *e)
+/* A single thread that moves itself cannot be in the middle of an exec or an exit, so the kernel takes no lock against
+ * those (cgroup_procs_write_start()); for another's pid, or all threads of a process, it does. */
+int cgroup_enter(const struct cgroup *g, struct err *e)
 {
-    char text[16];
-    snprintf(text, sizeof text, "%d", (int)pid);
-    for (size_t i = 0; i < g->tree->count; i++)
-        if (g->fds[i] >= 0 && fd_path_write(g->fds[i], "cgroup.procs", text, e) < 0)
+    for (size_t i = 0; i < g->tree->count; i++) {
+        const char *file = g->tree->at[i].version == 1 ? "tasks" : "cgroup.procs";
+        if (g->fds[i] >= 0 && fd_path_write(g->fds[i], file, "0", e) < 0)
             return err_wrap(e, "control group %s", g->id);
+    }
     return 0;
 }
 

@@ -36,7 +36,10 @@ bool cgroup_tree_is_unified(const struct cgroup_tree *t); /* only version 2 is i
 int cgroup_sweep(const char *name, struct err *e) MUST_USE;
 
 int cgroup_open(struct cgroup_tree *t, const char *id, struct cgroup **ret, struct err *e) MUST_USE;
-int cgroup_attach(struct cgroup *g, pid_t pid, struct err *e) MUST_USE;
+/* The calling process, which must have one thread, moves itself: on version 1 that waits for nobody, where moving another
+ * waits for a grace period of the kernel (ten milliseconds). Also in a fork of the group's owner, before it becomes
+ * another user or enters another control group namespace. */
+int cgroup_enter(const struct cgroup *g, struct err *e) MUST_USE;
 
 /* Control files for one sandbox, open for writing; -1 where there is none. */
 struct cgroup_files {

@@ -57,6 +57,17 @@ int mnt_new(const char *type, const char *at, unsigned long flags, const char *o
     return 0;
 }
 
+int mnt_private(struct err *e)
+{
+    if (!fault_hit("mount") && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0)
+        return 0;
+    if (errno == EINVAL)
+        return err_set(e, CODE_PRECONDITION,
+                       "/ is no mount: this is a chroot, and no sandbox can be made in one; run hob outside of it, or enter the folder "
+                       "as a container does (systemd-nspawn -D FOLDER)");
+    return err_sys(e, "keep mounts to ourselves");
+}
+
 int mnt_detach(const char *at, uint64_t key, struct err *e)
 {
     if (syscall(SYS_umount2, at, MNT_DETACH | UMOUNT_NOFOLLOW, 0, 0, 0, key) < 0)

@@ -19,6 +19,8 @@ int mnt_bind(int from_fd, const char *from, int to_fd, const char *to, uint64_t 
              struct err *e) MUST_USE;
 int mnt_new(const char *type, const char *at, unsigned long flags, const char *options, uint64_t key,
             struct err *e) MUST_USE;
+/* What is mounted here from now on stays here. Refused in a chroot, whose root the kernel takes for no mount: -CODE_PRECONDITION. */
+int mnt_private(struct err *e) MUST_USE;
 int mnt_detach(const char *at, uint64_t key, struct err *e) MUST_USE;
 /* The calling process's root becomes `fd`, and nothing of the old one stays mounted in the namespace. */
 int mnt_pivot(int fd, struct err *e) MUST_USE;

@@ -97,7 +97,7 @@ static int attempt_mounts(struct err *e)
 {
     int r = root_somewhere(e);
     if (r == 0)
-        r = mnt_new(NULL, "/", MS_REC | MS_PRIVATE, NULL, 0, e);
+        r = mnt_private(e);
     if (r == 0)
         r = mnt_new("tmpfs", "/tmp", MS_NOSUID | MS_NODEV, "size=64k", 0, e);
     if (r == 0)
@@ -111,7 +111,7 @@ static int attempt_proc(struct err *e)
     struct ns_exit gone;
     int pidfd = -1, r = root_somewhere(e);
     if (r == 0)
-        r = mnt_new(NULL, "/", MS_REC | MS_PRIVATE, NULL, 0, e);
+        r = mnt_private(e);
     if (r < 0)
         return r;
     int pid = ns_clone(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID, &pidfd, e);

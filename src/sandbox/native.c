@@ -335,7 +335,6 @@ static bool shell_use(struct shell_end *s, struct sandbox *sb)
     fd_auto(&sb->out_fd);
     fd_auto(&sb->phases_fd);
     fd_auto(&sb->runner_end_fd);
-    sb->out_fd = sb->phases_fd = sb->runner_end_fd = -1;
     buf_done(&sb->order);
     if (r == 0)
         r = loop_watch(t->loop, &s->control_io, s->control_fd, EPOLLIN, &e);

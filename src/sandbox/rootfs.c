@@ -100,11 +100,13 @@ static int parents_add(int root, const char *path, struct err *e)
 static int mountpoint_add(int root, const char *path, int like, struct err *e)
 {
     struct stat st;
+    if (fstat(like, &st) < 0)
+        return err_sys(e, "/%s", path);
+    if (S_ISDIR(st.st_mode) && mkdirat(root, path, 0755) == 0)
+        return 0; /* most have their parents already */
     int r = parents_add(root, path, e);
     if (r < 0)
         return r;
-    if (fstat(like, &st) < 0)
-        return err_sys(e, "/%s", path);
     return S_ISDIR(st.st_mode) ? dir_add(root, path, 0755, e) : file_add(root, path, "", e);
 }
 
@@ -185,7 +187,7 @@ static int stage_build(const struct rootfs_stage *s, struct err *e)
     struct taken taken[COUNT_OF(parts)];
     if (unshare(CLONE_NEWNS) < 0)
         return err_sys(e, "mount namespace");
-    int r = mnt_new(NULL, "/", MS_REC | MS_PRIVATE, NULL, 0, e);
+    int r = mnt_private(e);
     for (size_t i = 0; r >= 0 && i < COUNT_OF(parts); i++)
         r = part_take(&parts[i], &taken[i], e);
     if (r < 0)

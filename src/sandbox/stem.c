@@ -154,12 +154,15 @@ static int inside_make(struct stem *s, struct err *e)
     }
     if (go_wait(s->gate_fd) < 0)
         _exit(FAILED_STATUS);
+    int r = cgroup_enter(c->cgroup, e);
+    if (r < 0)
+        return r;
     /* Only now, so that the namespace's root is our own group */
     if (unshare(CLONE_NEWCGROUP) < 0)
         return err_sys(e, "cgroup namespace");
     if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
         return err_sys(e, "become root of the user namespace");
-    int r = c->joined ? 0 : ns_loopback_up(e);
+    r = c->joined ? 0 : ns_loopback_up(e);
     if (r < 0)
         return r;
     if (!c->joined)

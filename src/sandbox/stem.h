@@ -20,6 +20,7 @@ struct stem_config { /* everything must outlive the call, which does not return 
     uint64_t key;
     const struct cgroup_tree *cgroups;
     const char *cgroup_id;
+    const struct cgroup *cgroup; /* init enters it, and all it starts are in it */
     struct cgroup_files files;
     int gate_fd;    /* launcher's: a byte "go" comes, "ready" or a struct stem_word goes */
     int control_fd; /* node's */

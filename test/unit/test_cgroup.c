@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -110,11 +111,21 @@ TEST(a_sweep_kills_what_is_in_groups_of_its_name_and_nothing_else)
     }
     CHECK_EQ(cgroup_open(t, "1", &g, &e), 0);
     fflush(stdout);
+    char byte = 0;
+    AUTO_CLOSE int told = -1, tell = -1;
+    CHECK_EQ(fd_pipe(&told, &tell, &e), 0);
     pid_t inside = fork(), outside = inside ? fork() : -1;
     if (inside == 0 || outside == 0)
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nobody */
+    if (inside == 0 && (cgroup_enter(g, &e) < 0 || write(tell, "i", 1) != 1))
+        _exit(1);
+    if (inside == 0 || outside == 0) {
+        close(tell);
         for (;;)
             pause();
-    CHECK_EQ(cgroup_attach(g, inside, &e), 0);
+    }
+    close(TAKE_FD(tell));
+    CHECK(read(told, &byte, 1) == 1 && byte == 'i');
     CHECK_EQ(cgroup_close(g, &e), 1); /* busy: not freed */
     CHECK(cgroup_sweep(name, &e) >= 1);
     CHECK_EQ(waitpid(inside, &status, 0), inside);
