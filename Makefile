@@ -4,6 +4,7 @@
 #   make run    the example, start to finish  make bench   figures (BENCH=name for one)
 #   make fuzz   libFuzzer, FUZZ_SECONDS each  make lint    formats, forbidden calls, static analysis
 #   make mutants  plants bugs, one at a time, and runs the test that must notice (ONLY=name for some)
+#   make install PREFIX=/usr/local DESTDIR=   the program, hob(1), completions; make uninstall takes them away
 #   make tidy   clang-tidy over src               WERROR=true: warnings end a new build folder's build
 
 FUZZ_SECONDS ?= 30
@@ -11,7 +12,9 @@ WERROR ?= false
 PYTHON ?= /usr/bin/python3
 MESON_TEST = build-test
 
-.PHONY: all run test unit e2e bench fuzz mutants tidy lint clean
+PREFIX ?= /usr/local
+
+.PHONY: all install uninstall run test unit e2e bench fuzz mutants tidy lint clean
 all: build/build.ninja
 	@ninja -C build -j "$$(nproc)" src/cli/hob examples/event-classifier/classifier >/tmp/hob-build.$$$$ 2>&1 || { cat /tmp/hob-build.$$$$; rm -f /tmp/hob-build.$$$$; exit 1; }; rm -f /tmp/hob-build.$$$$
 	@cp -f build/src/cli/hob build/hob
@@ -56,6 +59,12 @@ tidy: $(MESON_TEST)/build.ninja
 lint:
 	@tools/deps.sh build test
 	@$(PYTHON) tools/lint.py
+
+install: all
+	@tools/install.sh install build/hob "$(PREFIX)" "$(DESTDIR)"
+
+uninstall:
+	@tools/install.sh uninstall build/hob "$(PREFIX)" "$(DESTDIR)"
 
 clean:
 	rm -rf build $(MESON_TEST) build-plain build-fuzz build-clang build-mutants

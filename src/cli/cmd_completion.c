@@ -188,15 +188,17 @@ static int run_docs(struct cli *c, struct err *e)
         help_markdown(&c->out);
     else if (strcmp(c->words.at[0], "limits") == 0)
         limits_markdown(&c->out);
+    else if (strcmp(c->words.at[0], "man") == 0)
+        help_manual(&c->out);
     else
-        return err_set(e, CODE_NOT_FOUND, "page '%s': it is cli or limits", c->words.at[0]);
+        return err_set(e, CODE_NOT_FOUND, "page '%s': it is cli, limits or man", c->words.at[0]);
     return EXITS_OK;
 }
 
 const struct cli_command cmd_docs = {
     .name = "__docs",
     .summary = "a page of docs/reference",
-    .words = "cli|limits",
+    .words = "cli|limits|man",
     .words_min = 1,
     .words_max = 1,
     .hidden = true,

@@ -4,6 +4,17 @@
 
 enum { OPTION_COLUMNS = 30, EXAMPLE_COLUMNS = 50, NAME_COLUMNS = 12 };
 
+const struct help_variable help_variables[] = {
+    { "HOB_SERVER", "as `--server`" },
+    { "HOB_TOKEN", "the API's token, where it is reached over TCP" },
+    { "HOB_RUNTIME_DIR", "the folder of the API's unix sockets (root: /run/hob)" },
+    { "HOB_NAMESPACE", "as `--namespace`" },
+    { "HOB_INGRESS", "where functions are called, host:port; else the server says it" },
+    { "NO_COLOR", "no colour" },
+    { "COLUMNS", "width of the picture when the output is not a terminal" },
+};
+const size_t help_variable_count = COUNT_OF(help_variables);
+
 static void heading(const struct term *t, struct buf *b, const char *text)
 {
     buf_text(b, "\n");
@@ -125,13 +136,10 @@ void help_markdown(struct buf *b)
                 "## Exit status\n\n| status | meaning |\n|---|---|\n");
     for (size_t i = 0; i < exits_row_count; i++)
         buf_printf(b, "| %d | %s |\n", exits_rows[i].status, exits_rows[i].meaning);
-    buf_text(b,
-             "\n## Environment\n\n| variable | what |\n|---|---|\n"
-             "| `HOB_SERVER` | as `--server` |\n| `HOB_TOKEN` | the API's token, where it is reached over TCP |\n"
-             "| `HOB_RUNTIME_DIR` | the folder of the API's unix sockets (root: /run/hob) |\n| `HOB_NAMESPACE` | as `--namespace` |\n"
-             "| `HOB_INGRESS` | where functions are called, host:port; else the server says it |\n"
-             "| `NO_COLOR` | no colour |\n| `COLUMNS` | width of the picture when the output is "
-             "not a terminal |\n\n## Options of every command\n\n");
+    buf_text(b, "\n## Environment\n\n| variable | what |\n|---|---|\n");
+    for (size_t i = 0; i < help_variable_count; i++)
+        buf_printf(b, "| `%s` | %s |\n", help_variables[i].name, help_variables[i].what);
+    buf_text(b, "\n## Options of every command\n\n");
     markdown_options(b, cli_global_opts, cli_global_opt_count);
     for (size_t i = 0; i < cli_command_count; i++) {
         const struct cli_command *command = cli_commands[i];

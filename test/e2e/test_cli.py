@@ -776,6 +776,62 @@ class Cli(unittest.TestCase):
                          ["greeter", "table", "wide", "json", "jsonl", "yaml", "name", "some.yaml"],
                          out.stderr)
 
+    @unittest.skipUnless(shutil.which("zsh"), "zsh is not installed")
+    def test_zsh_completes(self):
+        self.deploy()
+        script = """
+            autoload -Uz compinit; compinit -u -d %s
+            source <(%s completion zsh)
+            print -l -- "$_comps[hob]"
+            _describe() { print -l -- "${(@P)2}" }
+            _files() { print files }
+            words=(%s invoke gr); CURRENT=3; _hob
+            words=(%s desc); CURRENT=2; _hob
+            words=(%s apply -f so); CURRENT=4; _hob
+            true
+        """ % (os.path.join(self.dir, "zcompdump"), HOB, HOB, HOB, HOB)
+        done = subprocess.run(["zsh", "-f", "-c", script], capture_output=True, text=True, env=self.env(), timeout=60)
+        self.assertEqual(done.stdout.splitlines(),
+                         ["_hob", "greeter", "describe:one service: state, conditions, limits, figures", "files"],
+                         done.stderr)
+
+    @unittest.skipUnless(shutil.which("fish"), "fish is not installed")
+    def test_fish_completes(self):
+        self.deploy()
+        script = """
+            cd %s; touch some.yaml
+            %s completion fish | source
+            complete -C "%s invoke gr"; complete -C "%s get -o j"; complete -C "%s apply -f so"
+        """ % (self.dir, HOB, "hob", "hob", "hob")
+        env = {**self.env(), "PATH": os.path.dirname(HOB) + ":" + os.environ["PATH"], "HOME": self.dir}
+        done = subprocess.run(["fish", "-N", "-c", script], capture_output=True, text=True, env=env, timeout=60)
+        self.assertEqual(done.stdout.split(), ["greeter", "json", "jsonl", "some.yaml"], done.stderr)
+
+    def test_what_is_installed_is_the_program_its_page_and_completions_and_goes_again(self):
+        root, tool = os.path.join(self.dir, "root"), os.path.join(os.path.dirname(__file__), "..", "..", "tools", "install.sh")
+
+        def files():
+            return sorted(os.path.relpath(os.path.join(at, name), root) for at, _, names in os.walk(root) for name in names)
+
+        for _ in range(2):  # over itself too
+            subprocess.run([tool, "install", HOB, "/usr", root], check=True, timeout=60)
+        self.assertEqual(files(), ["usr/bin/hob", "usr/share/bash-completion/completions/hob",
+                                   "usr/share/fish/vendor_completions.d/hob.fish", "usr/share/man/man1/hob.1",
+                                   "usr/share/zsh/site-functions/_hob"])
+        self.assertTrue(os.access(os.path.join(root, "usr/bin/hob"), os.X_OK))
+        with open(os.path.join(root, "usr/share/man/man1/hob.1"), encoding="utf-8") as f:
+            page = f.read()
+        for name in re.findall(r"^## (hob [a-z]+)$", self.hob("__docs", "cli"), re.M):
+            self.assertRegex(page, rf"(?m)^\.SS {name}\b")
+        if shutil.which("man"):
+            shown = subprocess.run(["man", "--warnings", "-E", "UTF-8", "-l", os.path.join(root, "usr/share/man/man1/hob.1")],
+                                   capture_output=True, text=True, timeout=60,
+                                   env={**os.environ, "MANWIDTH": "100", "LC_ALL": "C.UTF-8", "MANPAGER": "cat"})
+            self.assertEqual((shown.returncode, shown.stderr), (0, ""))
+            self.assertIn("hob apply -f manifests/ --timeout 5m", shown.stdout)  # as it can be pasted
+        subprocess.run([tool, "uninstall", HOB, "/usr", root], check=True, timeout=60)
+        self.assertEqual(files(), [])
+
     def test_the_reference_page_is_current(self):
         docs = os.path.join(os.path.dirname(__file__), "..", "..", "docs", "reference")
         with open(os.path.join(docs, "cli.md")) as f:
