@@ -118,7 +118,7 @@ def main():
     if args.e2e is None:
         run_meson(args.build, tally, args.unit or [])
     if args.unit is None:
-        if not args.e2e or any(name.startswith("test_leaks") for name in args.e2e):
+        if not args.e2e or any(name.startswith(("test_leaks", "test_at_rest")) for name in args.e2e):
             build_plain()
         run_e2e(args.build, tally, args.e2e or [])
     if tally.passed + tally.failed == 0:
