@@ -65,7 +65,7 @@ struct fake {
     int gates[FUNCTIONS];     /* our end's descriptor, to find one again */
     int connected;
     int idle[FUNCTIONS], idle_count;
-    int asked, granted, released, cancelled, reconnects, unhealthy;
+    int asked, granted, released, cancelled, reconnects, retries, unhealthy;
     struct invocation_record records[RECORDS];
     int recorded;
     struct err why;
@@ -115,6 +115,16 @@ static inline void fake_reconnect(struct backend *b, struct ticket *t, struct le
     list_push(&f->waiting, &t->node);
     loop_defer(f->loop, &f->task);
 }
+static inline void fake_retry(struct backend *b, struct ticket *t, struct lease *lease)
+{
+    struct fake *f = fake_of(b);
+    (void)lease;
+    f->retries++;
+    f->released++;
+    f->unhealthy++;
+    list_push(&f->waiting, &t->node);
+    loop_defer(f->loop, &f->task);
+}
 static inline void fake_release(struct backend *b, struct lease *lease, int take_fd, bool healthy)
 {
     struct fake *f = fake_of(b);
@@ -131,7 +141,7 @@ static inline void fake_record(struct backend *b, const struct invocation_record
     f->records[f->recorded++] = *r;
 }
 static const struct backend_ops fake_ops = { fake_route,     fake_policy,  fake_ask,   fake_cancel,
-                                             fake_reconnect, fake_release, fake_record };
+                                             fake_reconnect, fake_retry, fake_release, fake_record };
 
 static inline void fake_turn(struct fake *f, struct ticket *t)
 {

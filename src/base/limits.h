@@ -48,6 +48,7 @@
     X(queue_wait_ms,              "ms",    60000, 1, 3600000, "longest wait for an instance, if the request's own deadline is later") \
     X(overload_wait_ms,           "ms",    500, 0, 3600000, "wait for an instance of a function that gets more than it can do, or two of its service times; 0: until its queue is full") \
     X(overload_ms,                "ms",    1000, 50, 3600000, "so long a queue keeps new requests waiting for more than overload_wait_ms before that is an overload") \
+    X(doubt_ms,                   "ms",    250, 0, 60000, "an instance that broke a connection gets no request until a new one holds, and for so long only those that no other has room for; 0: it gets them") \
     X(request_timeout_s_max,      "s",     600, 1, 86400, "largest timeoutSeconds (Knative: max-revision-timeout-seconds)") \
     X(container_concurrency_max,  "",      1000, 1, 100000, "largest containerConcurrency (Knative: container-concurrency-max-limit)") \
     /* --- scale ------------------------------------------------------------------------------- */ \

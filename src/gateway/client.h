@@ -173,7 +173,8 @@ enum step exchange_refuse(struct client *c, const struct problem *p, enum invoca
 /* A refusal of bytes that are no request. */
 enum step exchange_refuse_bytes(struct client *c, enum problem_kind kind, const char *why);
 void exchange_release(struct client *c, bool keep, bool healthy);
-enum step exchange_reconnect(struct client *c);
+enum step exchange_reconnect(struct client *c); /* to the same instance */
+enum step exchange_retry(struct client *c);     /* on any */
 enum forward_connection exchange_connection(const struct client *c);
 /* What all final answers end with; the moment counts as the answer's first byte. */
 void exchange_answer_end(struct client *c, enum forward_connection connection, bool dated);

@@ -437,6 +437,18 @@ enum step exchange_reconnect(struct client *c)
     return ask_again(c);
 }
 
+enum step exchange_retry(struct client *c)
+{
+    struct exchange *x = &c->x;
+    (void)link_drop(c, false);
+    x->leased = false;
+    x->resent = true;
+    c->ingress->counters.resent++;
+    c->state = CLIENT_QUEUED;
+    ops_of(c)->retry(c->ingress->backend, &x->ticket, &x->lease);
+    return STEP_ON;
+}
+
 /* What the lease says is valid only as long as the lease. */
 static void lease_note(struct exchange *x)
 {
@@ -467,6 +479,13 @@ static void dispatch(struct client *c)
     http1_head_answers(&x->answer, (enum http_method)x->method_id);
 }
 
+/* Another instance has it now; what it waited since is not that one's time. */
+static void moved(struct exchange *x, uint64_t now_us)
+{
+    x->dispatch_us = x->active_us = now_us;
+    text_keep(x->record.instance, sizeof x->record.instance, str_of(x->lease.instance_id));
+}
+
 static enum step granted(struct client *c, const struct lease *lease)
 {
     struct exchange *x = &c->x;
@@ -488,6 +507,8 @@ static enum step granted(struct client *c, const struct lease *lease)
     x->function_deaf = false;
     if (x->dispatch_us == 0)
         dispatch(c);
+    else if (strcmp(x->record.instance, lease->instance_id) != 0)
+        moved(x, moment_of(c));
     return STEP_ON;
 }
 

@@ -17,12 +17,13 @@
  * A client that ends its connection, or only its sending side, before the answer is complete has
  * gone: its place in the queue, or its connection to the function, is dropped at once.
  *
- * Nothing is sent to a function twice, with one exception: a connection kept alive from an earlier
- * request that ends before the first byte of the answer (the function closed it while idle). Then the
- * request is sent once more, on a new connection, if either no byte of it was accepted by the
- * socket, or its method is idempotent (RFC 9110, 9.2.2) and all of it so far is still here. On a
- * connection of HTTP/2 the function itself says (GOAWAY, REFUSED_STREAM) what it has not begun.
- * Anything else is answered 502 and left to the caller, who alone knows whether it may be repeated.
+ * Nothing is sent to a function twice, with one exception: its connection ends before the first byte of the
+ * answer. Then the request is sent once more, if either no byte of it was accepted by the
+ * socket, or its method is idempotent (RFC 9110, 9.2.2) and all of it so far is still here: on a new connection to
+ * the same instance if the old one was kept alive from an earlier request (the function closed it while idle), else by
+ * another instance, as long as that is no more than one in ten of the function's requests (scale/retry.h) and it was not
+ * hob that ended the instance. On a connection of HTTP/2 the function itself says (GOAWAY, REFUSED_STREAM) what it has
+ * not begun. Anything else is answered 502 and left to the caller, who alone knows whether it may be repeated.
  *
  * Loop thread only.
  */

@@ -72,7 +72,7 @@ static enum link_taken connection_take(struct client *c, const struct lease *lea
     c->x.link = k;
     channel_rewind(&c->up);
     channel_attach(&c->up, lease->fd);
-    c->up.keep = lease->fd_reused;
+    c->up.keep = !c->x.resent;
     return LINK_READY;
 }
 

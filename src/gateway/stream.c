@@ -248,9 +248,11 @@ static enum step function_gone(struct client *c, enum channel_result how)
         x->answer_done = true;
         return answer_complete(c);
     }
-    if (link_may_resend(c))
-        return exchange_reconnect(c);
     const char *said = x->leased && x->lease.start ? x->lease.start->error : ""; /* hob gave it up */
+    if (link_may_resend(c) && (x->lease.fd_reused || channel_is_stream(&c->up)))
+        return exchange_reconnect(c);
+    if (link_may_resend(c) && !said[0])
+        return exchange_retry(c);
     if (!said[0] && channel_is_stream(&c->up) && pipe_is_foreign(c->up.pipe))
         said = HTTP_GUESS_NOT_H2;
     char why[320];

@@ -86,8 +86,12 @@ struct backend_ops {
      * first response byte (the gateway has closed it), or an h2c one did not take the request. The lease goes back into the ticket: on_turn
      * grants it again, or it is over with TICKET_FAILED or with cancel(). */
     void (*reconnect)(struct backend *b, struct ticket *t, struct lease *lease);
+    /* The instance broke a connection before it answered anything of a request that may be repeated (the gateway has
+     * closed it). The lease is over, and the ticket waits for another instance, or for this one once it has shown that it
+     * lives; on_turn follows as after ask(), or TICKET_FAILED when too many were repeated. */
+    void (*retry)(struct backend *b, struct ticket *t, struct lease *lease);
     /* The request is over. take_fd: the connection, if it can carry another request, else -1
-     * (the gateway closed it). `healthy` false: the instance broke the connection itself. */
+     * (the gateway closed it). `healthy` false: the instance broke the connection itself, and is doubted. */
     void (*release)(struct backend *b, struct lease *lease, int take_fd, bool healthy);
     /* One finished request, for records, metrics and first_request_delta. */
     void (*record)(struct backend *b, const struct invocation_record *r);

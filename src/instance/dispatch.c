@@ -350,14 +350,20 @@ static void queue_shed(struct rev *v)
     note_load(v);
 }
 
+static bool goes_before(const struct instance *a, const struct instance *b)
+{
+    return a->doubt.on != b->doubt.on ? b->doubt.on : a->in_flight < b->in_flight;
+}
+
 struct instance *dispatch_pick(const struct rev *v)
 {
     struct instance *best = NULL;
     uint32_t room = v->spec->container_concurrency ? v->spec->container_concurrency : UINT32_MAX;
     LIST_EACH(&v->instances, n, tmp) {
         struct instance *i = CONTAINER_OF(n, struct instance, node);
-        if (i->state == INSTANCE_READY && i->counted == COUNTED_READY && i->in_flight < room &&
-            (!best || i->in_flight < best->in_flight))
+        bool may = i->state == INSTANCE_READY && i->counted == COUNTED_READY && i->in_flight < room &&
+                   (!i->doubt.on || i->doubt.holds);
+        if (may && (!best || goes_before(i, best)))
             best = i;
     }
     return best;
@@ -461,6 +467,7 @@ static void op_ask(struct backend *b, struct ticket *t)
     v->yielded = false;
     kpa_arrived(v->kpa, fleet_now(f));
     dispatch_admit_arrived(v);
+    retry_budget_earn(&v->retries);
     queue_shed(v);
 
     struct instance *i = v->queue.count == 0 ? dispatch_pick(v) : NULL;
@@ -548,12 +555,44 @@ static void op_reconnect(struct backend *b, struct ticket *t, struct lease *leas
         ticket_connect(t);
 }
 
+static void on_retry_refused(struct loop_timer *timer)
+{
+    struct ticket *t = CONTAINER_OF(timer, struct ticket, timer);
+    const struct rev *v = t->revision;
+    struct err e;
+    err_set(&e, CODE_UNAVAILABLE, "an instance of %s ended the connection without an answer%s", v->spec->name,
+            v->target->removed || v->target->fleet->draining ? "" : ", as too many did to try another");
+    ticket_refuse(t, TICKET_FAILED, REFUSED_RETRY_AFTER_S, &e);
+}
+
+static void op_retry(struct backend *b, struct ticket *t, struct lease *lease)
+{
+    struct instance *i = lease->instance;
+    struct rev *v = i->owner;
+    (void)b;
+    ASSERT(t->state == TICKET_LEASED && t->instance == i);
+    t->waiting = true;
+    t->moved = false;
+    dispatch_admit_released(v, lease);
+    doubt_begin(i);
+    if (ticket_may_move(t) && retry_budget_spend(&v->retries)) {
+        t->moved = true;
+        ticket_queue(t, true);
+    } else {
+        refuse_soon(t, on_retry_refused);
+    }
+    instance_let_go(v, i); /* may free i */
+    dispatch_queue(v);
+    fleet_evaluate_soon(v);
+}
+
 static void op_release(struct backend *b, struct lease *lease, int take_fd, bool healthy)
 {
     struct instance *i = lease->instance;
     struct rev *v = i->owner;
     (void)b;
-    (void)healthy; /* a dead instance says so itself: its sandbox ends */
+    if (!healthy)
+        doubt_begin(i);
     dispatch_admit_released(v, lease);
     if (take_fd >= 0 && !(i->state == INSTANCE_READY && connection_pass_on(i, take_fd)))
         instance_idle_give(i, take_fd);
@@ -571,7 +610,7 @@ static void op_record(struct backend *b, const struct invocation_record *r)
 }
 
 static const struct backend_ops backend_ops = {
-    op_route, op_policy, op_ask, op_cancel, op_reconnect, op_release, op_record,
+    op_route, op_policy, op_ask, op_cancel, op_reconnect, op_retry, op_release, op_record,
 };
 
 void dispatch_open(struct fleet *f)

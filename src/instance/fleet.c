@@ -112,6 +112,7 @@ static void rev_free(struct rev *v)
     LIST_EACH(&v->instances, n, tmp) {
         struct instance *i = CONTAINER_OF(n, struct instance, node);
         fleet_uncount(i);
+        doubt_end(i);
         list_remove(&v->instances, n);
         f->live--;
         instance_free(i);
@@ -242,6 +243,7 @@ void fleet_add(struct fleet *f, struct revision *take_r, bool was_ready)
     v->exit_status = -1;
     v->created_us = fleet_now(f);
     v->hangs_due_us = UINT64_MAX;
+    retry_budget_init(&v->retries);
     v->timer.on_due = on_rev_timer;
     v->evaluate.run = on_evaluate;
     list_init(&v->instances);

@@ -1,10 +1,12 @@
 /* fleet_impl.h -- what the files of the fleet share: fleet.c (revisions and services), fleet_route.c
- * (names and weights), dispatch.c (requests and slots), dispatch_admit.c (who may wait), fleet_scale.c (how many instances). Not for anybody else. */
+ * (names and weights), dispatch.c (requests and slots), dispatch_admit.c (who may wait), dispatch_doubt.c
+ * (who broke a connection), fleet_scale.c (how many instances). Not for anybody else. */
 #pragma once
 
 #include "instance/backend.h"
 #include "instance/fleet.h"
 #include "scale/admit.h"
+#include "scale/retry.h"
 
 struct fleet_pick {
     struct rev *rev;
@@ -37,6 +39,7 @@ struct rev {
     struct revision *spec;
     struct kpa *kpa;
     struct admit admit;
+    struct retry_budget retries;
     uint64_t tick_us;      /* when the autoscaler is asked again; 0: it rests */
     int64_t told;          /* what fleet_tell() last said of its decision */
     struct list instances; /* struct instance */
@@ -108,7 +111,7 @@ void dispatch_open(struct fleet *f);
 void dispatch_queue(struct rev *v); /* gives free slots to who waits */
 void dispatch_fail_all(struct rev *v); /* who waits is told why it does not start */
 void dispatch_refuse_all(struct rev *v, const struct err *e);
-struct instance *dispatch_pick(const struct rev *v); /* the least busy one with room, or NULL */
+struct instance *dispatch_pick(const struct rev *v); /* the least busy trusted one with room, or NULL */
 
 /* dispatch_admit.c: the queue's rules, as scale/admit.h has them */
 void dispatch_admit_arrived(struct rev *v); /* before its verdict */
@@ -120,6 +123,11 @@ uint64_t dispatch_admit_surplus(const struct rev *v);
 uint32_t dispatch_admit_again_s(const struct rev *v); /* Retry-After */
 /* What is said to one who is refused for it, and when it may come again. */
 uint32_t dispatch_admit_text(const struct rev *v, enum admit_verdict verdict, struct err *e);
+
+/* dispatch_doubt.c: an instance broke a connection. Its end, if that was it, is known a moment later; until then, or until
+ * it has taken a new connection that holds, it gets no request, and for doubt_ms only those that nobody else has room for. */
+void doubt_begin(struct instance *i);
+void doubt_end(struct instance *i); /* fine without one; before it is freed */
 
 /* fleet_route.c */
 void fleet_route_check(const struct target *t);

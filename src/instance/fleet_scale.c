@@ -64,6 +64,7 @@ void fleet_reap(struct instance *i)
     struct rev *v = i->owner;
     struct fleet *f = v->target->fleet;
     ASSERT(i->in_flight == 0 && i->gone && i->counted == COUNTED_NOT);
+    doubt_end(i);
     list_remove(&v->instances, &i->node);
     uint32_t first = node_of(f).first;
     if (f->live-- + first >= f->env.limits->instances_max)
@@ -492,6 +493,7 @@ static void on_ended(struct instance *i)
     /* nobody asked it to */
     bool died = i->counted == COUNTED_READY || i->counted == COUNTED_UNREADY || i->given_up;
     fleet_uncount(i);
+    doubt_end(i);
     i->gone = true;
     if (died)
         log_event(LOG_WARN, "instance.died", "instance=%s status=%d oom=%s in_flight=%u", i->id,

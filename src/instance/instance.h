@@ -90,6 +90,14 @@ struct instance {
     enum instance_shared { SHARED_NONE, SHARED_CONNECTING, SHARED_DUE, SHARED_OPEN } shared;
                            /* (fleet) h2c: the one connection for all */
     uint64_t requests;     /* (fleet) */
+    struct instance_doubt { /* (fleet) it broke a connection: is it about to end? */
+        bool on;
+        bool holds; /* it took a new connection, and that held: better than none */
+        uint64_t until_us;
+        struct loop_timer timer;
+        struct connecting *connecting;
+        int fd; /* a new connection, while it shows whether it holds */
+    } doubt;
     enum instance_counted {
         COUNTED_NOT, COUNTED_WAITING, COUNTED_LAUNCHING, COUNTED_READY,
         COUNTED_UNREADY, /* was ready and will be: counts as starting */

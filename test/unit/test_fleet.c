@@ -234,6 +234,9 @@ static struct bench {
     struct backend *backend;
     int listen_fd;
     uint16_t port;
+    int accepted[64]; /* the functions' ends; of more than that, closed */
+    uint32_t accepted_count;
+    bool drops; /* all are closed at once */
     int starts_seen, limits_hit, messages; /* messages: changes of the text */
     struct fleet_facts facts, first; /* the last told; of a generation 1 */
     char image[80], model[80]; /* and what was resolved then */
@@ -285,7 +288,10 @@ static void settle(void)
         fleet_check(b.fleet);
     }
     for (int fd; (fd = accept4(b.listen_fd, NULL, NULL, SOCK_NONBLOCK)) >= 0;)
-        close(fd);
+        if (b.drops || b.accepted_count == COUNT_OF(b.accepted))
+            close(fd);
+        else
+            b.accepted[b.accepted_count++] = fd;
 }
 static void pass(uint64_t us) /* in steps, as timers would have it */
 {
@@ -328,6 +334,8 @@ static bool teardown(void) /* false: something was left behind */
     fleet_free(b.fleet);
     loop_free(b.loop);
     close(b.listen_fd);
+    while (b.accepted_count > 0)
+        close(b.accepted[--b.accepted_count]);
     return iso.open == 0 && origin.uses == 0;
 }
 static struct revision *revision(const char *service, uint64_t generation)
@@ -956,6 +964,151 @@ static int with_connection(const struct call *calls)
         count += calls[i].lease.fd >= 0;
     }
     return count;
+}
+
+static void broke(struct call *c) /* what the gateway does when the instance drops the connection */
+{
+    ASSERT(c->state == CALL_RUNS);
+    close(c->lease.fd);
+    c->state = CALL_DONE;
+    b.backend->ops->release(b.backend, &c->lease, -1, false);
+}
+static struct revision *one_each(uint32_t instances)
+{
+    struct revision *r = revision("f", 1);
+    r->container_concurrency = 10;
+    r->target = 7;
+    r->min_scale = r->initial_scale = r->max_scale = instances;
+    return r;
+}
+
+TEST(an_instance_that_broke_a_connection_gets_no_request_until_it_took_a_new_one)
+{
+    struct call first, c[4];
+    setup();
+    deploy(one_each(2), false);
+    settle();
+    ask(&first, HOST, 60 * SECOND);
+    settle();
+    const void *doubted = first.lease.instance;
+    broke(&first);
+    for (int k = 0; k < 4; k++) {
+        ask(&c[k], HOST, 60 * SECOND);
+        settle();
+        CHECK(c[k].state == CALL_RUNS && c[k].lease.instance != doubted);
+    }
+    pass(40000); /* it takes connections; the other is still the better one, busy as it is */
+    ask(&first, HOST, 60 * SECOND);
+    settle();
+    CHECK(first.lease.instance != doubted);
+    done(&first, false);
+    pass(300000); /* its function dropped that request only */
+    ask(&first, HOST, 60 * SECOND);
+    settle();
+    CHECK(first.lease.instance == doubted);
+    done(&first, false);
+    for (int k = 0; k < 4; k++)
+        done(&c[k], false);
+    CHECK(teardown());
+}
+
+TEST(the_only_instance_is_waited_for_while_it_is_doubted_and_replaced_when_it_is_dead)
+{
+    for (int dead = 0; dead < 2; dead++) {
+        struct call first, next;
+        setup();
+        deploy(one_each(1), false);
+        settle();
+        ask(&first, HOST, 60 * SECOND);
+        settle();
+        const void *doubted = first.lease.instance;
+        broke(&first);
+        ask(&next, HOST, 60 * SECOND);
+        settle();
+        CHECK_EQ(next.state, CALL_WAITS);
+        iso.deaf = dead;
+        pass(40000);
+        CHECK_EQ(next.state, CALL_RUNS);
+        CHECK_EQ(iso.starts, 1 + dead);
+        CHECK(dead || next.lease.instance == doubted);
+        done(&next, false);
+        CHECK(teardown());
+    }
+}
+
+TEST(a_port_that_takes_a_connection_and_drops_it_is_doubted_until_doubt_ms)
+{
+    struct call first, next;
+    setup();
+    deploy(one_each(1), false);
+    settle();
+    ask(&first, HOST, 60 * SECOND);
+    settle();
+    broke(&first);
+    ask(&next, HOST, 60 * SECOND);
+    b.drops = true;
+    pass(100000);
+    CHECK_EQ(next.state, CALL_WAITS);
+    pass(200000);
+    CHECK_EQ(next.state, CALL_RUNS);
+    CHECK_EQ(iso.starts, 1);
+    done(&next, false);
+    CHECK(teardown());
+}
+
+static void retry(struct call *c)
+{
+    close(c->lease.fd);
+    c->state = CALL_WAITS;
+    b.backend->ops->retry(b.backend, &c->t, &c->lease);
+}
+
+TEST(a_request_that_may_be_repeated_goes_to_another_instance_but_not_all_of_them)
+{
+    struct call c;
+    int again = 0, refused = 0;
+    setup();
+    deploy(one_each(2), false);
+    settle();
+    for (int k = 0; k < 100; k++) {
+        ask(&c, HOST, 60 * SECOND);
+        settle();
+        const void *broken = c.lease.instance;
+        retry(&c);
+        settle();
+        CHECK(c.state == CALL_REFUSED || c.lease.instance != broken);
+        refused += c.state == CALL_REFUSED;
+        again += c.state == CALL_RUNS;
+        CHECK(c.state == CALL_RUNS || c.result == TICKET_FAILED);
+        if (c.state == CALL_RUNS)
+            done(&c, false);
+        pass(300000);
+    }
+    CHECK(again >= RETRY_SAVED_MAX && again <= RETRY_SAVED_MAX + 100 / RETRY_PART);
+    CHECK_EQ(again + refused, 100);
+    CHECK(teardown());
+}
+
+TEST(a_second_try_may_be_cancelled_and_its_instance_may_end)
+{
+    struct call c[2];
+    setup();
+    deploy(one_each(1), false);
+    settle();
+    for (int k = 0; k < 2; k++)
+        ask(&c[k], HOST, 60 * SECOND);
+    settle();
+    retry(&c[0]);
+    retry(&c[1]);
+    settle();
+    CHECK(c[0].state == CALL_WAITS && c[1].state == CALL_WAITS); /* it is doubted */
+    b.backend->ops->cancel(b.backend, &c[0].t);
+    tier_kill(CONTAINER_OF(list_first(&iso.all), struct sandbox, node)); /* and with reason */
+    settle();
+    CHECK(c[0].state == CALL_WAITS && c[1].state == CALL_RUNS);
+    CHECK_EQ(iso.starts, 2);
+    done(&c[1], true);
+    CHECK(teardown());
 }
 
 TEST(requests_of_an_h2c_function_get_one_connection_the_first_of_them_first)
@@ -1688,8 +1841,12 @@ TEST(random_lives_keep_the_invariants)
                 random_routes(&r, live, &live_count);
             } else if (dice < 50 && c->state != CALL_WAITS && c->state != CALL_RUNS) {
                 ask(c, HOST, rng_below(&r, 5 * SECOND));
-            } else if (dice < 70 && c->state == CALL_RUNS) {
+            } else if (dice < 60 && c->state == CALL_RUNS) {
                 done(c, rng_chance(&r, 70));
+            } else if (dice < 65 && c->state == CALL_RUNS) {
+                broke(c);
+            } else if (dice < 70 && c->state == CALL_RUNS) {
+                retry(c);
             } else if (dice < 75 && c->state == CALL_WAITS) {
                 b.backend->ops->cancel(b.backend, &c->t);
                 c->state = CALL_DONE;

@@ -119,7 +119,7 @@ static const struct exchange_case exchanges[] = {
       false, "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200", NULL, true,
       INVOCATION_OK },
     { "1xx is not for HTTP/1.0", "GET / HTTP/1.0\r\n" HOST "\r\n", "GET", NULL,
-      "HTTP/1.1 103 Early Hints\r\n\r\n" OK, false, "HTTP/1.1 200 OK", "103", false,
+      "HTTP/1.1 103 Early Hints\r\n\r\n" OK, false, "HTTP/1.1 200 OK", " 103 ", false,
       INVOCATION_OK },
     { "5xx is the function's", GET, "GET", NULL, "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n",
       false, "HTTP/1.1 500 Oops\r\n", "urn:hob", true, INVOCATION_FUNCTION_ERROR },
@@ -131,7 +131,7 @@ static const struct exchange_case exchanges[] = {
     { "101 that nobody asked for", GET, "GET", NULL,
       "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n", false,
       "urn:hob:problem:bad-answer", "HTTP/1.1 101", true, INVOCATION_FAILED },
-    { "death before the answer", GET, "GET", NULL, "", true, "urn:hob:problem:instance-died", NULL,
+    { "death before the answer", "POST / HTTP/1.1\r\n" HOST "Content-Length: 0\r\n\r\n", "POST", NULL, "", true, "urn:hob:problem:instance-died", NULL,
       true, INVOCATION_FAILED },
     { "death in the head", GET, "GET", NULL, "HTTP/1.1 200 O", true,
       "urn:hob:problem:instance-died", NULL, true, INVOCATION_FAILED },
@@ -671,6 +671,52 @@ TEST(an_idempotent_request_on_a_stale_connection_is_sent_once_more)
     CHECK_EQ(b.fake.recorded, 2);
     close(c);
     bench_end(&b);
+}
+
+TEST(an_idempotent_request_that_one_instance_dropped_goes_to_another_once)
+{
+    BENCH(b);
+    int c = client_connect(&b);
+    say(c, "PUT /second HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabc");
+    int f = function(&b, 0);
+    CHECK(hear(&b, f, "\r\n\r\nabc"));
+    forget(&b);
+    hang_up(&b, 0);
+    f = function(&b, 1);
+    CHECK(hear(&b, f, "PUT /second") && hear(&b, f, "\r\n\r\nabc"));
+    CHECK(b.fake.retries == 1 && b.fake.reconnects == 0 && b.fake.unhealthy == 1);
+    forget(&b);
+    hang_up(&b, 1);
+    CHECK(hear(&b, c, "instance-died"));
+    CHECK_EQ(b.fake.retries, 1);
+    CHECK_EQ(b.fake.unhealthy, 2);
+    CHECK_EQ(b.fake.recorded, 1);
+    close(c);
+    bench_end(&b);
+}
+
+TEST(what_has_begun_to_answer_or_is_not_idempotent_is_not_tried_elsewhere)
+{
+    static const struct {
+        const char *request, *answer;
+    } cases[] = { { GET, "HTTP/1.1 200 O" },
+                  { GET, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhi" },
+                  { "POST / HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\nab", "" } };
+    for (size_t k = 0; k < COUNT_OF(cases); k++) {
+        BENCH(b);
+        int c = client_connect(&b);
+        say(c, cases[k].request);
+        int f = function(&b, 0);
+        CHECK(hear(&b, f, "\r\n\r\n"));
+        if (*cases[k].answer)
+            say(f, cases[k].answer);
+        hang_up(&b, 0);
+        CHECK(UNTIL(&b, b.fake.recorded == 1));
+        CHECK(b.fake.retries == 0 && b.fake.connected == 1);
+        CHECK_EQ(b.fake.records[0].outcome, INVOCATION_FAILED);
+        close(c);
+        bench_end(&b);
+    }
 }
 
 TEST(a_body_still_coming_in_when_the_stale_connection_breaks_goes_to_the_new_one_whole)
