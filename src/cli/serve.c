@@ -200,6 +200,16 @@ static void run_fetcher(void *ctx, int link_fd, bool privileged)
     role_exec(s, "fetcher", link_fd, &jail);
 }
 
+/* Again whenever logrotate has moved it. Who may read it is the operator's umask's business, but nobody else's. */
+static int request_log_open_file(void *ctx, struct err *e)
+{
+    const struct serve *s = ctx;
+    const char *path = s->settings.request_log;
+    int fd = strcmp(path, "-") == 0 ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, FD_ROLE_END)
+                                    : open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0640);
+    return fd < 0 ? err_sys(e, "--request-log %s", path) : fd;
+}
+
 static int node_main(const struct serve_settings *s, struct err *e)
 {
     char ingress[LISTEN_ADDRESS_MAX], api[LISTEN_ADDRESS_MAX];
@@ -213,7 +223,7 @@ static int node_main(const struct serve_settings *s, struct err *e)
         .ingress_fd = FD_INGRESS, .api_fd = FD_API, .local_fd = FD_LOCAL, .launcher_fd = FD_LINK,
         .ready_fd = ready && ready[0] == '1' ? FD_READY : -1, .ingress = ingress, .api = api,
         .local = local ? local : "", .api_open = s->api_insecure, .traces = serve_traces_on(),
-        .service_name = serve_traces_name(),
+        .service_name = serve_traces_name(), .request_log = s->request_log != NULL,
     };
     return node_run(&c, e);
 }
@@ -328,12 +338,17 @@ static int launcher_main(struct serve *s, struct err *e)
     (void)umask(022);
     (void)signal(SIGPIPE, SIG_IGN);
     int r = prepare(s, e);
+    if (r == 0 && s->settings.request_log) { /* what does not work is said now */
+        AUTO_CLOSE int fd = request_log_open_file(s, e);
+        r = fd < 0 ? fd : 0;
+    }
     if (r < 0)
         return r;
     const struct launcher_config c = {
         .data_dir = s->data, .store_dir = s->store, .limits = &s->settings.limits,
         .file_roots = s->roots, .file_root_count = s->root_count,
         .children = { run_node, run_fetcher, s },
+        .request_log = s->settings.request_log ? request_log_open_file : NULL,
     };
     r = launcher_run(&c, e);
     (void)unlink(s->local); /* nobody else's: we hold the port it is named after */

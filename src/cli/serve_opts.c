@@ -17,6 +17,8 @@ const struct opt serve_opts[SERVE_OPTS] = {
       0, 0, OPT_COMPLETE_FILES },
     { "model-origins", 0, OPT_TEXT, AT(model_origins), "LIST",
       "where http(s) models may come from: public, private, loopback, link-local, networks (" ORIGIN_POLICY_DEFAULT ")" },
+    { "request-log", 0, OPT_TEXT, AT(request_log), "FILE",
+      "one line of JSON per request; - is standard output; SIGHUP opens the file anew (none)", NULL, 0, 0, OPT_COMPLETE_FILES },
     { "otlp-endpoint", 0, OPT_TEXT, AT(otlp_endpoint), "URL",
       "send traces there, OTLP over HTTP, as http://127.0.0.1:4318 (else OTEL_EXPORTER_OTLP_ENDPOINT; else none)" },
     { "trace-sample", 0, OPT_TEXT, AT(trace_sample), "RATIO",

@@ -11,13 +11,14 @@ struct serve_settings {
     struct limits limits;
     const char *listen_ingress, *listen_api, *data, *api_group; /* api_group NULL: nobody else */
     const char *otlp_endpoint; /* NULL: the environment says */
+    const char *request_log;   /* NULL: none; "-": standard output */
     const char *trace_sample;  /* NULL: the limit says */
     const char *model_origins; /* artifact/origin.h reads it */
     struct opt_list roots, limit_texts;
     uint32_t ready_fd; /* SERVE_NO_FD: nobody waits */
     bool insecure, api_insecure, verbose, help;
 };
-enum { SERVE_OPTS = 13 };
+enum { SERVE_OPTS = 14 };
 extern const struct opt serve_opts[SERVE_OPTS];
 
 /* Defaults, then argv (no program name). The lists are the caller's to end with serve_settings_done(). */

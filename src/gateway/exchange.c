@@ -336,12 +336,23 @@ static bool target_find(struct client *c, struct refusal *r)
     return true;
 }
 
+/* Without its query: that is the other page's secret. */
+static void referer_keep(const struct http1_head *h, struct request_note *n)
+{
+    for (uint32_t i = 0; i < h->field_count; i++) {
+        struct str value = h->fields[i].value;
+        if (h->fields[i].id == HTTP_FIELD_OTHER && str_eq_nocase(h->fields[i].name, STR("referer")))
+            text_keep(n->referer, sizeof n->referer, str_cut(&value, '?'));
+    }
+}
+
 static void note_take(struct client *c)
 {
     const struct http1_head *h = &c->head;
     struct request_note *n = xcalloc(1, sizeof *n);
     text_keep(n->host, sizeof n->host, http1_field(h, HTTP_FIELD_HOST));
     text_keep(n->user_agent, sizeof n->user_agent, http1_field(h, HTTP_FIELD_USER_AGENT));
+    referer_keep(h, n);
     text_keep(n->remote, sizeof n->remote, str_of(c->address));
     n->http2 = channel_is_stream(&c->net);
     c->x.note = n;

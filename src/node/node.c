@@ -433,7 +433,13 @@ static void on_lost(void *ctx, const struct err *why)
     loop_stop(n->loop);
 }
 
-static const struct native_events native_events = { on_fetcher, on_drain, on_lost };
+static void on_request_log(void *ctx, int take_fd)
+{
+    struct node *n = ctx;
+    observe_attach(n->observe, take_fd);
+}
+
+static const struct native_events native_events = { on_fetcher, on_drain, on_lost, on_request_log };
 
 static int open_local(void *ctx, const char *path,
                       void (*on_open)(void *ctx, int take_fd, const struct err *e), void *open_ctx,
@@ -493,8 +499,11 @@ static int state_open(struct node *n, uint64_t seed, struct err *e)
     r = fetcher_link_open(n->loop, c->limits, open_local, n, &n->fetcher, e);
     if (r < 0)
         return r;
-    const struct observe_config observed = { c->limits, c->traces, c->service_name };
-    n->observe = observe_new(n->loop, &observed, n->fetcher, on_limit, n, seed);
+    const struct observe_config observed = { .limits = c->limits, .traces = c->traces,
+                                             .request_log = c->request_log, .service_name = c->service_name };
+    r = observe_open(n->loop, &observed, &(struct observe_sinks){ n->fetcher, on_limit, n }, seed, &n->observe, e);
+    if (r < 0)
+        return r;
     snprintf(path, sizeof path, "%s/store", c->data_dir);
     r = artifact_store_open(n->loop, path, c->limits, fetcher_link_transport(n->fetcher),
                             &n->artifacts, e);
@@ -534,8 +543,7 @@ static int services_open(struct node *n, uint64_t seed, struct err *e)
     if (r < 0)
         return r;
     metrics_refusals(n->metrics, ingress_refusal_name, ingress_counters(n->ingress)->refused);
-    if (observe_traces(n->observe))
-        ingress_notes_set(n->ingress, INGRESS_NOTES_SAMPLED);
+    ingress_notes_set(n->ingress, observe_notes(n->observe));
     /* Each has a budget of its own: whatever the network sends, the operator's socket has room. */
     const struct http_server_ops ops = { .on_request = on_api_request, .on_head = on_api_head, .on_limit = on_limit };
     r = http_server_open(n->loop, c->limits, c->local_fd, &ops, n, &n->api_local, e);

@@ -18,6 +18,7 @@ struct node_config {
     const char *ingress, *api; /* addresses, for URLs and /version */
     const char *local;         /* path of the unix socket, for messages */
     bool api_open;             /* the TCP address asks for no token */
+    bool request_log;          /* the launcher opens one */
     bool traces;               /* the fetcher knows a collector */
     const char *service_name;  /* in the traces */
 };

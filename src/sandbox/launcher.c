@@ -507,6 +507,20 @@ static void sockets_answer(struct launcher *a, const struct request *q)
     notify(a, &n, fds, count);
 }
 
+/* The node has no folder to open it in. One that cannot be opened anew leaves the node with the one it has. */
+static void request_log_give(struct launcher *a)
+{
+    struct notice n = { .type = NOTICE_REQUEST_LOG };
+    struct err e;
+    if (!a->config->request_log)
+        return;
+    int fd = a->config->request_log(a->config->children.ctx, &e);
+    if (fd < 0)
+        log_event(LOG_WARN, "request_log.not_opened", "error=\"%s\"", LOG_QUOTED(e.text));
+    else
+        notify(a, &n, &fd, 1);
+}
+
 static int hello_answer(struct launcher *a, struct err *e)
 {
     const struct cgroup_tree *t = a->maker.cgroups;
@@ -520,6 +534,7 @@ static int hello_answer(struct launcher *a, struct err *e)
         return err_set(e, CODE_INVALID, "request: a second hello");
     a->node_said_hello = true;
     notify(a, &n, NULL, 0);
+    request_log_give(a);
     child_start(a, CHILD_FETCHER);
     pool_tend(a);
     return 0;
@@ -762,6 +777,11 @@ static void on_signal(struct loop_io *io, uint32_t events)
     (void)events;
     if (read(a->signal_fd, &info, sizeof info) != (ssize_t)sizeof info)
         return;
+    if (info.ssi_signo == SIGHUP) {
+        if (a->node_said_hello)
+            request_log_give(a);
+        return;
+    }
     if (a->draining || !a->node_said_hello) { /* asked twice, or nobody to ask */
         stop(a);
         return;
@@ -780,6 +800,8 @@ static int signals_take(struct launcher *a, struct err *e)
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    if (a->config->request_log)
+        sigaddset(&set, SIGHUP);
     if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
         return err_sys(e, "signals");
     a->signal_fd = fault_hit("signalfd") ? -1 : signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

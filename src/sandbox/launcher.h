@@ -29,6 +29,8 @@ struct launcher_config { /* everything must outlive the call */
     const char *const *file_roots; /* absolute */
     size_t file_root_count;
     struct launcher_children children;
+    /* Opens the request log, at each node's beginning and at each SIGHUP; NULL: there is none, and SIGHUP ends us. */
+    int (*request_log)(void *ctx, struct err *e);
 };
 
 /* Until the node ended by its own will (exit 0: returns 0), or SIGTERM or SIGINT came and all is down

@@ -562,6 +562,10 @@ static int on_notice(void *ctx, struct fd_packet *p, struct err *e)
         if (p->fd_count == 1 && t->events->on_fetcher)
             t->events->on_fetcher(t->ctx, TAKE_FD(p->fds[0]));
         return 0;
+    case NOTICE_REQUEST_LOG:
+        if (p->fd_count == 1 && t->events->on_request_log)
+            t->events->on_request_log(t->ctx, TAKE_FD(p->fds[0]));
+        return 0;
     case NOTICE_DRAIN:
         if (t->events->on_drain)
             t->events->on_drain(t->ctx);

@@ -12,6 +12,7 @@ struct native_events {
     void (*on_fetcher)(void *ctx, int take_fd); /* a fetcher was (re)started: its socket */
     void (*on_drain)(void *ctx);                /* finish, then exit with 0 */
     void (*on_lost)(void *ctx, const struct err *why); /* the launcher is gone: end */
+    void (*on_request_log)(void *ctx, int take_fd); /* it was opened, or anew */
 };
 
 /* Says hello. Takes the socket even on failure. `limits` and `events` must outlive the tier. */

@@ -60,6 +60,7 @@ enum notice_type {
     NOTICE_ENDED,       /* id; exit: nothing of it is left on the host */
     NOTICE_OPENED,      /* id; one descriptor, or error */
     NOTICE_FETCHER,     /* a fetcher was (re)started; one descriptor, its socket */
+    NOTICE_REQUEST_LOG, /* the request log was opened (anew); one descriptor */
     NOTICE_DRAIN,       /* finish, then exit with 0 */
     NOTICE_VOLUMES,     /* id; descriptors: one mount each; none: error says why */
     NOTICE_TYPES,

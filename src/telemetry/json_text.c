@@ -57,6 +57,12 @@ void json_member_text(struct json_members *m, const char *name, const char *valu
     json_text_put(m->out, value);
 }
 
+void json_member_flag(struct json_members *m, const char *name, bool value)
+{
+    name_put(m, name);
+    buf_text(m->out, value ? "true" : "false");
+}
+
 void json_member_number(struct json_members *m, const char *name, int64_t value)
 {
     name_put(m, name);

@@ -13,4 +13,5 @@ struct json_members {
     bool begun;
 };
 void json_member_text(struct json_members *m, const char *name, const char *value);
+void json_member_flag(struct json_members *m, const char *name, bool value);
 void json_member_number(struct json_members *m, const char *name, int64_t value);

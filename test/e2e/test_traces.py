@@ -3,6 +3,7 @@ import http.server
 import json
 import os
 import re
+import signal
 import subprocess
 import threading
 import time
@@ -334,6 +335,58 @@ class Export(unittest.TestCase):
             self.assertEqual(done.returncode, 2, done.stderr)
             self.assertIn(said, done.stderr)
             self.assertNotIn("secret", done.stderr)
+
+
+class RequestLog(unittest.TestCase):
+    def lines(self, path):
+        with open(path, encoding="utf-8") as f:
+            return [json.loads(line) for line in f]
+
+    def test_every_request_is_a_line_and_sighup_opens_the_file_anew(self):
+        with Hob() as outer:  # only for a folder that is cleaned up
+            path = os.path.join(outer.folder, "requests.log")
+            with Hob("--request-log", path) as hob:
+                hob.deploy("f")
+                sent = {"User-Agent": "probe/2", "Referer": "http://a/b?token=hidden", "Cookie": "hidden",
+                        "Authorization": "hidden", "traceparent": f"00-{TRACE}-{SPAN}-00"}
+                answer = hob.ingress("f", "POST", "/request?token=hidden", b"12345", sent)
+                self.assertEqual(answer[0], 200)
+                refused = hob.ingress("f", headers={"Hob-Hops": "99"})
+                found = hob.wait_for("two lines", lambda: len(self.lines(path)) == 2 and self.lines(path))
+                request, own = found[0]["httpRequest"], found[0]["hob"]
+                self.assertRegex(request.pop("latency"), r"^\d+\.\d{6}s$")
+                self.assertEqual(request, {"requestMethod": "POST", "requestUrl": "/request", "requestSize": "5", "status": 200,
+                                           "responseSize": str(len(answer[2])), "userAgent": "probe/2", "remoteIp": "127.0.0.1",
+                                           "serverIp": "", "referer": "http://a/b", "protocol": "HTTP/1.1"})
+                self.assertEqual((found[0]["traceId"], own["invocationId"]), (TRACE, answer[1]["Hob-Invocation-Id"]))
+                self.assertEqual((own["host"], own["service"], own["outcome"]), ("f.default.localhost", "f", "ok"))
+                self.assertEqual((found[1]["httpRequest"]["status"], found[1]["hob"]["invocationId"]),
+                                 (508, refused[1]["Hob-Invocation-Id"]))
+                with open(path, "rb") as f:
+                    self.assertNotIn(b"hidden", f.read())
+                self.assertEqual(os.stat(path).st_mode & 0o007, 0)
+                os.rename(path, path + ".1")
+                hob.process.send_signal(signal.SIGHUP)
+                hob.wait_for("the new file", lambda: os.path.exists(path))
+                def moved():
+                    hob.ingress("f")
+                    return self.lines(path)
+                hob.wait_for("a line in it", moved)
+                old = len(self.lines(path + ".1"))
+                hob.ingress("f")
+                self.assertEqual(len(self.lines(path + ".1")), old)
+                before = len(self.lines(path))
+                hob.kill_role("node")  # the next one goes on in the same file
+                hob.wait_for("hob to serve again", hob.is_ready)
+                hob.wait_for("a line of the new node", lambda: hob.ingress("f") and len(self.lines(path)) > before)
+
+    def test_a_file_that_cannot_be_opened_is_said_at_once(self):
+        with Hob() as outer:
+            done = subprocess.run([harness.BINARY, "serve", "--data", os.path.join(outer.folder, "x"), "--listen-api",
+                                   "127.0.0.1:0", "--listen-ingress", "127.0.0.1:0", "--request-log", "/nonexistent/log"],
+                                  capture_output=True, text=True, timeout=20, env=outer.env, check=False)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("--request-log /nonexistent/log: No such file", done.stderr)
 
 
 if __name__ == "__main__":
