@@ -340,8 +340,6 @@ void fleet_evaluate(struct rev *v)
     /* Trying again by itself is for what may pass; a wrong digest waits for somebody to ask. */
     if (v->failing && (!v->fail_retryable || fleet_is_late(v)) && v->queue.count == 0 && !v->config_came)
         desired = v->ready;
-    if (v->config_came && !v->ready_once) /* also when the autoscaler had given it up */
-        desired = MAX(desired, kpa_config(v->kpa)->initial);
     uint32_t live = v->ready + v->starting;
     if (v->yielded && v->running + v->queue.count == 0)
         desired = MIN(desired, MAX(live, v->spec->min_scale));

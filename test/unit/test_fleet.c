@@ -791,7 +791,7 @@ TEST(what_lacks_a_config_map_is_told_so_and_starts_when_it_comes)
     b.limits.start_backoff_ms = 60000;
     deploy(r, false);
     settle();
-    CHECK(b.facts.failing && b.facts.retryable && iso.starts == 0 && origin.uses == 0); /* before any fetch */
+    CHECK(b.facts.failing && b.facts.retryable && iso.starts == 0 && origin.made == 0); /* before any fetch */
     CHECK_STR(b.facts.config_reason, CONFIG_ENV);
     CHECK_STR(b.facts.message, "configmap \"m\" not found");
     ask(&c, HOST, SECOND);
@@ -856,7 +856,7 @@ TEST(a_config_map_that_comes_after_the_progress_deadline_is_not_too_late)
     r->config = TAKES_A_KEY;
     r->progress_deadline_us = 10 * SECOND;
     deploy(r, false);
-    pass(120 * SECOND); /* the autoscaler has given it up, too */
+    pass(120 * SECOND);
     CHECK(b.facts.failing && b.facts.config_reason && iso.starts == 0);
     pass(60 * SECOND);
     config_map = "{\"data\":{\"k\":\"v\"}}";
