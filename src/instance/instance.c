@@ -484,6 +484,20 @@ static bool runs_commands(const struct revision *r)
 
 static uint64_t or_default(uint64_t value, uint64_t otherwise) { return value ? value : otherwise; }
 
+/* An emptyDir that is mounted before, elsewhere, is the same one. */
+static struct sandbox_scratch scratch_of(const struct revision *r, size_t index)
+{
+    const struct revision_mount *m = &r->mounts[index];
+    struct sandbox_scratch s = { .target = m->path, .size_bytes = m->size_bytes, .read_only = m->read_only };
+    uint32_t number = 0;
+    for (size_t k = 0; k < index && !s.same; k++) {
+        number += !r->mounts[k].is_model;
+        if (!r->mounts[k].is_model && strcmp(r->mounts[k].volume, m->volume) == 0)
+            s.same = number;
+    }
+    return s;
+}
+
 static void sandbox_begin(struct instance *i)
 {
     struct instance_internals *in = i->in;
@@ -508,8 +522,7 @@ static void sandbox_begin(struct instance *i)
         mounts[mount_count++] = (struct sandbox_mount){ in->models[k].path, in->models[k].target };
     for (size_t k = 0; k < r->mount_count && scratch_count < COUNT_OF(scratches); k++)
         if (!r->mounts[k].is_model)
-            scratches[scratch_count++] =
-                (struct sandbox_scratch){ r->mounts[k].path, r->mounts[k].size_bytes };
+            scratches[scratch_count++] = scratch_of(r, k);
 
     const struct sandbox_spec spec = {
         .id = i->id,

@@ -100,13 +100,17 @@ static int limits_check(struct order *p, struct err *e)
         if (p->scratches[i].volume > ORDER_VOLUMES_MAX)
             return err_set(e, CODE_INVALID, "scratch '%.200s': volume %u is none of a pod", p->scratches[i].target,
                            p->scratches[i].volume);
-        if (p->scratches[i].volume)
+        const uint32_t same = p->scratches[i].same;
+        if (same > i || (same && (p->scratches[same - 1].same || p->scratches[same - 1].volume)))
+            return err_set(e, CODE_INVALID, "scratch '%.200s': the same as number %u, which is not one before it",
+                           p->scratches[i].target, same);
+        if (p->scratches[i].volume || p->scratches[i].same)
             continue;
-        if (h->scratch_bytes[i] > p->shared_bytes)
+        if (p->scratches[i].size_bytes > p->shared_bytes)
             return err_set(e, CODE_INVALID,
                            "scratch '%.200s' of %llu bytes: more than is left of ephemeral storage",
-                           p->scratches[i].target, (unsigned long long)h->scratch_bytes[i]);
-        p->shared_bytes -= h->scratch_bytes[i];
+                           p->scratches[i].target, (unsigned long long)p->scratches[i].size_bytes);
+        p->shared_bytes -= p->scratches[i].size_bytes;
     }
     if (p->shared_bytes < ORDER_SCRATCH_MIN)
         return err_set(e, CODE_INVALID, "ephemeral storage: %llu bytes are left for /tmp, %d needed",
@@ -186,9 +190,12 @@ static bool texts_take(struct texts *t, struct order *p)
         if (!(p->mounts[i].source = text_next(t)) || !(p->mounts[i].target = text_next(t)))
             return false;
     for (uint32_t i = 0; i < h->scratch_count; i++) {
-        const uint64_t n = h->scratch_bytes[i];
+        const uint64_t n = h->scratch_bytes[i] & ~ORDER_READ_ONLY;
+        p->scratches[i].read_only = h->scratch_bytes[i] & ORDER_READ_ONLY;
         if (n & ORDER_VOLUME)
             p->scratches[i].volume = (uint32_t)MIN(n & ~ORDER_VOLUME, (uint64_t)UINT32_MAX);
+        else if (n & ORDER_SAME)
+            p->scratches[i].same = (uint32_t)MIN(n & ~ORDER_SAME, (uint64_t)UINT32_MAX);
         else
             p->scratches[i].size_bytes = n;
         p->volume_count = MAX(p->volume_count, p->scratches[i].volume);
@@ -328,7 +335,10 @@ static void head_put(const struct sandbox_spec *s, uint32_t flags, struct buf *i
                            .memory_bytes = s->memory_bytes,
                            .ephemeral_bytes = s->ephemeral_bytes };
     for (size_t i = 0; i < s->scratch_count; i++)
-        h.scratch_bytes[i] = s->scratches[i].volume ? ORDER_VOLUME | s->scratches[i].volume : s->scratches[i].size_bytes;
+        h.scratch_bytes[i] = (s->scratches[i].volume ? ORDER_VOLUME | s->scratches[i].volume
+                              : s->scratches[i].same ? ORDER_SAME | s->scratches[i].same
+                                                     : s->scratches[i].size_bytes) |
+                             (s->scratches[i].read_only ? ORDER_READ_ONLY : 0);
     buf_append(into, &h, sizeof h);
     file_heads_put(into, s);
 }

@@ -28,9 +28,11 @@ struct order_head {
     uint32_t flags, argc, envc, mount_count, scratch_count, file_count;
     uint32_t uid, gid, cpu_milli, pids_max, fds_max, folder_count;
     uint64_t memory_bytes, ephemeral_bytes;
-    uint64_t scratch_bytes[ORDER_MOUNTS_MAX]; /* or ORDER_VOLUME and its number */
+    uint64_t scratch_bytes[ORDER_MOUNTS_MAX]; /* or ORDER_VOLUME or ORDER_SAME and its number */
 };
-#define ORDER_VOLUME (UINT64_C(1) << 63)
+#define ORDER_VOLUME    (UINT64_C(1) << 63)
+#define ORDER_SAME      (UINT64_C(1) << 62)
+#define ORDER_READ_ONLY (UINT64_C(1) << 61) /* beside any of them */
 struct order_file {
     uint32_t folder, mode, size, alone;
 };

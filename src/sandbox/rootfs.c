@@ -551,7 +551,11 @@ static int scratch_mount(int root, const struct sandbox_scratch *s, uint32_t ind
     AUTO_CLOSE int to = place_open(root, s->target, true, e);
     if (to < 0)
         return err_wrap(e, "scratch");
-    snprintf(own, sizeof own, SCRATCH "/%u", index);
+    snprintf(own, sizeof own, SCRATCH "/%u", s->same ? s->same - 1 : index);
+    if (s->same) { /* it was made for the other */
+        AUTO_CLOSE int again = mnt_clone(AT_FDCWD, own, false, key, e);
+        return again < 0 ? again : mnt_place(again, to, "", key, e);
+    }
     if (mkdir(own, 0755) < 0)
         return err_sys(e, "scratch %s", s->target);
     if (s->size_bytes > 0) {
@@ -585,6 +589,20 @@ static int volume_mount(int root, const struct order *p, uint32_t index, const s
     return mnt_place(pod->volumes[s->volume - 1], to, "", key, e);
 }
 
+/* When all are there: a copy of one that is read-only would be so, too. */
+static int scratches_lock(int root, const struct order *p, uint64_t key, struct err *e)
+{
+    for (uint32_t i = 0; i < p->head->scratch_count; i++) {
+        if (!p->scratches[i].read_only)
+            continue;
+        AUTO_CLOSE int at = place_open(root, p->scratches[i].target, true, e);
+        int r = at < 0 ? at : mnt_attrs(at, "", MNT_RO_SAFE, false, key, e);
+        if (r < 0)
+            return err_wrap(e, "scratch %s", p->scratches[i].target);
+    }
+    return 0;
+}
+
 static int scratches_mount(int root, const struct order *p, int ruleset_fd, const struct rootfs_pod *pod, uint64_t key,
                            struct err *e)
 {
@@ -598,7 +616,7 @@ static int scratches_mount(int root, const struct order *p, int ruleset_fd, cons
         if (r < 0)
             return r;
     }
-    return 0;
+    return scratches_lock(root, p, key, e);
 }
 
 static int folders_mount(int root, const struct order *p, const struct folders_owner *owner, uint64_t key,

@@ -23,6 +23,8 @@ struct sandbox_scratch { /* emptyDir: memory-backed, writable, of hard size */
     const char *target;
     uint64_t size_bytes; /* taken from ephemeral_bytes; 0: shares what is left of it with /tmp */
     uint32_t volume;     /* the pod's volume of this number, from 1, with a size of its own; 0: not shared */
+    uint32_t same;       /* the same folder once more as the scratch of this number, from 1 and before it; 0: its own */
+    bool read_only;
 };
 struct sandbox_file {
     const char *path; /* below its folder */

@@ -245,7 +245,7 @@ const struct manifest_row manifest_rows[] = {
     { "spec.template.spec.containers[].volumeMounts[].name", MANIFEST_TEXT, MANIFEST_MAY,
       .meaning = "of a volume" },
     { "spec.template.spec.containers[].volumeMounts[].readOnly", MANIFEST_BOOL, MANIFEST_MAY,
-      .meaning = "true for everything but emptyDir, and the default there" },
+      .meaning = "true for everything but emptyDir, whatever is said" },
     { "spec.template.spec.containers[].volumeMounts[].recursiveReadOnly", MANIFEST_ANY, MANIFEST_NOT },
     { "spec.template.spec.containers[].volumeMounts[].subPath", MANIFEST_TEXT, MANIFEST_MAY,
       .meaning = "one file, or one folder, of a ConfigMap, Secret or projected volume" },

@@ -316,6 +316,7 @@ static int decode_mounts(struct decode *d, struct err *e)
             .reference = take_text(&d->block, reference),
             .digest = model_digest(d, name, reference),
             .size_bytes = (uint64_t)quantity_units(&q),
+            .read_only = json_is_true(json_object_get(json_array_get(mounts, i), "readOnly")),
         };
     }
     d->r->mounts = into;

@@ -23,6 +23,7 @@ struct revision_mount {
     const char *reference;   /* model: as given */
     const char *digest;      /* model: what the reference is or was resolved to; empty until it is */
     uint64_t size_bytes;     /* emptyDir: sizeLimit, 0 = share of ephemeral-storage */
+    bool read_only;          /* emptyDir: asked for; all else is so always */
 };
 enum port_protocol { PORT_HTTP1, PORT_H2C };
 

@@ -40,7 +40,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         said = {"env": dict(os.environ), "args": open("/proc/self/cmdline").read().split(chr(0)),
                 "conf": tree("/etc/conf"), "own": look("/etc/own.conf") if os.path.exists("/etc/own.conf") else None,
                 "writes": {p: write(p) for p in ("/etc/conf/new", "/etc/conf/color", "/etc/own.conf")},
-                "mounts": open("/proc/mounts").read()}
+                "mounts": open("/proc/mounts").read(), "cache": tree("/cache")}
+        if os.path.isdir("/cache/in"):
+            said["writes"] |= {"/cache/out/x": write("/cache/out/x"), "/cache/in/y": write("/cache/in/y")}
+            said["cache"] = tree("/cache")
         body = json.dumps(said).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -145,6 +148,14 @@ class Configured(Base):
         self.put("ConfigMap", "files", {"color": "green", "app.conf": ""})
         said = self.fresh("files")
         self.assertEqual((set(said["conf"]), said["own"]["data"]), ({"color", "app.conf", "tls/key"}, ""))
+
+    def test_one_scratch_space_may_be_in_two_places_and_read_only_in_one(self):
+        self.hob.apply(self.function("scratch", volumes=[{"name": "s", "emptyDir": {"sizeLimit": "1Mi"}}, {"name": "t", "emptyDir": {}}],
+                                     mounts=[{"name": "s", "mountPath": "/cache/out"}, {"name": "t", "mountPath": "/tmp/t"},
+                                             {"name": "s", "mountPath": "/cache/in", "readOnly": True}]))
+        said = self.hob.tree("scratch", "/")
+        self.assertEqual(set(said["cache"]), {"out/x", "in/x"})
+        self.assertEqual((said["writes"]["/cache/out/x"], said["writes"]["/cache/in/y"]), ("written", "Read-only file system"))
 
     def test_what_is_missing_is_said_and_mended_by_making_it(self):
         tree = self.function("later", {"env": [

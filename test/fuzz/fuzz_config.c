@@ -88,11 +88,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t size)
     l.json_nodes_max = 400;
     l.config_bytes_max = 4096;
     l.config_files_max = 16;
-    if (yaml_read((struct str){ (const char *)in, size }, &l, docs, 3, &count, &e) == 0) {
+    if (yaml_read((struct str){ (const char *)in, size }, &l, docs, 3, &count, &e) == 0 && count > 0) {
         struct shelf shelf = { count > 1 ? object_make(REGISTRY_CONFIGMAPS, docs[1], &t) : NULL,
                                count > 2 ? object_make(REGISTRY_SECRETS, docs[2], &t) : NULL };
         service_prepare(docs[0], NULL, &t, &draft);
-        if (count > 0 && draft.object)
+        if (draft.object)
             resolve(draft.object, &shelf, &l);
         service_draft_done(&draft);
         free(shelf.map);

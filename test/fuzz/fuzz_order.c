@@ -40,6 +40,9 @@ static void same_orders(const struct order *a, const struct order *b)
         downward(a->mounts[i].target, true);
     }
     ASSERT(a->file_bytes == b->file_bytes);
+    for (uint32_t i = 0; i < a->head->scratch_count; i++)
+        ASSERT(a->scratches[i].same == b->scratches[i].same && a->scratches[i].same <= i &&
+               a->scratches[i].read_only == b->scratches[i].read_only && a->scratches[i].volume == b->scratches[i].volume);
     for (uint32_t i = 0; i < a->head->folder_count; i++) {
         const struct sandbox_folder *of = &a->folders[i], *to = &b->folders[i];
         same(of->target, to->target);

@@ -280,4 +280,34 @@ TEST(a_scratch_is_its_own_or_a_volume_of_the_pod)
     CHECK_EQ(write_it(&s, &e), -CODE_INVALID);
 }
 
+TEST(a_scratch_may_be_another_one_before_it_and_costs_nothing_then)
+{
+    struct sandbox_scratch t[] = { { .target = "/a", .size_bytes = 1024 },
+                                   { .target = "/b", .size_bytes = 1024, .same = 1, .read_only = true },
+                                   { .target = "/c", .volume = 1, .read_only = true } };
+    struct sandbox_spec s = good();
+    struct err e = { 0 };
+    struct limits l;
+    struct buf b;
+    struct order p;
+    s.scratches = t;
+    s.scratch_count = 3;
+    s.ephemeral_bytes = 1024 + 65536;
+    limits_default(&l);
+    buf_init(&b, ORDER_BYTES_MAX);
+    CHECK_EQ(order_write(&s, &l, 0, &b, &e), 0);
+    CHECK_EQ(order_parse(buf_at(&b), b.size, &p, &e), 0);
+    CHECK(p.scratches[1].same == 1 && p.scratches[1].read_only && !p.scratches[0].read_only);
+    CHECK(p.scratches[2].volume == 1 && p.scratches[2].read_only && p.scratches[0].size_bytes == 1024);
+    CHECK_EQ(p.shared_bytes, 65536);
+    order_done(&p);
+    buf_done(&b);
+    for (t[1].same = 2; t[1].same < 5; t[1].same++) /* itself, a later one, none */
+        CHECK_EQ(write_it(&s, &e), -CODE_INVALID);
+    t[1].same = 1;
+    t[2].volume = 0;
+    t[2].same = 2; /* which is none of its own */
+    CHECK_EQ(write_it(&s, &e), -CODE_INVALID);
+}
+
 TEST_MAIN()
