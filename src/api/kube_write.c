@@ -429,11 +429,13 @@ void kube_replace_handle(struct kube *k, struct http_call *c, const struct kube_
 static const struct {
     const char *type;
     enum kube_patch kind;
-    bool yaml;
+    bool yaml, core; /* core: of the core group's kinds only */
 } patch_types[] = {
-    { "application/merge-patch+json", KUBE_MERGE, false },
-    { "application/json-patch+json", KUBE_JSON_PATCH, false },
-    { "application/apply-patch+yaml", KUBE_APPLY, true }, /* JSON is YAML, too */
+    /* There are no lists in them that it would merge by a key, so it is the same. */
+    { "application/strategic-merge-patch+json", KUBE_MERGE, false, true },
+    { "application/merge-patch+json", KUBE_MERGE, false, false },
+    { "application/json-patch+json", KUBE_JSON_PATCH, false, false },
+    { "application/apply-patch+yaml", KUBE_APPLY, true, false }, /* JSON is YAML, too */
 };
 
 static json_t *patch_read(struct kube *k, struct http_call *c, size_t row)
@@ -460,7 +462,7 @@ void kube_patch_handle(struct kube *k, struct http_call *c, const struct kube_pl
     struct str header = http_call_header(c, "Content-Type");
     struct str type = str_trim(str_cut(&header, ';'));
     for (size_t i = 0; i < COUNT_OF(patch_types); i++) {
-        if (!str_is(type, patch_types[i].type))
+        if (!str_is(type, patch_types[i].type) || (patch_types[i].core && *place->resource->group))
             continue;
         json_t *body = patch_read(k, c, i);
         if (!body)

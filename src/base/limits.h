@@ -50,6 +50,10 @@
     X(overload_ms,                "ms",    1000, 50, 3600000, "so long a queue keeps new requests waiting for more than overload_wait_ms before that is an overload") \
     X(doubt_ms,                   "ms",    250, 0, 60000, "an instance that broke a connection gets no request until a new one holds, and for so long only those that no other has room for; 0: it gets them") \
     X(request_timeout_s_max,      "s",     600, 1, 86400, "largest timeoutSeconds (Knative: max-revision-timeout-seconds)") \
+    X(request_timeout_s,          "s",     300, 1, 86400, "timeoutSeconds of a revision that does not say (revision-timeout-seconds)") \
+    X(idle_timeout_s,             "s",     0, 0, 86400, "idleTimeoutSeconds likewise (revision-idle-timeout-seconds)") \
+    X(container_concurrency,      "",      0, 0, 100000, "containerConcurrency likewise (container-concurrency)") \
+    X(container_concurrency_zero, "",      1, 0, 1, "1: containerConcurrency may be 0, no limit (allow-container-concurrency-zero)") \
     X(container_concurrency_max,  "",      1000, 1, 100000, "largest containerConcurrency (Knative: container-concurrency-max-limit)") \
     /* --- scale ------------------------------------------------------------------------------- */ \
     X(scale_max,                  "",      64, 1, 10000, "instances of one revision when max-scale is 0") \
@@ -62,6 +66,9 @@
     X(scale_panic_percent,        "",      200, 110, 1000, "of what is ready, needed to begin a panic (panic-threshold-percentage)") \
     X(scale_up_percent,           "",      100000, 101, 10000000, "of what is ready, wanted at most by one tick (max-scale-up-rate)") \
     X(scale_down_percent,         "",      200, 101, 100000, "what is ready is divided by that at most by one tick (max-scale-down-rate)") \
+    X(scale_min_default,          "",      0, 0, 10000, "min-scale of a revision that does not say (min-scale)") \
+    X(scale_max_default,          "",      0, 0, 10000, "max-scale of a revision that does not say; 0: scale_max (max-scale)") \
+    X(scale_limit,                "",      0, 0, 10000, "largest max-scale that is accepted; 0: any (max-scale-limit)") \
     X(scale_initial,              "",      1, 0, 10000, "instances of a new revision before it is Ready (initial-scale)") \
     X(scale_initial_zero,         "",      1, 0, 1, "1: initial-scale may be 0 (allow-zero-initial-scale)") \
     X(scale_to_zero,              "",      1, 0, 1, "1: a revision without load goes to zero; 0: one instance stays (enable-scale-to-zero)") \
@@ -108,6 +115,10 @@
     X(store_free_bytes_min,       "bytes", 268435456, 0, 1099511627776, "disk left free by every download") \
     /* --- objects and records ------------------------------------------------------------------ */ \
     X(traffic_targets_max,        "",      100, 1, 1000, "targets in the traffic of one service")     \
+    X(gc_create_s,                "s",     172800, 0, 4294967295, "a revision that nobody sends to is kept so long after it was made; 4294967295: age does not matter (retain-since-create-time)") \
+    X(gc_active_s,                "s",     54000, 0, 4294967295, "and so long after it was last sent to; 4294967295: that does not matter (retain-since-last-active-time)") \
+    X(gc_min,                     "",      20, 0, 4294967295, "so many of these are kept whatever their age, per configuration (min-non-active-revisions)") \
+    X(gc_max,                     "",      1000, 0, 4294967295, "and never more than these; 4294967295: any number (max-non-active-revisions)") \
     X(objects_max,                "",      10000, 1, 1000000, "services")                             \
     X(object_bytes_max,           "bytes", 1572864, 1024, 16777216, "one object in the store: a Secret of 1 MiB in base64, and as etcd has it") \
     X(registry_objects_max,       "",      10000, 16, 1000000, "objects of one kind beside the services: config maps, secrets, …") \
@@ -137,6 +148,8 @@
     X(trace_flush_ms,             "ms",    3000, 0, 600000, "for what is held when hob stops")       \
     X(hops_max,                   "",      16, 1, 1000, "functions calling functions (Hob-Hops)")
 // clang-format on
+
+#define LIMIT_DISABLED UINT64_C(4294967295) /* of a gc_* row: it does not hold */
 
 struct limits {
 #define X(name, unit, initial, low, high, help) uint64_t name;

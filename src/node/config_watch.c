@@ -28,8 +28,7 @@ static void on_task(struct loop_task *t)
         struct watch_event event;
         enum watch_verdict v;
         while ((v = watchlog_next(w->log, &w->at[i], &filter, &event)) == WATCH_EVENT)
-            if (event.type != WATCH_DELETED)
-                w->on_changed(w->ctx, event.ns);
+            w->on_changed(w->ctx, event.ns);
         if (v == WATCH_TOO_OLD) {
             seek_end(w, &w->at[i]);
             w->on_changed(w->ctx, NULL);

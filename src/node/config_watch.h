@@ -1,4 +1,4 @@
-/* config_watch.h -- tells when a ConfigMap or a Secret has come or changed, by namespace.
+/* config_watch.h -- tells when a ConfigMap or a Secret has come, changed or gone, by namespace.
  *
  * Receives the change log. Owns its place in it. Emits on_changed for each such change that is still in the log when
  * its turn comes, and with ns NULL where some are not any more: then anything may have changed. Loop thread only.

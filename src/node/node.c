@@ -13,6 +13,7 @@
 #include "node/token.h"
 #include "sandbox/native.h"
 #include "serving/catalog.h"
+#include "serving/cluster.h"
 #include "serving/domains.h"
 #include "serving/events.h"
 #include "serving/namespaces.h"
@@ -35,6 +36,7 @@ enum {
 
 struct node {
     const struct node_config *config;
+    struct limits limits; /* as the cluster's ConfigMaps have them; what they do not touch is as it was at the start */
     struct loop *loop;
     struct store *store;
     struct sandbox_tier *tier;
@@ -174,9 +176,41 @@ static const char *config_find(void *ctx, bool secret, const char *ns, const cha
     return found ? catalog_item_text(&item) : NULL;
 }
 
+static void cluster_map_read(struct limits *l, const char *name, const char *text)
+{
+    struct refusals refused = { 0 }; /* it was checked when it came; one of an older hob counts as far as it fits */
+    AUTO_JSON json_t *map = json_loads(text, 0, NULL);
+    cluster_read(name, json_object_get(map, "data"), l, &refused);
+    for (uint32_t i = 0; i < refused.count; i++)
+        log_event(LOG_WARN, "cluster.config", "map=%s why=\"%s\"", name, LOG_QUOTED(refused.rows[i].message));
+    refusals_done(&refused);
+}
+
+/* From now on: objects that come, and Revisions that begin to run. */
+static void cluster_look(struct node *n)
+{
+    struct limits l = *n->config->limits;
+    struct catalog_item item;
+    for (size_t i = 0; cluster_maps[i]; i++)
+        if (registry_find(n->registry, REGISTRY_CONFIGMAPS, CLUSTER_NAMESPACE, cluster_maps[i], &item))
+            cluster_map_read(&l, cluster_maps[i], catalog_item_text(&item));
+    n->limits = l;
+}
+
+static int on_stored_map(void *ctx, const struct store_object *o, struct err *e)
+{
+    struct node *n = ctx;
+    (void)e;
+    if (cluster_is(o->ns, o->name))
+        cluster_map_read(&n->limits, o->name, o->json);
+    return 0;
+}
+
 static void on_config_changed(void *ctx, const char *ns)
 {
     struct node *n = ctx;
+    if (!ns || strcmp(ns, CLUSTER_NAMESPACE) == 0)
+        cluster_look(n);
     fleet_config_changed(n->fleet, ns);
 }
 
@@ -513,11 +547,14 @@ static int state_open(struct node *n, uint64_t seed, struct err *e)
 static int services_open(struct node *n, uint64_t seed, struct err *e)
 {
     const struct node_config *c = n->config;
-    const struct instance_env env = { n->loop, c->limits, n->tier, n->artifacts, { config_find, n } };
-    int r = fleet_open(&env, &fleet_observer, n, seed, &n->fleet, e);
+    const struct instance_env env = { n->loop, &n->limits, n->tier, n->artifacts, { config_find, n } };
+    n->limits = *c->limits;
+    int r = store_each(n->store, registry_kind_name(REGISTRY_CONFIGMAPS), on_stored_map, n, e);
+    if (r == 0)
+        r = fleet_open(&env, &fleet_observer, n, seed, &n->fleet, e);
     if (r < 0)
         return r;
-    r = catalog_open(n->loop, n->store, c->limits, c->ingress, &catalog_observer, n, &n->catalog, e);
+    r = catalog_open(n->loop, n->store, &n->limits, c->ingress, &catalog_observer, n, &n->catalog, e);
     if (r < 0)
         return err_wrap(e, "services in %s", c->shown_dir);
     r = registry_open(n->loop, n->store, catalog_log(n->catalog), c->limits, &n->registry, e);

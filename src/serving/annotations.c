@@ -209,6 +209,19 @@ static void choice_check(const struct check *c, enum annotation a, const char *k
     }
 }
 
+/* As Knative: 0 is no bound, and a cluster that has one does not allow that. */
+static void limit_check(const struct check *c, double max)
+{
+    const char *key, *v = find(c->annotations, ANNOTATION_MAX_SCALE, &key);
+    unsigned long long limit = c->limits->scale_limit;
+    if (!v || limit == 0)
+        return;
+    if (max == 0)
+        wrong(c, key, "max-scale=0 (unlimited), must be less than %llu", limit);
+    else if (max > (double)limit)
+        wrong(c, key, "expected 1 <= %.0f <= %llu", max, limit);
+}
+
 static void pairs_check(const struct check *c)
 {
     const json_t *j = c->annotations;
@@ -221,6 +234,7 @@ static void pairs_check(const struct check *c)
         wrong(c, rows[ANNOTATION_MIN_SCALE].key, "max-scale=%.0f is less than min-scale=%.0f", max, min);
     }
     const struct limits *l = c->limits;
+    limit_check(c, max);
     uint64_t first = l->instances_max * l->instances_first_percent / 100, most = l->instances_max - first;
     if (min > (double)most && find(j, ANNOTATION_MIN_SCALE, &key))
         wrong(c, key, "min-scale=%.0f can never be reached: this node has room for %llu instances, %llu of them for the "

@@ -237,6 +237,7 @@ static int revision_load(void *ctx, const struct store_object *o, struct err *e)
     v->facts.f.ready_once = status_ready(json_object_get(object, "status")) == STATUS_TRUE;
     catalog_needs(v, object);
     v->routing = routing_of(object);
+    catalog_rev_ages(v, object);
     v->text = catalog_pack(l->c, "revisions", object, o->version);
     v->version = o->version;
     return 0;
@@ -285,6 +286,7 @@ static void service_reconcile(struct catalog *c, struct service *s)
     copy_name(v->uid, sizeof v->uid, stamp.uid);
     v->pending = object_revision(object, v->name, v->number, catalog_configuration_uid(s), &stamp);
     (void)catalog_status_put(v->pending, catalog_rev_status(v, v->pending));
+    catalog_rev_ages(v, v->pending);
     v->dirty = true;
 }
 
@@ -326,6 +328,7 @@ int catalog_open(struct loop *l, struct store *s, const struct limits *limits, c
     c->ctx = ctx;
     c->flush_task.run = catalog_on_flush_task;
     c->flush_timer.on_due = catalog_on_flush_timer;
+    c->gc_timer.on_due = catalog_on_gc;
     copy_name(c->port, sizeof c->port, port && strcmp(port, ":80") != 0 ? port : "");
     map_init(&c->services, seed);
     map_init(&c->revisions, seed ^ 1);
@@ -340,6 +343,7 @@ int catalog_open(struct loop *l, struct store *s, const struct limits *limits, c
     if (r < 0)
         return r;
     struct catalog *made = *ret = TAKE(c);
+    loop_after(l, &made->gc_timer, GC_LOOK_US);
     for (uint32_t i = 0; i < made->count; i++)
         catalog_route_look(made, made->sorted[i]);
     return 0;
@@ -371,6 +375,7 @@ void catalog_free(struct catalog *c)
     catalog_outside_done(c);
     loop_undefer(c->loop, &c->flush_task);
     loop_cancel(c->loop, &c->flush_timer);
+    loop_cancel(c->loop, &c->gc_timer);
     loop_undefer(c->loop, &c->lent_task);
     lent_free(c);
     watchlog_free(c->log);

@@ -14,7 +14,7 @@
 #include <stdio.h>
 
 enum {
-    REVISIONS_KEPT = 20,        /* per Service, as Knative's min-non-active-revisions */
+    GC_LOOK_US = 5000000,       /* how often Revisions that nobody sends to are looked through */
     FLUSH_LAZY_US = 500000,     /* replica counts and activity are not worth a commit each */
     FLUSH_RETRY_US = 1000000,   /* after the store refused */
     FACTS_TEXT_MAX = 255,       /* of each text in them */
@@ -71,6 +71,8 @@ struct rev {
     enum object_routing routing; /* likewise */
     bool running;                /* the observer has it */
     bool late, busy, dirty;
+    bool kept; /* serving.knative.dev/no-gc */
+    int64_t created_ms, routing_ms; /* made; its routing is as it is since */
     struct catalog *catalog;
     struct loop_timer deadline;
 };
@@ -93,7 +95,7 @@ struct catalog {
     struct list lent;               /* texts that catalog_find() unpacked, until the loop goes on */
     struct loop_task lent_task;
     struct loop_task flush_task;
-    struct loop_timer flush_timer;
+    struct loop_timer flush_timer, gc_timer;
 };
 
 enum write_kind { WRITE_SERVICE, WRITE_STATUS, WRITE_SERVICE_DELETE, WRITE_REVISION, WRITE_PART, WRITE_DELETE };
@@ -185,7 +187,9 @@ void catalog_rev_emit(struct catalog *c, struct rev *v, bool was_ready); /* may 
 void catalog_delete(struct catalog *c, const char *kind, const char *ns, const char *name,
                     struct packed *take_text);
 struct packed *catalog_rev_last(const struct rev *v); /* for that; NULL: there is none */
-void catalog_revisions_trim(struct catalog *c, struct service *s);
+void catalog_revisions_trim(struct catalog *c, struct service *s); /* as gc.h says */
+void catalog_on_gc(struct loop_timer *t); /* the same for all of them, and again */
+void catalog_rev_ages(struct rev *v, const json_t *object); /* as the object says */
 bool catalog_ready_look(struct catalog *c, struct rev *v); /* true: it is the newest that is ready now */
 
 /* catalog_needs.c */

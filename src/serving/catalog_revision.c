@@ -1,5 +1,7 @@
 #include "serving/catalog_impl.h"
 
+#include "serving/gc.h"
+
 #include <string.h>
 
 static int rev_decode(struct catalog *c, const struct rev *v, const json_t *object,
@@ -51,21 +53,62 @@ struct packed *catalog_rev_last(const struct rev *v)
     return v->text ? packed_share(v->text) : v->busy ? catalog_pack(v->catalog, "revisions", v->pending, 0) : NULL;
 }
 
-/* Keeps the newest; never touches the one that has the traffic. */
+void catalog_rev_ages(struct rev *v, const json_t *object)
+{
+    const char *kept = json_text_key(object, "metadata.annotations", SERVING_GROUP "/no-gc");
+    v->kept = kept && strcmp(kept, "true") == 0;
+    v->created_ms = status_time_read(json_text_at(object, "metadata.creationTimestamp"));
+    v->routing_ms =
+        status_time_read(json_text_key(object, "metadata.annotations", SERVING_GROUP "/routingStateModified"));
+}
+
+static bool may_go(const struct rev *v)
+{
+    const struct service *s = v->owner;
+    return v->text && !v->kept && strcmp(v->name, s->latest_ready) != 0 && strcmp(v->name, s->latest_created) != 0 &&
+           !catalog_routed(v);
+}
+
+static void collect(struct catalog *c, struct rev *v)
+{
+    if (v->running) /* it never proved itself, and many have come after it */
+        c->observer->on_revision_idle(c->ctx, v->ns, v->owner->name, v->name);
+    catalog_delete(c, "revisions", v->ns, v->name, catalog_rev_last(v));
+    catalog_rev_drop(v);
+}
+
 void catalog_revisions_trim(struct catalog *c, struct service *s)
 {
+    struct candidate {
+        struct gc_revision age;
+        struct rev *v;
+    };
+    size_t count = 0;
+    if (s->revisions.count <= MIN(c->limits->gc_min, c->limits->gc_max))
+        return;
+    AUTO_FREE struct candidate *all = xcalloc(s->revisions.count, sizeof *all);
+    AUTO_FREE struct gc_revision **rows = xcalloc(s->revisions.count, sizeof *rows);
     LIST_EACH(&s->revisions, n, tmp) {
         struct rev *v = CONTAINER_OF(n, struct rev, node);
-        if (s->revisions.count <= REVISIONS_KEPT)
-            return;
-        if (strcmp(v->name, s->latest_ready) == 0 || strcmp(v->name, s->latest_created) == 0 ||
-            !v->text || catalog_routed(v))
+        if (!may_go(v))
             continue;
-        if (v->running) /* it never proved itself, and many have come after it */
-            c->observer->on_revision_idle(c->ctx, s->ns, s->name, v->name);
-        catalog_delete(c, "revisions", v->ns, v->name, catalog_rev_last(v));
-        catalog_rev_drop(v);
+        all[count] = (struct candidate){ { v->created_ms, MAX(v->routing_ms, v->created_ms), false }, v };
+        rows[count] = &all[count].age;
+        count++;
     }
+    if (gc_decide(rows, count, c->limits, loop_wall_ms()) == 0)
+        return;
+    for (size_t i = 0; i < count; i++)
+        if (all[i].age.goes)
+            collect(c, all[i].v);
+}
+
+void catalog_on_gc(struct loop_timer *t)
+{
+    struct catalog *c = CONTAINER_OF(t, struct catalog, gc_timer);
+    for (uint32_t i = 0; i < c->count; i++)
+        catalog_revisions_trim(c, c->sorted[i]);
+    loop_after(c->loop, t, GC_LOOK_US);
 }
 
 bool catalog_ready_look(struct catalog *c, struct rev *v)

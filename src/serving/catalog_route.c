@@ -351,6 +351,8 @@ static void routing_note(struct service *s)
         struct rev *v = CONTAINER_OF(n, struct rev, node);
         enum object_routing now = catalog_routing(v);
         v->dirty |= v->text && now != v->routing;
+        if (now != v->routing)
+            v->routing_ms = loop_wall_ms();
         v->routing = now;
     }
 }

@@ -103,6 +103,7 @@ static void service_written(struct catalog *c, struct write *w, int r, int64_t v
         copy_name(v->uid, sizeof v->uid, stamp.uid);
         v->pending = object_revision(w->object, v->name, v->number, catalog_configuration_uid(s), &stamp);
         (void)catalog_status_put(v->pending, catalog_rev_status(v, v->pending));
+        catalog_rev_ages(v, v->pending);
         catalog_revision_write(c, v);
     }
     AUTO_FREE char *text = packed_text(s->text);

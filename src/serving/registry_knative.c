@@ -1,5 +1,7 @@
 #include "serving/registry_knative.h"
 
+#include "serving/cluster.h"
+
 /* ---- DomainMapping ---- */
 
 void registry_domainmapping_complete(json_t *object, const json_t *before)
@@ -78,6 +80,11 @@ void registry_route_complete(json_t *object, const json_t *before)
 void registry_knative_check(enum registry_kind kind, const json_t *object, const json_t *before,
                             const struct limits *l, struct refusals *refused)
 {
+    if (kind == REGISTRY_CONFIGMAPS &&
+        cluster_is(json_text_at(object, "metadata.namespace"), json_text_at(object, "metadata.name"))) {
+        struct limits ignored = *l;
+        cluster_read(json_text_at(object, "metadata.name"), json_object_get(object, "data"), &ignored, refused);
+    }
     if (kind == REGISTRY_ROUTES) {
         service_metadata_check(object, refused);
         service_traffic_check(object, false, l, refused);

@@ -380,8 +380,12 @@ static void decode_annotations(struct decode *d)
     struct revision *r = d->r;
     double depth = annotation_number(a, ANNOTATION_QUEUE_DEPTH);
     int64_t budget_ns = annotation_ns(a, ANNOTATION_START_BUDGET);
-    r->min_scale = count_of(annotation_number(a, ANNOTATION_MIN_SCALE));
-    r->max_scale = count_of(annotation_number(a, ANNOTATION_MAX_SCALE));
+    r->min_scale = count_of(number_or(a, ANNOTATION_MIN_SCALE, d->limits->scale_min_default));
+    r->max_scale = count_of(number_or(a, ANNOTATION_MAX_SCALE, d->limits->scale_max_default));
+    if (r->max_scale == 0) /* it does not say, and the cluster does */
+        r->max_scale = (uint32_t)d->limits->scale_limit;
+    if (r->max_scale && r->min_scale > r->max_scale && !annotation_text(a, ANNOTATION_MIN_SCALE))
+        r->min_scale = r->max_scale;
     r->initial_scale = count_of(number_or(a, ANNOTATION_INITIAL_SCALE, d->limits->scale_initial));
     r->activation_scale = count_of(annotation_number(a, ANNOTATION_ACTIVATION_SCALE));
     decode_target(d);

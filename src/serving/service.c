@@ -298,6 +298,26 @@ static void configuration_strip(json_t *object, struct manifest_findings *f)
     (void)json_object_del(spec, "traffic");
 }
 
+/* What the cluster says for those who do not; the table's own numbers are for a cluster that does not, either. */
+static void cluster_default(json_t *spec, const struct limits *l)
+{
+    enum { TABLE_TIMEOUT_S = 300 };
+    json_t *idle = json_object_get(spec, "idleTimeoutSeconds");
+    if (l->request_timeout_s != TABLE_TIMEOUT_S && json_int_at(spec, "timeoutSeconds", 0) == 0)
+        (void)json_object_set_new(spec, "timeoutSeconds", json_integer((json_int_t)l->request_timeout_s));
+    if (!idle && l->idle_timeout_s > 0)
+        (void)json_object_set_new(spec, "idleTimeoutSeconds", json_integer((json_int_t)l->idle_timeout_s));
+    if (l->container_concurrency > 0 && !json_object_get(spec, "containerConcurrency"))
+        (void)json_object_set_new(spec, "containerConcurrency", json_integer((json_int_t)l->container_concurrency));
+}
+
+static void concurrency_check(const json_t *object, const struct limits *l, struct refusals *refused)
+{
+    if (!l->container_concurrency_zero && json_int_at(object, POD_PATH ".containerConcurrency", 0) == 0)
+        refusals_add(refused, POD_PATH ".containerConcurrency", NULL, "expected 1 <= 0 <= %llu",
+                     (unsigned long long)l->container_concurrency_max);
+}
+
 static void complete(json_t *object, const struct service_terms *terms)
 {
     json_t *metadata = child(object, "metadata");
@@ -341,8 +361,10 @@ static enum service_refusal prepare(const json_t *before, const struct service_t
     if (json_is_object(object)) {
         json_t *spec = child(object, "spec");
         json_t *template = json_is_object(spec) ? child(spec, "template") : NULL;
-        if (json_is_object(template))
-            (void)child(template, "spec");
+        json_t *pod = json_is_object(template) ? child(template, "spec") : NULL;
+        json_t *timeout = json_object_get(pod, "timeoutSeconds");
+        if (json_is_object(pod) && (!timeout || json_is_integer(timeout) || json_is_null(timeout)))
+            cluster_default(pod, terms->limits);
     }
     if (terms->configuration)
         configuration_strip(object, f);
@@ -357,6 +379,7 @@ static enum service_refusal prepare(const json_t *before, const struct service_t
         return refuse(d, SERVICE_WRONG_METADATA, &metadata);
     service_metadata_check(object, &f->refused);
     revision_name_check(object, &f->refused);
+    concurrency_check(object, terms->limits, &f->refused);
     pod_check(json_at(object, POD_PATH), terms->limits, &f->refused, &f->warnings);
     annotations_check(json_at(object, TEMPLATE_ANNOTATIONS), TEMPLATE_ANNOTATIONS, terms->limits,
                       &f->refused, &f->warnings);

@@ -27,6 +27,19 @@ void status_time(int64_t wall_ms, char into[STATUS_TIME])
                    month % 100, day % 100, of_day / 3600, of_day / 60 % 60, of_day % 60);
 }
 
+int64_t status_time_read(const char *text)
+{
+    static const int before[] = { 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334 };
+    int year, month, day, hour, minute, second, size = 0;
+    if (!text || sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2dZ%n", &year, &month, &day, &hour, &minute, &second, &size) != 6 ||
+        text[size] || size == 0 || year < 1970 || month < 1 || month > 12)
+        return 0;
+    int64_t whole = year - (month <= 2); /* years whose leap day has been */
+    int64_t leaps = whole / 4 - whole / 100 + whole / 400 - (1969 / 4 - 1969 / 100 + 1969 / 400);
+    int64_t days = (year - INT64_C(1970)) * 365 + leaps + before[month - 1] + day - 1;
+    return (((days * 24 + hour) * 60 + minute) * 60 + second) * 1000;
+}
+
 /* ---- conditions ---- */
 
 struct condition {

@@ -81,3 +81,4 @@ json_t *status_of_domain(const struct status_domain *s, const json_t *before, in
 
 enum { STATUS_TIME = 24 };
 void status_time(int64_t wall_ms, char into[STATUS_TIME]); /* "2026-11-23T10:00:00Z" */
+int64_t status_time_read(const char *text); /* one of these as wall_ms; 0: none of them, or NULL */

@@ -264,5 +264,60 @@ class Routes(ObjectsCase):
                                   "POST", "/apis/serving.knative.dev/v1/namespaces/default/configurations", tree)[2]["message"])
 
 
+class Cluster(ObjectsCase):
+    def config(self, name, want=0, **data):
+        data = {key.replace("_", "-"): value for key, value in data.items()}
+        return self.apply({"apiVersion": "v1", "kind": "ConfigMap",
+                           "metadata": {"name": name, "namespace": "knative-serving"}, "data": data}, want)
+
+    def refused(self, name, **spec):
+        return self.apply(self.hob.spec(name, **spec), want=1)
+
+    def test_defaults_of_the_cluster_hold_for_who_does_not_say(self):
+        self.config("config-defaults", revision_timeout_seconds="60", max_revision_timeout_seconds="90",
+                    container_concurrency="7", container_concurrency_max_limit="9")
+        self.hob.deploy("defaulted")
+        read = lambda path: self.read("ksvc/defaulted", f".spec.template.spec.{path}")
+        self.assertEqual((read("timeoutSeconds"), read("containerConcurrency")), ("60", "7"))
+        self.assertIn("expected 0 <= 10 <= 9", self.refused("much", containerConcurrency=10))
+        tree = self.hob.spec("long")
+        tree["spec"]["template"]["spec"]["timeoutSeconds"] = 91
+        self.assertIn("expected 0 <= 91 <= 90", self.apply(tree, want=1))
+        self.assertIn("revision-timeout-seconds (91) cannot be greater than max-revision-timeout-seconds (90)",
+                      self.config("config-defaults", 1, revision_timeout_seconds="91", max_revision_timeout_seconds="90"))
+        self.hob.restart()
+        self.assertIn("expected 0 <= 10 <= 9", self.refused("much", containerConcurrency=10))
+        self.kubectl("-n", "knative-serving", "delete", "configmap", "config-defaults")
+        self.hob.deploy("plain")
+        self.assertEqual(self.read("ksvc/plain", ".spec.template.spec.timeoutSeconds"), "300")
+
+    def test_the_autoscaler_of_the_cluster(self):
+        self.assertIn("stable-window = 2s, must be in [6s; 1h0m0s] range", self.config("config-autoscaler", 1, stable_window="2s"))
+        self.config("config-autoscaler", min_scale="2", max_scale_limit="3", allow_zero_initial_scale="false")
+        self.hob.deploy("two")
+        self.hob.wait_instances("two", 2)
+        self.assertIn("expected 1 <= 4 <= 3", self.refused("four", annotations={"max-scale": 4}))
+        self.assertIn("max-scale=0 (unlimited), must be less than 3", self.refused("any", annotations={"max-scale": 0}))
+        self.assertIn("invalid value: 0", self.refused("none", annotations={"initial-scale": 0}))
+        self.kubectl("-n", "knative-serving", "delete", "configmap", "config-autoscaler")
+        self.hob.deploy("four", annotations={"max-scale": 4})
+
+    def test_revisions_that_nobody_sends_to_are_collected_as_config_gc_says(self):
+        for n in range(4):
+            self.hob.deploy("many", annotations={"initial-scale": 1}, env={"N": str(n)})
+        names = lambda: self.kubectl("get", "rev", "-o", "name").split()
+        mine = lambda: [n for n in names() if "/many-" in n]
+        self.assertEqual(len(mine()), 4)
+        self.config("config-gc", retain_since_create_time="0s", retain_since_last_active_time="0s",
+                    min_non_active_revisions="1")
+        self.hob.wait_for("two to go", lambda: [n[-5:] for n in mine()] == ["00003", "00004"])
+        self.assertIn("exceeds max-non-active-revisions(1)", self.config(
+            "config-gc", 1, min_non_active_revisions="2", max_non_active_revisions="1"))
+        self.config("config-gc", retain_since_create_time="disabled", retain_since_last_active_time="disabled",
+                    min_non_active_revisions="0", max_non_active_revisions="0")
+        self.hob.wait_for("all but the latest to go", lambda: [n[-5:] for n in mine()] == ["00004"])
+        self.assertEqual(self.status_of(self.hob.host("many")), 200)
+
+
 if __name__ == "__main__":
     unittest.main()

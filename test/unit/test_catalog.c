@@ -664,6 +664,8 @@ TEST(old_revisions_are_kept_within_a_bound_and_never_the_one_in_use)
     __attribute__((cleanup(call_auto))) struct call c = { 0 };
     struct catalog_item item;
     CHECK(world_open(&w));
+    w.limits.gc_create_s = w.limits.gc_active_s = 0;
+    w.limits.gc_min = 19; /* and the latest */
     submit(&w, &c, CATALOG_CREATE, "", SERVICE("f", "a"));
     settle(&w);
     tell(&w, "f-00001", &ready_facts);
@@ -694,6 +696,8 @@ TEST(a_revision_that_serves_is_kept_behind_many_newer_that_do_not_start)
     __attribute__((cleanup(call_auto))) struct call c = { 0 };
     struct catalog_item item;
     CHECK(world_open(&w));
+    w.limits.gc_create_s = w.limits.gc_active_s = 0;
+    w.limits.gc_min = 18; /* and the latest, of either kind */
     submit(&w, &c, CATALOG_CREATE, "", SERVICE("f", "a"));
     settle(&w);
     for (int i = 2; i < 30; i++) {
