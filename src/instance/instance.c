@@ -1,5 +1,7 @@
 #include "instance/instance.h"
+#include "instance/arrival.h"
 #include "instance/checks.h"
+#include "instance/idle.h"
 #include "instance/output.h"
 
 #include <stdio.h>
@@ -7,28 +9,14 @@
 #include <string.h>
 #include <unistd.h>
 
-struct artifact_wait { /* the image, or one model */
-    struct instance *instance;
-    struct artifact_use *use;
-    bool present, verified;
-    uint64_t present_us, verified_us; /* when the instance heard of it */
-    char path[160];   /* in the store */
-    char target[512]; /* inside the sandbox */
-};
-
 struct instance_internals {
-    struct artifact_wait image, models[INSTANCE_MODELS_MAX];
+    struct arrival image, models[INSTANCE_MODELS_MAX];
     uint32_t model_count;
     uint64_t launched_us; /* the artifacts were asked for */
     struct config *config; /* as it was then; NULL: it takes nothing, or not known yet */
     struct sandbox *sandbox;
     bool exec_seen, sandbox_over, told_to_end;
-    int fresh_fd; /* the probe's connection, for the first request */
-    int idle_fds[INSTANCE_IDLE_MAX];
-    uint32_t idle_count;
-    uint32_t idle_untouched; /* the fewest since the last look: these were idle all the while */
-    struct loop_timer idle_look;
-    bool idle_looking, crowded; /* crowded: its accept queue was full once */
+    struct idle idle;
     struct loop_timer bound; /* start deadline, later the drain's */
     struct checks checks;
     uint64_t patience_us; /* from the sandbox's order to ready */
@@ -59,7 +47,7 @@ static void quiet(struct instance *i)
 {
     struct instance_internals *in = i->in;
     loop_cancel(i->env->loop, &in->bound);
-    loop_cancel(i->env->loop, &in->idle_look);
+    idle_rest(&in->idle);
     checks_stop(&in->checks);
 }
 
@@ -89,82 +77,7 @@ static void fail(struct instance *i, enum phase at, bool retryable, const char *
         end(i);
 }
 
-/* The oldest `count`. */
-static void idle_close(struct instance_internals *in, uint32_t count)
-{
-    for (uint32_t k = 0; k < count; k++)
-        (void)close(in->idle_fds[k]);
-    in->idle_count -= count;
-    memmove(in->idle_fds, in->idle_fds + count, in->idle_count * sizeof *in->idle_fds);
-}
-
 /* ---- ready --------------------------------------------------------------------------------- */
-
-/* handed_us: when the instance could go on. What lies between the end of the work and that moment, a hop
- * from another thread and the turn of the loop, was waited for all the same. */
-static void facts_to_phase(struct instance *i, enum phase p, uint64_t begin_us, uint64_t end_us,
-                           uint64_t handed_us, uint64_t bytes, bool needed)
-{
-    struct phase_mark *m = &i->start.phases[p];
-    if (!needed || begin_us == 0 || end_us == 0) {
-        if (m->outcome == PHASE_ABSENT)
-            *m = (struct phase_mark){ .start_us = i->in->launched_us, .outcome = PHASE_WARM };
-        return;
-    }
-    uint64_t start = begin_us, finish = MAX(end_us, handed_us);
-    if (m->outcome == PHASE_DONE) { /* several models: one interval around them all */
-        start = MIN(start, m->start_us);
-        finish = MAX(finish, m->start_us + (uint64_t)m->duration_us);
-    }
-    *m = (struct phase_mark){ .start_us = start,
-                              .duration_us = (int64_t)(finish - start),
-                              .bytes = m->bytes + bytes,
-                              .outcome = PHASE_DONE };
-}
-
-/* Finding that it is there takes time too, and the sandbox waits for it. */
-static void lookup_to_phase(struct instance *i, enum phase p, const struct artifact_wait *w)
-{
-    struct phase_mark *m = &i->start.phases[p];
-    if (m->outcome == PHASE_WARM)
-        m->duration_us = MAX(m->duration_us, (int64_t)(w->present_us - m->start_us));
-}
-
-static void record_artifacts(struct instance *i)
-{
-    struct instance_internals *in = i->in;
-    struct start_record *s = &i->start;
-    const struct artifact_facts *f = artifact_use_facts(in->image.use);
-    bool unpacked = f->unpack_begin_us > 0;
-    facts_to_phase(i, PHASE_IMAGE_PULL, f->fetch_begin_us, f->fetch_end_us,
-                   unpacked ? 0 : in->image.present_us, f->fetched_bytes, !f->was_present);
-    lookup_to_phase(i, PHASE_IMAGE_PULL, &in->image);
-    facts_to_phase(i, PHASE_IMAGE_UNPACK, f->unpack_begin_us, f->unpack_end_us, in->image.present_us,
-                   f->size_bytes, !f->was_present);
-    s->caches[CACHE_IMAGE] = f->was_present ? CACHE_HIT : CACHE_MISS;
-    s->caches[CACHE_MODEL] = s->caches[CACHE_PAGE_CACHE] = CACHE_NONE;
-    uint64_t size = 0, resident = 0;
-    bool hit = true, any_hit = false;
-    for (uint32_t k = 0; k < in->model_count; k++) {
-        f = artifact_use_facts(in->models[k].use);
-        facts_to_phase(i, PHASE_MODEL_FETCH, f->fetch_begin_us, f->fetch_end_us,
-                       in->models[k].present_us, f->fetched_bytes, !f->was_present);
-        lookup_to_phase(i, PHASE_MODEL_FETCH, &in->models[k]);
-        facts_to_phase(i, PHASE_MODEL_VERIFY, f->verify_begin_us, f->verify_end_us,
-                       in->models[k].verified_us, f->verified_bytes, f->verified_bytes > 0);
-        hit = hit && f->was_present;
-        any_hit = any_hit || f->was_present;
-        size += f->size_bytes;
-        resident += f->size_bytes / 1000 * f->resident_permille;
-    }
-    if (in->model_count == 0)
-        return;
-    s->caches[CACHE_MODEL] = hit ? CACHE_HIT : any_hit ? CACHE_PARTIAL : CACHE_MISS;
-    s->page_cache_permille = size >= 1000 ? (uint32_t)(resident / (size / 1000)) : 1000;
-    s->caches[CACHE_PAGE_CACHE] = s->page_cache_permille >= 995 ? CACHE_HIT
-                                  : s->page_cache_permille < 5  ? CACHE_MISS
-                                                                : CACHE_PARTIAL;
-}
 
 static uint64_t last_present_us(const struct instance_internals *in)
 {
@@ -200,7 +113,7 @@ static void ready_if_all(struct instance *i)
         return;
     i->ready_us = i->idle_since_us = now_of(i);
     close_own_phases(i, i->ready_us);
-    record_artifacts(i);
+    arrival_record(&i->start, in->launched_us, &in->image, in->models, in->model_count);
     phase_begin(&i->start, PHASE_READY, i->ready_us);
     i->start.finished = true;
     i->was_ready = true;
@@ -297,7 +210,7 @@ static void give_up(struct instance *i, const char *why)
     snprintf(i->start.error, sizeof i->start.error, "%s", why);
     quiet(i);
     i->state = INSTANCE_DRAINING;
-    idle_close(in, in->idle_count);
+    idle_clear(&in->idle);
     tell_to_end(i);
     i->ops->on_given_up(i, why);
 }
@@ -333,8 +246,8 @@ static void on_verdict(struct checks *c, enum health_kind k, enum health_verdict
 static void on_connection(struct checks *c, int take_fd)
 {
     struct instance_internals *in = CONTAINER_OF(c, struct instance_internals, checks);
-    if (in->fresh_fd < 0 && in->image.instance->state == INSTANCE_STARTING)
-        in->fresh_fd = take_fd;
+    if (in->image.instance->state == INSTANCE_STARTING)
+        idle_fresh(&in->idle, take_fd);
     else
         (void)close(take_fd);
 }
@@ -575,7 +488,7 @@ static bool all_present(const struct instance_internals *in)
 
 static void on_present(struct artifact_use *u, const char *path, const char *digest)
 {
-    struct artifact_wait *w = artifact_use_ctx(u);
+    struct arrival *w = artifact_use_ctx(u);
     struct instance *i = w->instance;
     bool image = w == &i->in->image;
     char *resolved = image ? i->resolved->image : i->resolved->models[w - i->in->models];
@@ -598,7 +511,7 @@ static void on_present(struct artifact_use *u, const char *path, const char *dig
 
 static void on_verified(struct artifact_use *u)
 {
-    struct artifact_wait *w = artifact_use_ctx(u);
+    struct arrival *w = artifact_use_ctx(u);
     w->verified = true;
     w->verified_us = now_of(w->instance);
     ready_if_all(w->instance);
@@ -607,11 +520,11 @@ static void on_verified(struct artifact_use *u)
 static void on_artifact_failed(struct artifact_use *u, enum phase at, bool retryable,
                                const struct err *e)
 {
-    struct artifact_wait *w = artifact_use_ctx(u);
+    struct arrival *w = artifact_use_ctx(u);
     fail(w->instance, at, retryable, e->text);
 }
 
-static int artifact_begin(struct instance *i, struct artifact_wait *w, enum artifact_kind kind,
+static int artifact_begin(struct instance *i, struct arrival *w, enum artifact_kind kind,
                           const char *reference, const char *resolved, struct err *e)
 {
     const struct artifact_request q = {
@@ -641,30 +554,6 @@ static void model_target(const struct revision_mount *m, char *into, size_t size
     snprintf(into, size, "%s/" STR_FMT, m->path, STR_ARG(base));
 }
 
-/* ---- idle connections ----------------------------------------------------------------------- */
-
-static void idle_look_soon(struct instance *i)
-{
-    struct instance_internals *in = i->in;
-    if (in->idle_looking)
-        return;
-    in->idle_looking = true;
-    in->idle_untouched = in->idle_count;
-    loop_after(i->env->loop, &in->idle_look, INSTANCE_IDLE_BUSY_US);
-}
-
-static void on_idle_look(struct loop_timer *t)
-{
-    struct instance_internals *in = CONTAINER_OF(t, struct instance_internals, idle_look);
-    struct instance *i = in->image.instance;
-    in->idle_looking = false;
-    if (i->in_flight == 0)
-        return;
-    idle_close(in, in->idle_untouched);
-    if (in->idle_count > 0)
-        idle_look_soon(i);
-}
-
 void instance_launch(struct instance *i)
 {
     struct instance_internals *in = i->in;
@@ -691,7 +580,7 @@ void instance_launch(struct instance *i)
             fail(i, PHASE_MODEL_FETCH, false, "more models than one instance may mount");
             return;
         }
-        struct artifact_wait *w = &in->models[in->model_count];
+        struct arrival *w = &in->models[in->model_count];
         model_target(&r->mounts[k], w->target, sizeof w->target);
         got = artifact_begin(i, w, ARTIFACT_MODEL, r->mounts[k].reference,
                              i->resolved->models[in->model_count], &e);
@@ -765,9 +654,8 @@ struct instance *instance_new(const struct instance_env *env, const struct insta
     snprintf(i->start.id, sizeof i->start.id, "%.39s", i->id);
     phase_begin(&i->start, PHASE_SCHEDULE, i->start.begin_us);
     i->in->image.instance = i;
-    i->in->fresh_fd = -1;
+    idle_init(&i->in->idle, env->loop, &i->in_flight);
     i->in->end_task.run = on_end_task;
-    i->in->idle_look.on_due = on_idle_look;
     list_init(&i->connecting);
     i->in->output.on_line = on_line;
     i->in->output.on_phase = on_phase;
@@ -787,10 +675,7 @@ void instance_free(struct instance *i)
     artifact_use_free(in->image.use);
     for (uint32_t k = 0; k < COUNT_OF(in->models); k++)
         artifact_use_free(in->models[k].use);
-    while (in->idle_count > 0)
-        (void)close(in->idle_fds[--in->idle_count]);
-    if (in->fresh_fd >= 0)
-        (void)close(in->fresh_fd);
+    idle_done(&in->idle);
     config_free(in->config);
     free(in);
     free(i);
@@ -807,7 +692,7 @@ void instance_stop(struct instance *i)
         end(i);
         return;
     }
-    idle_close(in, in->idle_count);
+    idle_clear(&in->idle);
     in->bound.on_due = on_bound;
     loop_after(i->env->loop, &in->bound,
                MAX(i->env->limits->drain_ms, i->revision->timeout_s * UINT64_C(1000)) * 1000);
@@ -837,35 +722,14 @@ void instance_kill(struct instance *i)
 
 /* ---- connections ----------------------------------------------------------------------------- */
 
-int instance_idle_take(struct instance *i, bool *ret_reused)
-{
-    struct instance_internals *in = i->in;
-    if (in->fresh_fd >= 0) {
-        *ret_reused = false;
-        return TAKE_FD(in->fresh_fd);
-    }
-    if (in->idle_count == 0)
-        return -1;
-    *ret_reused = true;
-    in->idle_count--; /* the last used is the least likely to be closed */
-    in->idle_untouched = MIN(in->idle_untouched, in->idle_count);
-    if (in->idle_count > 0)
-        idle_look_soon(i);
-    return in->idle_fds[in->idle_count];
-}
+int instance_idle_take(struct instance *i, bool *ret_reused) { return idle_take(&i->in->idle, ret_reused); }
 
 void instance_idle_give(struct instance *i, int take_fd)
 {
-    struct instance_internals *in = i->in;
-    bool others = i->in_flight > 1; /* the one that gives it is still counted */
-    if (i->state != INSTANCE_READY || in->idle_count == INSTANCE_IDLE_MAX ||
-        (in->crowded && others)) {
+    if (i->state == INSTANCE_READY)
+        idle_give(&i->in->idle, take_fd);
+    else
         (void)close(take_fd);
-        return;
-    }
-    in->idle_fds[in->idle_count++] = take_fd;
-    if (others)
-        idle_look_soon(i);
 }
 
 struct connecting *instance_connect(struct instance *i, uint64_t give_up_us,
@@ -878,7 +742,7 @@ struct connecting *instance_connect(struct instance *i, uint64_t give_up_us,
         .sandbox = i->in->sandbox,
         .port = i->revision->port,
         .give_up_us = give_up_us,
-        .crowded = &i->in->crowded,
+        .crowded = &i->in->idle.crowded,
         .on_done = on_done,
         .ctx = ctx,
     };

@@ -65,8 +65,6 @@ struct instance_ops {
 
 enum {
     INSTANCE_ID = 64,
-    INSTANCE_IDLE_MAX = 128,
-    INSTANCE_IDLE_BUSY_US = 25000,
     INSTANCE_MODELS_MAX = 16,
 };
 
@@ -127,9 +125,7 @@ void instance_kill(struct instance *i); /* now; on_ended follows */
 
 /* A kept-alive connection, or -1. */
 int instance_idle_take(struct instance *i, bool *ret_reused);
-/* Keeps it, unless the instance drains. A function may serve one connection after the other: while it
- * reads an idle one, the requests on all others wait. So with other requests in flight none is kept
- * for longer than about INSTANCE_IDLE_BUSY_US, and none at all once its accept queue was full. */
+/* Keeps it for a while, unless the instance drains: see idle.h. */
 void instance_idle_give(struct instance *i, int take_fd);
 /* A new one; as connect_start(). */
 struct connecting *instance_connect(struct instance *i, uint64_t give_up_us,

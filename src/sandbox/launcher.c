@@ -4,13 +4,13 @@
 #include "os/fd.h"
 #include "os/landlock.h"
 #include "os/mnt.h"
+#include "sandbox/localfiles.h"
 #include "sandbox/peer.h"
 #include "sandbox/rootfs.h"
 #include "sandbox/shell.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +25,6 @@
 #include <unistd.h>
 
 enum {
-    FILE_ROOTS_MAX = 64,
     MAKING_MAX = 4,          /* shells under construction at once: they compete for the CPUs */
     REFILL_QUIET_US = 5000,  /* no start for this long, then the pool is refilled */
     RESTART_US = 100000,     /* first pause before a child is started again; doubles */
@@ -62,8 +61,8 @@ struct launcher {
     struct child children[CHILDREN];
     struct peer *node; /* NULL while there is none */
     bool node_said_hello, any_node_served, draining, stopping;
-    int roots[FILE_ROOTS_MAX];
-    char *data_real; /* the data folder without links */
+    struct localfiles *files; /* of the host, for images and models */
+    char *data_real;          /* the data folder without links */
 
     struct list shells;
     uint32_t *slots; /* of each: how many shells use it; more than one are a pod */
@@ -357,135 +356,11 @@ static void shells_kill(struct launcher *a)
 
 /* ---- requests --------------------------------------------------------------------------- */
 
-/* The root that path lies beneath, and what is left of it; -1: none. Where roots overlap, the first wins. */
-static int root_find(const struct launcher *a, const char *path, const char **ret_rest)
-{
-    for (size_t i = 0; i < a->config->file_root_count; i++) {
-        const char *root = a->config->file_roots[i];
-        size_t n = strlen(root);
-        while (n > 1 && root[n - 1] == '/')
-            n--;
-        if (strncmp(path, root, n) != 0 || (n > 1 && path[n] != '\0' && path[n] != '/'))
-            continue;
-        const char *rest = path + n;
-        rest += strspn(rest, "/");
-        *ret_rest = rest[0] ? rest : ".";
-        return a->roots[i];
-    }
-    return -1;
-}
-
-/* A folder goes out as the root of a detached mount: from there ".." leads nowhere, and nothing
- * can be written, whatever the receiver is. */
-static int folder_detach(int fd, struct err *e)
-{
-    AUTO_CLOSE int tree = mnt_clone(fd, "", true, 0, e);
-    if (tree < 0)
-        return tree;
-    int r = mnt_attrs(tree, "", MNT_RO_SAFE | MOUNT_ATTR_NOEXEC, true, 0, e);
-    if (r < 0)
-        return r;
-    int dir = openat(tree, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return dir < 0 ? err_sys(e, "open") : dir;
-}
-
-/* `path` is `folder`, or lies beneath it; both are real paths. */
-static bool is_beneath(const char *path, const char *folder)
-{
-    size_t n = strlen(folder);
-    return strncmp(path, folder, n) == 0 && (path[n] == '\0' || path[n] == '/' || n == 1);
-}
-
-/* Under a root that holds the data folder (the default, side by side), what hob keeps about every function,
- * their environments too, must not become an image of one. */
-static int secrets_check(const struct launcher *a, int look, const char *path, struct err *e)
-{
-    char same[32], real[PROTOCOL_PATH_MAX];
-    snprintf(same, sizeof same, "/proc/self/fd/%d", look);
-    ssize_t n = readlink(same, real, sizeof real);
-    if (n < 0 || (size_t)n == sizeof real)
-        return err_set(e, CODE_INVALID, "%.400s: where it really lies cannot be told", path);
-    real[n] = '\0';
-    if (is_beneath(real, a->data_real))
-        return err_set(e, CODE_DENIED, "%.200s: lies in hob's own data folder", path);
-    if (is_beneath(a->data_real, real))
-        return err_set(e, CODE_DENIED,
-                       "%.200s: holds hob's own data folder %.200s; name a folder beside it, or start "
-                       "hob serve with --data elsewhere",
-                       path, a->data_real);
-    return 0;
-}
-
-/* What openat2 calls a cross-device link is one that leads out of the root. */
-static int open_failed(const char *path, struct err *e)
-{
-    if (errno == EXDEV)
-        return err_set(e, CODE_DENIED, "%.400s: leads out of its --file-root", path);
-    return err_sys(e, "%.400s", path);
-}
-
-/* The path first and short, the fix before the list: what is cut on its way to a condition is the list's end. */
-static int outside_refuse(const struct launcher *a, const char *path, struct err *e)
-{
-    char roots[200] = "";
-    size_t used = 0, told = 0, count = a->config->file_root_count;
-    for (; told < count; told++) {
-        size_t size = strlen(a->config->file_roots[told]) + 2;
-        if (used + size >= sizeof roots)
-            break;
-        (void)snprintf(roots + used, sizeof roots - used, "%s%s", told ? ", " : "", a->config->file_roots[told]);
-        used = strlen(roots);
-    }
-    if (told < count)
-        return err_set(e, CODE_DENIED,
-                       "%.120s: not beneath a --file-root; move it there, or start hob serve with one more: %s and %zu others",
-                       path, roots, count - told);
-    return err_set(e, CODE_DENIED,
-                   "%.120s: not beneath a --file-root; move it there, or start hob serve with one more: there %s %s", path,
-                   count == 1 ? "is" : "are", roots);
-}
-
-static int local_open(struct launcher *a, const char *path, struct err *e)
-{
-    struct stat st;
-    struct open_how how = { .flags = O_PATH | O_CLOEXEC,
-                            .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS };
-    const char *rest;
-    int root = root_find(a, path, &rest);
-    if (root < 0 && a->config->file_root_count == 0)
-        return err_set(e, CODE_DENIED,
-                       "%.300s: hob was started without --file-root, so it reads no files of this machine; start it with "
-                       "--file-root FOLDER", path);
-    if (root < 0)
-        return outside_refuse(a, path, e);
-    /* Looked at before it is opened: opening a device or a pipe can have effects. */
-    AUTO_CLOSE int look = fault_hit("openat2")
-                              ? -1
-                              : (int)syscall(SYS_openat2, root, rest, &how, sizeof how);
-    if (look < 0 || fstat(look, &st) < 0)
-        return open_failed(path, e);
-    int r = secrets_check(a, look, path, e);
-    if (r < 0)
-        return r;
-    if (S_ISDIR(st.st_mode)) {
-        r = folder_detach(look, e);
-        return r < 0 ? err_wrap(e, "%.300s", path) : r;
-    }
-    if (!S_ISREG(st.st_mode))
-        return err_set(e, CODE_INVALID, "%.400s: neither a file nor a folder", path);
-    /* This very file, not what has the name by now: a plain descriptor of a folder would let its
-     * receiver walk up to the host's root. */
-    char same[32];
-    snprintf(same, sizeof same, "/proc/self/fd/%d", look);
-    int fd = open(same, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    return fd < 0 ? err_sys(e, "%.400s", path) : fd;
-}
-
 static void open_answer(struct launcher *a, const struct request *q)
 {
     struct notice n = { .type = NOTICE_OPENED, .id = q->id };
     struct err e = { 0 };
-    int fd = local_open(a, q->path, &e);
+    int fd = localfiles_get(a->files, q->path, &e);
     if (fd < 0)
         notice_error(&n, &e);
     notify(a, &n, &fd, fd >= 0);
@@ -839,12 +714,15 @@ static int folder_lock(struct launcher *a, struct err *e)
     return 0;
 }
 
+static int data_find(struct launcher *a, struct err *e)
+{
+    a->data_real = realpath(a->config->data_dir, NULL);
+    return a->data_real ? 0 : err_sys(e, "data folder %s", a->config->data_dir);
+}
+
 static int groups_open(struct launcher *a, struct err *e)
 {
     char name[32];
-    a->data_real = realpath(a->config->data_dir, NULL);
-    if (!a->data_real)
-        return err_sys(e, "data folder %s", a->config->data_dir);
     launcher_group_name(a->data_real, name, sizeof name);
     int found = cgroup_sweep(name, e);
     if (found < 0)
@@ -859,21 +737,6 @@ static int groups_open(struct launcher *a, struct err *e)
         log_event(LOG_WARN, "limits_not_enforced", "limits=%s%s%s why=\"no control group that this user may use; see hob doctor\"",
                   memory ? "" : "memory", memory || cpu ? "" : ",", cpu ? "" : "cpu");
     return r;
-}
-
-static int roots_open(struct launcher *a, struct err *e)
-{
-    const struct launcher_config *c = a->config;
-    if (c->file_root_count > FILE_ROOTS_MAX)
-        return err_set(e, CODE_EXHAUSTED, "file roots: more than %d", FILE_ROOTS_MAX);
-    for (size_t i = 0; i < c->file_root_count; i++) {
-        if (c->file_roots[i][0] != '/')
-            return err_set(e, CODE_INVALID, "file root %s: not an absolute path", c->file_roots[i]);
-        a->roots[i] = fault_hit("open") ? -1 : open(c->file_roots[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
-        if (a->roots[i] < 0)
-            return err_sys(e, "file root %s", c->file_roots[i]);
-    }
-    return 0;
 }
 
 static int maker_open(struct launcher *a, struct err *e)
@@ -908,7 +771,9 @@ static int launcher_open(struct launcher *a, struct err *e)
     if (r == 0)
         r = folder_lock(a, e);
     if (r == 0)
-        r = roots_open(a, e);
+        r = data_find(a, e);
+    if (r == 0)
+        r = localfiles_open(a->config->file_roots, a->config->file_root_count, a->data_real, &a->files, e);
     if (r == 0)
         r = groups_open(a, e);
     if (r == 0)
@@ -947,8 +812,7 @@ static void launcher_close(struct launcher *a)
     sysfilter_free(a->filter);
     loop_free(a->loop);
     cgroup_tree_free(a->maker.cgroups);
-    for (size_t i = 0; i < COUNT_OF(a->roots); i++)
-        fd_auto(&a->roots[i]);
+    localfiles_free(a->files);
     fd_auto(&a->lock_fd);
     free(a->slots);
     free(a->data_real);
@@ -962,7 +826,6 @@ static struct launcher *launcher_new(const struct launcher_config *c)
     a->config = c;
     a->lock_fd = a->signal_fd = -1;
     a->maker.stage_fd = a->maker.home_mnt_fd = a->maker.home_net_fd = a->maker.home_dir_fd = -1;
-    memset(a->roots, -1, sizeof a->roots);
     list_init(&a->shells);
     a->signal_io.on_ready = on_signal;
     a->refill.on_due = on_refill;
