@@ -475,7 +475,6 @@ TEST(several_containers_are_taken_or_refused_in_knative_words)
 TEST(containers_have_a_bound_and_names)
 {
     AUTO_JSON json_t *in = minimal();
-    AUTO_FREE char *warnings = NULL;
     struct service_terms t = terms();
     struct service_draft d;
     limits.pod_containers_max = 3;
