@@ -65,7 +65,7 @@ struct fake {
     int gates[FUNCTIONS];     /* our end's descriptor, to find one again */
     int connected;
     int idle[FUNCTIONS], idle_count;
-    int asked, granted, released, cancelled, reconnects, retries, unhealthy;
+    int asked, granted, released, cancelled, reconnects, retries, unhealthy, mute;
     struct invocation_record records[RECORDS];
     int recorded;
     struct err why;
@@ -134,6 +134,11 @@ static inline void fake_release(struct backend *b, struct lease *lease, int take
     if (take_fd >= 0)
         f->idle[f->idle_count++] = take_fd;
 }
+static inline void fake_mute(struct backend *b, const char *instance_id)
+{
+    ASSERT(strcmp(instance_id, "echo-1") == 0);
+    fake_of(b)->mute++;
+}
 static inline void fake_record(struct backend *b, const struct invocation_record *r)
 {
     struct fake *f = fake_of(b);
@@ -141,7 +146,7 @@ static inline void fake_record(struct backend *b, const struct invocation_record
     f->records[f->recorded++] = *r;
 }
 static const struct backend_ops fake_ops = { fake_route,     fake_policy,  fake_ask,   fake_cancel,
-                                             fake_reconnect, fake_retry, fake_release, fake_record };
+                                             fake_reconnect, fake_retry, fake_release, fake_mute, fake_record };
 
 static inline void fake_turn(struct fake *f, struct ticket *t)
 {

@@ -35,6 +35,8 @@
     X(h2_held_bytes_max,          "bytes", 268435456, 1048576, 1099511627776, "HTTP/2: held for the streams of all client connections together; beyond it new ones are refused") \
     X(h2_stall_ms,                "ms",    10000, 100, 3600000, "HTTP/2: a complete answer of which the client's window lets nothing through") \
     X(h2_function_wait_ms,        "ms",    5000, 100, 3600000, "HTTP/2: a connection to an instance that takes no streams at all while requests wait") \
+    X(h2_function_ping_ms,        "ms",    30000, 100, 86400000, "HTTP/2: an instance's silence while requests run on its connection, until it is asked (PING) whether it is there") \
+    X(h2_function_pong_ms,        "ms",    30000, 100, 3600000, "HTTP/2: for its answer; then the connection ends, and the second time in ten minutes the instance") \
     X(h2_function_idle_ms,        "ms",    5000, 100, 3600000, "HTTP/2: a connection to an instance without a request") \
     X(h2_stream_idle_ms,          "ms",    3600000, 1000, 86400000, "HTTP/2: a gRPC stream in silence, both ways") \
     X(api_body_bytes_max,         "bytes", 3145728, 1024, 67108864, "a request body on the API, as in Kubernetes") \

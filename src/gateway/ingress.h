@@ -42,7 +42,7 @@ struct ingress;
     X(http_trailer_bytes_max) X(upgrade_idle_ms) X(hops_max) X(h2_head_list_bytes_max)           \
     X(h2_continuations_max) X(h2_resets_max) X(h2_controls_max) X(h2_light_frames_max)            \
     X(h2_stream_idle_ms) X(h2_streams_all_max) X(h2_held_bytes_max) X(h2_stall_ms)               \
-    X(h2_function_wait_ms)
+    X(h2_function_wait_ms) X(h2_function_pong_ms)
 // clang-format on
 enum ingress_limit {
 #define X(name) INGRESS_LIMIT_##name,

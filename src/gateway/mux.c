@@ -12,6 +12,8 @@ enum {
     LINGER_US = 500000, /* for the peer to read our GOAWAY: closing before it has would reset it away */
     LINGER_READS_MAX = 64,
 };
+/* Servers of gRPC take more frequent ones in a silence for an attack. */
+#define PING_AGAIN_US UINT64_C(310000000)
 
 struct mux {
     struct ingress *ingress;
@@ -26,6 +28,9 @@ struct mux {
     uint64_t idle_us;    /* without a stream since; UINT64_MAX: it has some */
     uint64_t waiting_us; /* in the middle of a head since; UINT64_MAX: it is not */
     uint64_t stuck_us;   /* a function that takes no streams has kept requests waiting since; UINT64_MAX: no */
+    uint64_t heard_us;   /* a function: its last bytes, or the first request after none */
+    uint64_t pinged_us;  /* it was asked, and has said nothing since; UINT64_MAX: no */
+    uint64_t next_ping_us; /* not before */
     uint64_t linger_us;  /* all is said, and it is closed then; UINT64_MAX: not yet */
     uint32_t lingered;   /* reads since */
     bool counted;        /* the limit that ended it */
@@ -112,6 +117,8 @@ static bool receive(struct mux *m)
     case CHANNEL_END:
     case CHANNEL_BROKEN: net_close(m); return false;
     }
+    m->heard_us = now_of(m);
+    m->pinged_us = UINT64_MAX;
     if (m->linger_us != UINT64_MAX) {
         buf_clear(&m->net.in);
         if (++m->lingered > LINGER_READS_MAX)
@@ -150,6 +157,31 @@ static uint64_t idle_most_us(const struct mux *m)
     return (m->side == HTTP2_SERVER ? l->http_idle_ms : l->h2_function_idle_ms) * 1000;
 }
 
+/* When a function that runs requests in silence is asked, or given up. */
+static uint64_t ping_due_us(const struct mux *m)
+{
+    const struct limits *l = m->ingress->limits;
+    if (m->side != HTTP2_CLIENT || m->linger_us != UINT64_MAX || http2_streams(m->h) == 0)
+        return UINT64_MAX;
+    if (m->pinged_us != UINT64_MAX)
+        return m->pinged_us + l->h2_function_pong_ms * 1000;
+    return MAX(m->heard_us + l->h2_function_ping_ms * 1000, m->next_ping_us);
+}
+
+static void ping_due(struct mux *m)
+{
+    struct ingress *in = m->ingress;
+    if (m->pinged_us == UINT64_MAX) {
+        http2_ping(m->h);
+        m->pinged_us = now_of(m);
+        m->next_ping_us = m->pinged_us + PING_AGAIN_US;
+        return;
+    }
+    in->counters.limits[INGRESS_LIMIT_h2_function_pong_ms]++;
+    in->backend->ops->mute(in->backend, m->instance);
+    net_close(m);
+}
+
 static uint64_t due_us(const struct mux *m)
 {
     const struct limits *l = m->ingress->limits;
@@ -160,6 +192,7 @@ static uint64_t due_us(const struct mux *m)
         due = MIN(due, m->waiting_us + l->http_head_ms * 1000);
     if (m->stuck_us != UINT64_MAX)
         due = MIN(due, m->stuck_us + l->h2_function_wait_ms * 1000);
+    due = MIN(due, ping_due_us(m));
     return MIN(due, m->linger_us);
 }
 
@@ -168,6 +201,8 @@ static void note_time(struct mux *m)
 {
     uint64_t now_us = now_of(m);
     bool lingers = m->linger_us != UINT64_MAX;
+    if (m->idle_us != UINT64_MAX && http2_streams(m->h) > 0)
+        m->heard_us = now_us;
     m->idle_us = lingers || http2_streams(m->h) > 0 ? UINT64_MAX : MIN(m->idle_us, now_us);
     /* A function may be busy for as long as its requests' deadlines let it. */
     bool hurried = m->side == HTTP2_SERVER && !lingers;
@@ -204,6 +239,8 @@ static void on_due(struct loop_timer *t)
     } else if (m->stuck_us != UINT64_MAX && m->stuck_us + l->h2_function_wait_ms * 1000 <= now_us) {
         limits[INGRESS_LIMIT_h2_function_wait_ms]++;
         net_close(m); /* its requests were never sent: each is tried on one more connection */
+    } else if (ping_due_us(m) <= now_us) {
+        ping_due(m);
     } else if (m->idle_us != UINT64_MAX && m->idle_us + idle_most_us(m) <= now_us) {
         limits[INGRESS_LIMIT_http_idle_ms] += m->side == HTTP2_SERVER;
         http2_shut(m->h);
@@ -265,7 +302,8 @@ static struct mux *mux_open(struct ingress *in, enum http2_side side, int take_f
     m->timer.on_due = on_due;
     m->again.run = on_again;
     m->idle_us = now_of(m);
-    m->waiting_us = m->linger_us = m->stuck_us = UINT64_MAX;
+    m->waiting_us = m->linger_us = m->stuck_us = m->pinged_us = UINT64_MAX;
+    m->heard_us = m->idle_us;
     if (side == HTTP2_SERVER)
         http2_share(m->h, &in->h2);
     meter_init(&m->write_meter, side == HTTP2_SERVER ? in->limits->http_body_rate_bytes_s : 0,

@@ -5,7 +5,8 @@
  * when its connection has ended and no stream of it is anybody's. Emits clients, one for each stream
  * that a client opens (client.h), and news to the pipes. Refuses floods from either side, and clients that are
  * slow with a head, that do not read, or that have nothing to say for http_idle_ms: counted, then GOAWAY
- * where that helps. One to a function is closed after h2_function_idle_ms without a request.
+ * where that helps. One to a function is closed after h2_function_idle_ms without a request, or
+ * when it stays silent for h2_function_ping_ms and then does not answer a PING; the backend is told of that.
  *
  * Everything happens in mux_step(), which the loop calls; pipes only mark it to be run (mux_touch), so
  * that no client is stepped while another is.

@@ -93,6 +93,9 @@ struct backend_ops {
     /* The request is over. take_fd: the connection, if it can carry another request, else -1
      * (the gateway closed it). `healthy` false: the instance broke the connection itself, and is doubted. */
     void (*release)(struct backend *b, struct lease *lease, int take_fd, bool healthy);
+    /* An instance, by its name, did not answer a PING on a connection of HTTP/2 with requests on it (which ends). The name
+     * may be of none any more. */
+    void (*mute)(struct backend *b, const char *instance_id);
     /* One finished request, for records, metrics and first_request_delta. */
     void (*record)(struct backend *b, const struct invocation_record *r);
 };

@@ -603,6 +603,13 @@ static void op_release(struct backend *b, struct lease *lease, int take_fd, bool
         fleet_evaluate_soon(v);
 }
 
+static void op_mute(struct backend *b, const char *instance_id)
+{
+    struct instance *i = fleet_instance(CONTAINER_OF(b, struct fleet, backend), instance_id);
+    if (i)
+        doubt_mute(i);
+}
+
 static void op_record(struct backend *b, const struct invocation_record *r)
 {
     struct fleet *f = CONTAINER_OF(b, struct fleet, backend);
@@ -610,7 +617,7 @@ static void op_record(struct backend *b, const struct invocation_record *r)
 }
 
 static const struct backend_ops backend_ops = {
-    op_route, op_policy, op_ask, op_cancel, op_reconnect, op_retry, op_release, op_record,
+    op_route, op_policy, op_ask, op_cancel, op_reconnect, op_retry, op_release, op_mute, op_record,
 };
 
 void dispatch_open(struct fleet *f)

@@ -12,6 +12,7 @@ enum {
      * one, which then breaks too. How much later is up to the scheduler, so for all of doubt_ms others go before it. */
     HOLD_US = 20000,
 };
+#define MUTE_FORGOTTEN_US UINT64_C(600000000)
 
 void doubt_end(struct instance *i)
 {
@@ -101,4 +102,24 @@ void doubt_begin(struct instance *i)
         .on = true, .fd = -1, .until_us = fleet_now(f) + f->env.limits->doubt_ms * 1000
     };
     look_at(i, fleet_now(f) + LOOK_US, on_due);
+}
+
+/* The kernel takes connections for a process that does nothing any more, so a look cannot tell. */
+void doubt_mute(struct instance *i)
+{
+    struct rev *v = i->owner;
+    uint64_t now_us = fleet_now(v->target->fleet);
+    if (i->state != INSTANCE_READY)
+        return;
+    bool again = i->mute_us != 0 && now_us - i->mute_us < MUTE_FORGOTTEN_US;
+    i->mute_us = now_us;
+    if (!again) {
+        doubt_begin(i);
+        return;
+    }
+    doubt_end(i);
+    log_event(LOG_WARN, "instance.given_up", "instance=%s in_flight=%u cause=\"%s\"", i->id, i->in_flight,
+              "HTTP/2 PING was not answered, twice");
+    fleet_give_up(i);
+    fleet_evaluate_soon(v);
 }

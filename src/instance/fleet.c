@@ -348,6 +348,23 @@ void fleet_free(struct fleet *f)
 uint32_t fleet_live(const struct fleet *f) { return f->live; }
 struct backend *fleet_backend(struct fleet *f) { return &f->backend; }
 
+struct instance *fleet_instance(const struct fleet *f, const char *id)
+{
+    const struct map_slot *s;
+    for (uint32_t at = 0; (s = map_next(&f->by_key, &at)) != NULL;) {
+        const struct target *t = s->value;
+        LIST_EACH(&t->revs, vn, vtmp) {
+            const struct rev *v = CONTAINER_OF(vn, struct rev, node);
+            LIST_EACH(&v->instances, n, tmp) {
+                struct instance *i = CONTAINER_OF(n, struct instance, node);
+                if (strcmp(i->id, id) == 0)
+                    return i;
+            }
+        }
+    }
+    return NULL;
+}
+
 void fleet_each_instance(struct fleet *f, void (*on_instance)(void *ctx, const struct instance *i),
                          void *ctx)
 {

@@ -105,6 +105,7 @@ struct target *fleet_target_make(struct fleet *f, const char *ns, const char *se
 void fleet_target_gone_if_empty(struct target *t); /* no name leads to it: may free it */
 struct rev *fleet_rev(const struct target *t, const char *name);                          /* or NULL */
 void fleet_rev_check(const struct rev *v);
+struct instance *fleet_instance(const struct fleet *f, const char *id); /* or NULL */
 
 /* dispatch.c */
 void dispatch_open(struct fleet *f);
@@ -127,6 +128,7 @@ uint32_t dispatch_admit_text(const struct rev *v, enum admit_verdict verdict, st
 /* dispatch_doubt.c: an instance broke a connection. Its end, if that was it, is known a moment later; until then, or until
  * it has taken a new connection that holds, it gets no request, and for doubt_ms only those that nobody else has room for. */
 void doubt_begin(struct instance *i);
+void doubt_mute(struct instance *i); /* it did not answer; the second time, it is given up */
 void doubt_end(struct instance *i); /* fine without one; before it is freed */
 
 /* fleet_route.c */

@@ -88,6 +88,7 @@ struct instance {
     enum instance_shared { SHARED_NONE, SHARED_CONNECTING, SHARED_DUE, SHARED_OPEN } shared;
                            /* (fleet) h2c: the one connection for all */
     uint64_t requests;     /* (fleet) */
+    uint64_t mute_us;      /* (fleet) it did not answer a PING; 0: never */
     struct instance_doubt { /* (fleet) it broke a connection: is it about to end? */
         bool on;
         bool holds; /* it took a new connection, and that held: better than none */

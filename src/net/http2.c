@@ -2,6 +2,7 @@
 #include "base/list.h"
 #include "net/http2_head.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 
 enum {
@@ -22,6 +23,7 @@ struct http2 {
     struct list streams, changed;
     uint64_t now_ms;
     struct http2_budget *budget; /* NULL: it shares none */
+    size_t ng_bytes; /* of nghttp2's; counted in the budget */
     uint32_t orphans;
     bool told_to_go; /* GOAWAY came */
     bool failed, lost;
@@ -347,24 +349,39 @@ static ssize_t on_read(nghttp2_session *ng, int32_t id, uint8_t *into, size_t ro
 
 /* ---- life --------------------------------------------------------------------------------- */
 
-static void *ng_malloc(size_t size, void *user) { return (void)user, xcalloc(1, MAX(size, 1)); }
-static void *ng_calloc(size_t n, size_t size, void *user)
+/* The session's own memory: tables of HPACK, streams, frames that wait to be sent. */
+static void ng_account(struct http2 *h, size_t before, size_t after)
 {
-    return (void)user, xcalloc(MAX(n, 1), MAX(size, 1));
+    ASSERT(h->ng_bytes >= before);
+    h->ng_bytes += after - before;
+    if (!h->budget)
+        return;
+    ASSERT(h->budget->bytes >= before);
+    h->budget->bytes += after - before;
 }
 static void *ng_realloc(void *p, size_t size, void *user)
 {
-    return (void)user, xrealloc(p, 1, MAX(size, 1));
+    size_t before = malloc_usable_size(p);
+    p = xrealloc(p, 1, MAX(size, 1));
+    ng_account(user, before, malloc_usable_size(p));
+    return p;
 }
+static void *ng_calloc(size_t n, size_t size, void *user)
+{
+    void *p = xcalloc(MAX(n, 1), MAX(size, 1));
+    ng_account(user, 0, malloc_usable_size(p));
+    return p;
+}
+static void *ng_malloc(size_t size, void *user) { return ng_calloc(1, size, user); }
 static void ng_free(void *p, void *user)
 {
-    (void)user;
+    ng_account(user, malloc_usable_size(p), 0);
     free(p);
 }
 
 static void session_open(struct http2 *h)
 {
-    nghttp2_mem mem = { NULL, ng_malloc, ng_free, ng_calloc, ng_realloc };
+    nghttp2_mem mem = { h, ng_malloc, ng_free, ng_calloc, ng_realloc };
     nghttp2_session_callbacks *cb;
     nghttp2_option *o;
     ASSERT(nghttp2_session_callbacks_new(&cb) == 0 && nghttp2_option_new(&o) == 0);
@@ -420,6 +437,7 @@ void http2_share(struct http2 *h, struct http2_budget *b)
 {
     ASSERT(h->streams.count == 0 && !h->budget);
     h->budget = b;
+    b->bytes += h->ng_bytes;
 }
 
 void http2_free(struct http2 *h)
@@ -432,6 +450,7 @@ void http2_free(struct http2 *h)
         stream_free(s);
     }
     nghttp2_session_del(h->ng);
+    ASSERT(h->ng_bytes == 0);
     http2_block_done(&h->block);
     http2_fields_done(&h->fields);
     free(h);

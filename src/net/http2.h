@@ -34,7 +34,7 @@ enum {
     HTTP2_FRAME_BYTES_MAX = 16393, /* what one step of http2_write() may append */
 };
 
-/* What the connections that share it hold together: new streams are refused (REFUSED_STREAM) once it
+/* What the connections that share it hold together, nghttp2's own tables and frames too: new streams are refused (REFUSED_STREAM) once it
  * is h2_streams_all_max streams or h2_held_bytes_max bytes of memory. Outlives them. */
 struct http2_budget {
     uint64_t streams, bytes;

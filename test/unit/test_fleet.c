@@ -1111,6 +1111,36 @@ TEST(a_second_try_may_be_cancelled_and_its_instance_may_end)
     CHECK(teardown());
 }
 
+TEST(an_instance_that_is_mute_twice_is_given_up_and_one_that_was_mute_long_ago_is_not)
+{
+    for (int soon = 0; soon < 2; soon++) {
+        struct call c;
+        setup();
+        deploy(one_each(1), false);
+        settle();
+        ask(&c, HOST, 3000 * SECOND);
+        settle();
+        char id[INSTANCE_ID];
+        snprintf(id, sizeof id, "%s", c.lease.instance_id);
+        b.backend->ops->mute(b.backend, "nobody");
+        b.backend->ops->mute(b.backend, id);
+        settle();
+        CHECK_EQ(fleet_totals(b.fleet).ready, 1);
+        pass(soon ? 60 * SECOND : 601 * SECOND);
+        b.backend->ops->mute(b.backend, id);
+        settle();
+        CHECK_EQ(iso.starts, 1 + soon);
+        done(&c, false);
+        settle();
+        ask(&c, HOST, 3000 * SECOND);
+        pass(SECOND);
+        CHECK_EQ(c.state, CALL_RUNS);
+        CHECK_EQ(strcmp(c.lease.instance_id, id) != 0, soon);
+        done(&c, false);
+        CHECK(teardown());
+    }
+}
+
 TEST(requests_of_an_h2c_function_get_one_connection_the_first_of_them_first)
 {
     struct call calls[SHARED];

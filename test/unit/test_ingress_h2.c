@@ -307,19 +307,25 @@ TEST(streams_that_wait_hold_little_and_all_together_have_a_limit_and_not_for_lon
         reset += http2_stream_end(s[i]) == HTTP2_RESET;
     CHECK_EQ(reset, ROOM);
     CHECK_EQ(b.ingress->counters.limits[INGRESS_LIMIT_h2_stall_ms], ROOM);
-    CHECK(b.ingress->h2.streams == 0 && b.ingress->h2.bytes == 0);
+    CHECK_EQ(b.ingress->h2.streams, 0);
+    CHECK(b.ingress->h2.bytes > 0 && b.ingress->h2.bytes < 100000); /* the two connections' own */
     for (int i = 0; i < 2 * EACH; i++)
         http2_stream_drop(s[i], HTTP2_DROP_CUT);
-    close(c[0]->fd);
-    close(c[1]->fd);
+    for (int i = 0; i < 2; i++) {
+        close(c[i]->fd);
+        c[i]->ended = true;
+    }
+    CHECK(PUMP_UNTIL(&b, b.ingress->h2.bytes == 0));
     h2_end(&b);
 }
 
 TEST(what_streams_hold_together_has_a_limit_in_bytes_and_there_is_room_again)
 {
     BENCH(b);
-    b.limits.h2_held_bytes_max = 1;
     struct peer *c = CLIENT(b);
+    settle(&b);
+    CHECK(b.ingress->h2.bytes > 1000); /* HPACK's tables and the like, before any stream */
+    b.limits.h2_held_bytes_max = b.ingress->h2.bytes + 2048;
     struct http2_stream *first = ask(&b, c, GET, true);
     CHECK(PUMP_UNTIL(&b, b.fake.connected == 1));
     struct http2_stream *second = ask(&b, c, GET, true);
@@ -556,7 +562,7 @@ TEST(an_idle_connection_to_a_function_is_closed_and_a_busy_one_that_is_slow_is_n
     struct http2_stream *at = served(&b, f);
     CHECK(at);
     ASSERT(send(f->fd, "\0\0\x08\6", 4, MSG_NOSIGNAL) == 4); /* half a frame's head, and then it thinks */
-    for (int i = 0; i < 60; i++)
+    for (int i = 0; i < 25; i++) /* less than h2_function_ping_ms */
         wait_ms(&b, 1000);
     CHECK(!ended(s) && !f->ended);
     http2_stream_drop(at, HTTP2_DROP_CUT);
@@ -620,6 +626,49 @@ TEST(a_function_that_takes_no_streams_is_waited_for_only_so_long)
     CHECK(PUMP_UNTIL(&b, ended(s)));
     CHECK(says(s, "HTTP/1.1 200 "));
     http2_stream_drop(at, HTTP2_DROP_DONE);
+    http2_stream_drop(s, HTTP2_DROP_DONE);
+    close(c->fd);
+    h2_end(&b);
+}
+
+static void pass_alone(struct bench *b, uint64_t ms) /* nobody else says anything */
+{
+    b->world.now_us += ms * 1000;
+    for (int k = 0; k < 4; k++)
+        turn(b);
+}
+
+TEST(a_silent_function_is_asked_whether_it_is_there_and_only_if_it_is_not_its_connection_ends)
+{
+    BENCH(b);
+    b.fake.policy.h2c = true;
+    b.fake.policy.timeout_ms = 0;
+    struct peer *c = CLIENT(b);
+    struct http2_stream *s = ask(&b, c, "POST / HTTP/1.1\r\n" HOST "Content-Length: 0\r\n\r\n", true);
+    CHECK(PUMP_UNTIL(&b, b.fake.connected == 1));
+    struct peer *f = FUNCTION(b, 0);
+    struct http2_stream *at = served(&b, f);
+    CHECK(at);
+    settle(&b);
+    for (int k = 0; k < 2; k++) { /* it answers, and is asked again much later */
+        wait_ms(&b, k == 0 ? b.limits.h2_function_ping_ms : 310000);
+        settle(&b);
+        wait_ms(&b, b.limits.h2_function_pong_ms + 1);
+        settle(&b);
+        CHECK(!ended(s) && b.fake.mute == 0);
+    }
+    pass_alone(&b, b.limits.h2_function_ping_ms); /* from now on it does not; but it is too soon to ask */
+    pass_alone(&b, b.limits.h2_function_pong_ms);
+    CHECK_EQ(b.fake.mute, 0);
+    pass_alone(&b, 310000);
+    pass_alone(&b, b.limits.h2_function_pong_ms - 1);
+    CHECK_EQ(b.fake.mute, 0);
+    pass_alone(&b, 1);
+    CHECK_EQ(b.fake.mute, 1);
+    CHECK_EQ(b.ingress->counters.limits[INGRESS_LIMIT_h2_function_pong_ms], 1);
+    CHECK(PUMP_UNTIL(&b, ended(s)));
+    CHECK(says(s, "HTTP/1.1 502 "));
+    http2_stream_drop(at, HTTP2_DROP_CUT);
     http2_stream_drop(s, HTTP2_DROP_DONE);
     close(c->fd);
     h2_end(&b);
