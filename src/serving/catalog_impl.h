@@ -72,6 +72,7 @@ struct rev {
     bool running;                /* the observer has it */
     bool late, busy, dirty;
     bool kept; /* serving.knative.dev/no-gc */
+    uint32_t min_scale;
     int64_t created_ms, routing_ms; /* made; its routing is as it is since */
     struct catalog *catalog;
     struct loop_timer deadline;
@@ -189,7 +190,9 @@ void catalog_delete(struct catalog *c, const char *kind, const char *ns, const c
 struct packed *catalog_rev_last(const struct rev *v); /* for that; NULL: there is none */
 void catalog_revisions_trim(struct catalog *c, struct service *s); /* as gc.h says */
 void catalog_on_gc(struct loop_timer *t); /* the same for all of them, and again */
-void catalog_rev_ages(struct rev *v, const json_t *object); /* as the object says */
+void catalog_rev_ages(struct rev *v, const json_t *object); /* and whether it is kept, and its min-scale */
+/* Instances that Revisions of other names than this Service's are to be kept with. */
+uint64_t catalog_min_scales(const struct catalog *c, const char *ns, const char *name);
 bool catalog_ready_look(struct catalog *c, struct rev *v); /* true: it is the newest that is ready now */
 
 /* catalog_needs.c */

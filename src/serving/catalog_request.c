@@ -16,6 +16,27 @@ void catalog_release(struct catalog *c, struct service *s)
         catalog_flush_soon(c, s);
 }
 
+/* What is to be there without requests has to fit beside what others are promised; a change that leaves the template
+ * as it is promises nothing new. */
+static void room_check(const struct catalog *c, struct catalog_request *q, const struct revision *r, const json_t *before)
+{
+    const json_t *object = q->draft.object;
+    const struct limits *l = c->limits;
+    uint64_t room = l->instances_max - l->instances_max * l->instances_first_percent / 100;
+    if (r->min_scale == 0 || (before && service_template_same(json_at(before, "spec.template"), json_at(object, "spec.template"))))
+        return;
+    uint64_t others = catalog_min_scales(c, q->ns, json_text_at(object, "metadata.name"));
+    if (others + r->min_scale <= room)
+        return;
+    refusals_add(&q->draft.refused, "spec.template.metadata.annotations.autoscaling.knative.dev/min-scale",
+                 "lower it or theirs, or start hob with a larger instances_max",
+                 "min-scale=%u does not fit: the min-scale of other services takes %llu of the %llu instances that this "
+                 "node has room for",
+                 r->min_scale, (unsigned long long)others, (unsigned long long)room);
+    q->draft.refusal = SERVICE_NOT_VALID;
+    json_decref(TAKE(q->draft.object));
+}
+
 /* Into q->draft: completed and checked, or refused. */
 static void prepare(struct catalog *c, struct catalog_request *q, const json_t *in, const json_t *before)
 {
@@ -38,6 +59,8 @@ static void prepare(struct catalog *c, struct catalog_request *q, const json_t *
         refusals_add(&q->draft.refused, POD_PATH, NULL, "%s", e.text);
         q->draft.refusal = SERVICE_NOT_VALID;
         json_decref(TAKE(q->draft.object));
+    } else {
+        room_check(c, q, r, before);
     }
     revision_free(r);
 }

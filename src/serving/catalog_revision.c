@@ -1,5 +1,6 @@
 #include "serving/catalog_impl.h"
 
+#include "serving/annotations.h"
 #include "serving/gc.h"
 
 #include <string.h>
@@ -57,9 +58,29 @@ void catalog_rev_ages(struct rev *v, const json_t *object)
 {
     const char *kept = json_text_key(object, "metadata.annotations", SERVING_GROUP "/no-gc");
     v->kept = kept && strcmp(kept, "true") == 0;
+    const json_t *annotations = json_at(object, "metadata.annotations");
+    v->min_scale = annotation_text(annotations, ANNOTATION_MIN_SCALE)
+                       ? (uint32_t)MAX(0, annotation_number(annotations, ANNOTATION_MIN_SCALE))
+                       : (uint32_t)v->catalog->limits->scale_min_default;
     v->created_ms = status_time_read(json_text_at(object, "metadata.creationTimestamp"));
     v->routing_ms =
         status_time_read(json_text_key(object, "metadata.annotations", SERVING_GROUP "/routingStateModified"));
+}
+
+uint64_t catalog_min_scales(const struct catalog *c, const char *ns, const char *name)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < c->count; i++) {
+        const struct service *s = c->sorted[i];
+        if (strcmp(s->ns, ns) == 0 && strcmp(s->name, name) == 0)
+            continue;
+        LIST_EACH(&s->revisions, n, tmp) {
+            const struct rev *v = CONTAINER_OF(n, struct rev, node);
+            if (v->running || strcmp(v->name, s->latest_created) == 0)
+                sum += v->min_scale;
+        }
+    }
+    return sum;
 }
 
 static bool may_go(const struct rev *v)

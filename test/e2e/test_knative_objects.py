@@ -319,5 +319,23 @@ class Cluster(ObjectsCase):
         self.assertEqual(self.status_of(self.hob.host("many")), 200)
 
 
+class Room(ObjectsCase):
+    LIMITS = {"instances_max": 8}
+
+    def test_a_min_scale_that_does_not_fit_beside_the_others_is_refused(self):
+        self.hob.deploy("first", annotations={"min-scale": 5})
+        self.hob.wait_instances("first", 5)
+        said = self.apply(self.hob.spec("second", annotations={"min-scale": 4}), want=1)
+        self.assertIn("min-scale=4 does not fit: the min-scale of other services takes 5 of the 8 instances that this "
+                      "node has room for", said)
+        self.hob.deploy("second", annotations={"min-scale": 3})
+        self.assertIn("does not fit", self.apply(self.hob.spec("first", annotations={"min-scale": 6}), want=1))
+        self.kubectl("label", "ksvc", "first", "team=a")  # promises nothing new
+        self.hob.restart()
+        self.assertIn("takes 5 of the 8", self.apply(self.hob.spec("second", annotations={"min-scale": 4}), want=1))
+        self.hob.delete("first")
+        self.hob.deploy("second", annotations={"min-scale": 5})  # while the new ones start, the old three stay
+
+
 if __name__ == "__main__":
     unittest.main()
