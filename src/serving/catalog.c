@@ -25,31 +25,6 @@ static bool part_item(const struct service *s, enum part_kind kind, char **unpac
     return true;
 }
 
-struct lent {
-    struct list_node node;
-    char *text;
-};
-
-static void lent_free(struct catalog *c)
-{
-    LIST_EACH(&c->lent, n, tmp) {
-        struct lent *t = CONTAINER_OF(n, struct lent, node);
-        list_remove(&c->lent, n);
-        free(t->text);
-        free(t);
-    }
-}
-
-static void on_lent_task(struct loop_task *t) { lent_free(CONTAINER_OF(t, struct catalog, lent_task)); }
-
-static char **lend(struct catalog *c)
-{
-    struct lent *t = xcalloc(1, sizeof *t);
-    list_push(&c->lent, &t->node);
-    loop_defer(c->loop, &c->lent_task);
-    return &t->text;
-}
-
 bool catalog_find(struct catalog *c, enum catalog_kind kind, const char *ns, const char *name,
                   struct catalog_item *ret)
 {
@@ -67,8 +42,7 @@ bool catalog_find(struct catalog *c, enum catalog_kind kind, const char *ns, con
     } else {
         return false;
     }
-    ret->unpacked = lend(c);
-    ret->plain = catalog_item_text(ret); /* now: it may be another one when it is asked for */
+    ret->plain = lent_text(&c->lent, ret->packed); /* now: it may be another one when it is asked for */
     return true;
 }
 
@@ -336,8 +310,7 @@ int catalog_open(struct loop *l, struct store *s, const struct limits *limits, c
     list_init(&c->writes);
     list_init(&c->requests);
     list_init(&c->dirty);
-    list_init(&c->lent);
-    c->lent_task.run = on_lent_task;
+    lent_init(&c->lent, l);
     c->log = watchlog_new(limits, store_version(s));
     int r = load(c, e);
     if (r < 0)
@@ -376,8 +349,7 @@ void catalog_free(struct catalog *c)
     loop_undefer(c->loop, &c->flush_task);
     loop_cancel(c->loop, &c->flush_timer);
     loop_cancel(c->loop, &c->gc_timer);
-    loop_undefer(c->loop, &c->lent_task);
-    lent_free(c);
+    lent_done(&c->lent);
     watchlog_free(c->log);
     free(c->sorted);
     free(c);

@@ -9,6 +9,7 @@
 
 #include "base/map.h"
 #include "serving/catalog.h"
+#include "serving/lent.h"
 #include "serving/route.h"
 
 #include <stdio.h>
@@ -93,8 +94,7 @@ struct catalog {
     uint32_t bare;                  /* how many of those sorted are */
     struct list writes, requests;   /* with the store; not yet answered */
     struct list dirty;              /* Services */
-    struct list lent;               /* texts that catalog_find() unpacked, until the loop goes on */
-    struct loop_task lent_task;
+    struct lent lent;               /* what catalog_find() gave away */
     struct loop_task flush_task;
     struct loop_timer flush_timer, gc_timer;
 };

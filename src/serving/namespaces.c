@@ -118,22 +118,17 @@ struct ending {
     size_t count;
 };
 
-static bool on_namespace(void *ctx, const struct catalog_item *i)
+static bool on_namespace(void *ctx, const char *name)
 {
     struct ending *x = ctx;
-    if (!strstr(catalog_item_text(i), "\"Terminating\"")) /* most are not: no need to parse them */
-        return true;
-    AUTO_JSON json_t *object = json_loads(catalog_item_text(i), 0, NULL);
-    const char *phase = json_text_at(object, "status.phase");
-    if (phase && strcmp(phase, "Terminating") == 0)
-        (void)snprintf(x->rows[x->count++], OBJECT_NAME_MAX, "%s", i->name);
+    (void)snprintf(x->rows[x->count++], OBJECT_NAME_MAX, "%s", name);
     return x->count < AT_ONCE;
 }
 
 static void look(struct namespaces *n)
 {
     struct ending x = { .count = 0 };
-    registry_each(n->registry, REGISTRY_NAMESPACES, NULL, on_namespace, &x);
+    registry_terminating_each(n->registry, on_namespace, &x);
     for (size_t i = 0; i < x.count; i++)
         if (!empty_out(n, x.rows[i]) || !registry_put(n->registry, REGISTRY_NAMESPACES, "", x.rows[i], NULL))
             loop_after(n->loop, &n->again, AGAIN_US);

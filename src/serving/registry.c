@@ -1,6 +1,7 @@
 #include "serving/registry.h"
 
 #include "serving/asked.h"
+#include "serving/lent.h"
 #include "serving/registry_kinds.h"
 
 #include <stdio.h>
@@ -8,9 +9,10 @@
 
 struct entry {
     char ns[OBJECT_NS_MAX], name[OBJECT_NAME_MAX], uid[UUID_TEXT];
-    char *text; /* NULL: not yet committed, so nobody sees it */
+    struct packed *text; /* NULL: not yet committed, so nobody sees it */
     int64_t version;
     bool busy;           /* one change of it is with the store */
+    bool terminating;    /* a Namespace, as it was committed */
     struct list waiting; /* requests, while busy */
 };
 
@@ -26,6 +28,7 @@ struct registry {
     const struct limits *limits;
     struct shelf shelves[REGISTRY_KINDS];
     struct list writes, requests; /* with the store; not yet answered */
+    struct lent lent;             /* what registry_find() gave away */
 };
 
 struct write {
@@ -98,13 +101,27 @@ static void entry_free(struct registry *g, enum registry_kind kind, struct entry
     ASSERT(at < s->count && s->rows[at] == t && t->waiting.count == 0);
     s->count--;
     memmove(s->rows + at, s->rows + at + 1, (s->count - at) * sizeof *s->rows);
-    free(t->text);
+    packed_free(t->text);
     free(t);
 }
 
-static struct catalog_item item_of(const struct entry *t)
+/* unpacked: as in struct catalog_item, for whoever holds it to free. */
+static struct catalog_item item_of(const struct entry *t, char **unpacked)
 {
-    return (struct catalog_item){ .ns = t->ns, .name = t->name, .uid = t->uid, .plain = t->text, .version = t->version };
+    return (struct catalog_item){ t->ns, t->name, t->uid, NULL, t->version, t->text, unpacked };
+}
+
+/* NULL: nothing is committed, or there is no entry. */
+static json_t *stored(const struct entry *t)
+{
+    AUTO_FREE char *text = t ? packed_text(t->text) : NULL;
+    return text ? json_loads(text, 0, NULL) : NULL;
+}
+
+static bool phase_is_terminating(const json_t *object)
+{
+    const char *phase = json_text_at(object, "status.phase");
+    return phase && strcmp(phase, "Terminating") == 0;
 }
 
 static char *text_of(const json_t *object)
@@ -127,19 +144,21 @@ static void write_free(struct write *w)
 static void write_done(struct registry *g, struct write *w, int64_t version)
 {
     struct entry *t = w->entry;
-    AUTO_FREE char *before = TAKE(t->text);
+    AUTO_FREE char *before = packed_text(t->text), *after = NULL;
     if (w->object) {
         object_version_set(w->object, version);
-        t->text = text_of(w->object);
+        after = text_of(w->object);
+        t->terminating = phase_is_terminating(w->object);
         t->version = version;
         (void)snprintf(t->uid, sizeof t->uid, "%s", json_text_at(w->object, "metadata.uid"));
     }
-    watchlog_append(g->log, version, registry_kind_name(w->kind), t->ns, t->name, before, t->text);
-    char *text = w->object ? t->text : before;
+    struct packed *held =
+        watchlog_append(g->log, version, registry_kind_name(w->kind), t->ns, t->name, before, after);
+    packed_free(t->text);
+    t->text = packed_share(held);
     const struct entry was = *t;
-    const struct catalog_item item = { was.ns, was.name, was.uid, text, was.version };
-    AUTO_FREE char *held = xstrdup(text);
-    const struct catalog_item told = { item.ns, item.name, item.uid, held, item.version };
+    const struct catalog_item told = { .ns = was.ns, .name = was.name, .uid = was.uid,
+                                       .plain = after ? after : before, .version = was.version };
     t->busy = false;
     asked_again(g->loop, &t->waiting);
     if (!w->object)
@@ -203,17 +222,10 @@ static int change_submit(struct registry *g, enum registry_kind kind, struct ent
 
 /* ---- namespaces ---- */
 
-static bool terminating(const struct entry *t)
-{
-    AUTO_JSON json_t *object = t->text ? json_loads(t->text, 0, NULL) : NULL;
-    const char *phase = json_text_at(object, "status.phase");
-    return phase && strcmp(phase, "Terminating") == 0;
-}
-
 int registry_namespace_use(struct registry *g, const char *ns, struct err *e)
 {
     const struct entry *t = entry_find(g, REGISTRY_NAMESPACES, "", ns);
-    if (t && terminating(t))
+    if (t && t->terminating)
         return err_set(e, CODE_DENIED,
                        "unable to create new content in namespace %s because it is being terminated", ns);
     if (t)
@@ -227,13 +239,14 @@ static void namespace_end(struct registry *g, struct catalog_request *q, struct 
 {
     struct err e;
     char now[STATUS_TIME];
-    AUTO_JSON json_t *object = json_loads(t->text, 0, NULL);
+    AUTO_JSON json_t *object = stored(t);
     if (strcmp(t->name, "default") == 0) {
         asked_refuse(&g->requests, q, CODE_DENIED, "this namespace may not be deleted");
         return;
     }
-    if (terminating(t)) {
-        const struct catalog_item item = item_of(t);
+    if (t->terminating) {
+        AUTO_FREE char *text = NULL;
+        const struct catalog_item item = item_of(t, &text);
         asked_answer(&g->requests, q, 0, &item, NULL);
         return;
     }
@@ -346,7 +359,7 @@ static void patch(struct registry *g, enum registry_kind kind, struct catalog_re
 {
     struct err e;
     json_t *made = NULL;
-    AUTO_JSON json_t *before = t ? json_loads(t->text, 0, NULL) : NULL;
+    AUTO_JSON json_t *before = stored(t);
     int r = q->patch(q, before, &made, &e);
     AUTO_JSON json_t *becomes = made;
     if (r == 0 && t)
@@ -376,7 +389,8 @@ static void delete(struct registry *g, enum registry_kind kind, struct catalog_r
         return;
     }
     if (q->dry_run) {
-        const struct catalog_item item = item_of(t);
+        AUTO_FREE char *text = NULL;
+        const struct catalog_item item = item_of(t, &text);
         asked_answer(&g->requests, q, 0, &item, NULL);
         return;
     }
@@ -437,7 +451,7 @@ bool registry_put(struct registry *g, enum registry_kind kind, const char *ns, c
         return change_submit(g, kind, t, NULL, NULL, &e) == 0;
     if (!t && g->shelves[kind].count >= g->limits->registry_objects_max)
         return false;
-    AUTO_JSON json_t *before = t ? json_loads(t->text, 0, NULL) : NULL;
+    AUTO_JSON json_t *before = stored(t);
     const struct service_terms terms = { g->limits, ns, SERVICE_UNKNOWN_DROP, NULL };
     struct service_draft draft = { 0 };
     registry_prepare(kind, object, before, &terms, &draft);
@@ -457,7 +471,7 @@ bool registry_status_put(struct registry *g, enum registry_kind kind, const char
 {
     struct err e;
     struct entry *t = entry_find(g, kind, ns, name);
-    json_t *object = t && t->text && !t->busy ? json_loads(t->text, 0, NULL) : NULL;
+    json_t *object = t && !t->busy ? stored(t) : NULL;
     if (!object) {
         json_decref(take_status);
         return false;
@@ -468,14 +482,15 @@ bool registry_status_put(struct registry *g, enum registry_kind kind, const char
 
 /* ---- reading ---- */
 
-bool registry_find(const struct registry *g, enum registry_kind kind, const char *ns, const char *name,
+bool registry_find(struct registry *g, enum registry_kind kind, const char *ns, const char *name,
                    struct catalog_item *ret)
 {
     const struct entry *t =
         strlen(ns) < OBJECT_NS_MAX && strlen(name) < OBJECT_NAME_MAX ? entry_find(g, kind, ns, name) : NULL;
     if (!t || !t->text)
         return false;
-    *ret = item_of(t);
+    *ret = item_of(t, NULL);
+    ret->plain = lent_text(&g->lent, t->text);
     return true;
 }
 
@@ -484,12 +499,21 @@ void registry_each(const struct registry *g, enum registry_kind kind, const char
 {
     const struct shelf *s = &g->shelves[kind];
     for (uint32_t i = ns ? place(s, ns, "") : 0; i < s->count; i++) {
-        const struct catalog_item item = item_of(s->rows[i]);
+        AUTO_FREE char *text = NULL;
+        const struct catalog_item item = item_of(s->rows[i], &text);
         if (ns && strcmp(s->rows[i]->ns, ns) != 0)
             return;
         if (s->rows[i]->text && !on_item(ctx, &item))
             return;
     }
+}
+
+void registry_terminating_each(const struct registry *g, bool (*on_name)(void *ctx, const char *name), void *ctx)
+{
+    const struct shelf *s = &g->shelves[REGISTRY_NAMESPACES];
+    for (uint32_t i = 0; i < s->count; i++)
+        if (s->rows[i]->terminating && !on_name(ctx, s->rows[i]->name))
+            return;
 }
 
 uint32_t registry_count(const struct registry *g, enum registry_kind kind) { return g->shelves[kind].count; }
@@ -510,8 +534,10 @@ static int on_object(void *ctx, const struct store_object *o, struct err *e)
     struct entry *t = entry_new(l->g, l->kind, o->ns, o->name);
     const char *uid = json_text_at(object, "metadata.uid");
     object_version_set(object, o->version);
-    t->text = text_of(object);
+    AUTO_FREE char *text = text_of(object);
+    t->text = packed_new(watchlog_packer(l->g->log), registry_kind_name(l->kind), str_of(text));
     t->version = o->version;
+    t->terminating = phase_is_terminating(object);
     (void)snprintf(t->uid, sizeof t->uid, "%s", uid ? uid : "");
     return 0;
 }
@@ -526,6 +552,7 @@ int registry_open(struct loop *l, struct store *s, struct watchlog *log, const s
     g->limits = limits;
     list_init(&g->writes);
     list_init(&g->requests);
+    lent_init(&g->lent, l);
     for (uint32_t kind = 0; kind < REGISTRY_KINDS; kind++) {
         struct loading loading = { g, kind };
         int r = store_each(s, store_kind(kind), on_object, &loading, e);
@@ -556,6 +583,7 @@ void registry_free(struct registry *g)
     if (!g)
         return;
     requests_cancel(g);
+    lent_done(&g->lent);
     LIST_EACH(&g->writes, n, tmp) {
         struct write *w = CONTAINER_OF(n, struct write, node);
         list_remove(&g->writes, n);

@@ -2,7 +2,7 @@
  * ClusterDomainClaim, and Routes that are no Service's.
  *
  * Receives the same requests as the catalog, for one of its kinds. Owns these objects (as the JSON text that was
- * last committed). Emits answers only after the commit, each exactly once; every change into the change log.
+ * last committed, packed). Emits answers only after the commit, each exactly once; every change into the change log.
  * Refuses what registry_kinds.c finds wrong, in Kubernetes' words; names that exist or do not; versions that are
  * not the last; new content in a namespace that is being terminated (CODE_DENIED); more than registry_objects_max
  * objects of a kind, and more than CATALOG_WAITING_MAX requests for one (CODE_EXHAUSTED).
@@ -34,11 +34,13 @@ int registry_open(struct loop *l, struct store *s, struct watchlog *log, const s
 void registry_free(struct registry *g);
 DEFINE_AUTO(registry, struct registry *, registry_free)
 
-bool registry_find(const struct registry *g, enum registry_kind kind, const char *ns, const char *name,
+bool registry_find(struct registry *g, enum registry_kind kind, const char *ns, const char *name,
                    struct catalog_item *ret);
 /* Ordered by namespace and name; ns NULL: all. Not to be changed meanwhile. */
 void registry_each(const struct registry *g, enum registry_kind kind, const char *ns,
                    bool (*on_item)(void *ctx, const struct catalog_item *i), void *ctx);
+/* The namespaces that are being emptied. Not to be changed meanwhile. */
+void registry_terminating_each(const struct registry *g, bool (*on_name)(void *ctx, const char *name), void *ctx);
 uint32_t registry_count(const struct registry *g, enum registry_kind kind);
 const char *registry_kind_name(enum registry_kind kind); /* in the log: "configmaps" */
 

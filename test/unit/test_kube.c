@@ -794,6 +794,40 @@ TEST(a_version_that_the_log_forgot_is_gone_before_and_during_a_watch)
     CHECK_EQ(kube_watches(w.kube), 0);
 }
 
+#define NAMESPACE(name) "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"" name "\"}}"
+
+static bool on_terminating(void *ctx, const char *name)
+{
+    buf_printf(ctx, "%s ", name);
+    return true;
+}
+
+/* Nobody empties it here, as where hob ends in between; another registry reads what was written. */
+TEST(a_namespace_that_is_being_emptied_is_known_as_that_after_a_restart)
+{
+    __attribute__((cleanup(world_auto))) struct world w;
+    struct buf now, later;
+    buf_init(&now, 1000);
+    buf_init(&later, 1000);
+    CHECK(world_open(&w));
+    namespaces_free(w.namespaces);
+    w.namespaces = NULL;
+    AUTO_FREE char *kept = ask(&w, "POST", "/api/v1/namespaces", JSON, NAMESPACE("kept"));
+    AUTO_FREE char *made = ask(&w, "POST", "/api/v1/namespaces", JSON, NAMESPACE("going"));
+    AUTO_FREE char *gone = ask(&w, "DELETE", "/api/v1/namespaces/going", NULL, NULL);
+    CHECK(status_of(kept) == 201 && status_of(made) == 201 && status_of(gone) == 200);
+    registry_terminating_each(w.registry, on_terminating, &now);
+    CHECK(str_is(buf_str(&now), "going "));
+    {
+        AUTO(registry) struct registry *again = NULL;
+        CHECK(registry_open(w.loop, w.store, catalog_log(w.catalog), &w.limits, &again, &w.e) == 0);
+        registry_terminating_each(again, on_terminating, &later);
+    }
+    CHECK(str_is(buf_str(&later), "going "));
+    buf_done(&now);
+    buf_done(&later);
+}
+
 TEST(a_watch_ends_in_its_time_with_a_bookmark)
 {
     __attribute__((cleanup(world_auto))) struct world w;
