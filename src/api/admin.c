@@ -4,6 +4,7 @@
 #include "codec/json.h"
 #include "scale/kpa_text.h"
 #include "telemetry/record_json.h"
+#include "telemetry/starts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -202,6 +203,25 @@ static void invocation(struct admin *a, struct http_call *c)
         answer_problem(c, 400, "bad id", "an invocation id is a UUID, as in Hob-Invocation-Id");
     else
         records_ask(a, c, &q);
+}
+
+static void start_add(void *ctx, const struct last_start *l)
+{
+    json_t *j = json_pack("{s:s, s:s, s:s}", "namespace", l->ns, "service", l->service, "revision", l->revision);
+    json_object_set_new(j, "start", start_to_json(&l->start));
+    json_array_append_new(ctx, j);
+}
+
+static void starts_list(struct admin *a, struct http_call *c)
+{
+    char ns[64], service[64];
+    if (!param_text(c, "namespace", ns, sizeof ns) || !param_text(c, "service", service, sizeof service)) {
+        answer_problem(c, 400, "bad parameter", "namespace, service: longer than a name can be");
+        return;
+    }
+    json_t *items = json_array();
+    starts_each(a->s.starts, ns, service, start_add, items);
+    answer_items(c, items);
 }
 
 /* ---- instances, models, limits --------------------------------------------------------------- */
@@ -615,6 +635,7 @@ static const struct page {
     { "DELETE", "/v1/models/*", model_delete },
     { "POST", "/v1/resolve", resolve },
     { "GET", "/v1/services/*/*/*", service_page },
+    { "GET", "/v1/starts", starts_list },
     { "GET", "/v1/token", token_page },
 };
 

@@ -30,6 +30,7 @@ struct admin_sources { /* outlive the admin */
     struct artifact_store *artifacts;
     struct store *store;
     struct metrics *metrics;
+    const struct starts *starts;
     /* Values of the node for /metrics, written into `into`; how many. */
     size_t (*values)(void *ctx, struct metrics_value *into, size_t max);
     int (*ready)(void *ctx, struct err *e); /* 0: serves; else why not */

@@ -141,6 +141,7 @@
     X(store_waiting_max,          "",      4096, 16, 1000000, "changes waiting for their commit")       \
     /* --- traces ------------------------------------------------------------------------------- */ \
     X(trace_sample_ppm,           "",      1000000, 0, 1000000, "traces that begin here and are sampled, of a million (--trace-sample); others go on as the caller decided") \
+    X(starts_kept_max,            "",      64, 1, 10000, "services whose last start is kept for hob explain; the oldest go first") \
     X(request_log_bytes_max,      "bytes", 4194304, 65536, 1073741824, "lines of the request log that wait to be written (--request-log); more are dropped and counted") \
     X(trace_batch_bytes,          "bytes", 524288, 65536, 16777216, "spans sent to the collector at once (--otlp-endpoint)") \
     X(trace_batch_ms,             "ms",    1000, 10, 600000, "a span waits for others")              \

@@ -130,8 +130,14 @@ static void draw_head(const struct picture *p)
         when[10] = ' ';
         memcpy(when + 23, " UTC", 5);
     }
-    piece(&w, bold, "%s %s", r->method, r->path);
-    piece(&w, toned, "%s", verdict(r, (char[64]){ 0 }));
+    if (r->method[0]) {
+        piece(&w, bold, "%s %s", r->method, r->path);
+        piece(&w, toned, "%s", verdict(r, (char[64]){ 0 }));
+    } else { /* no request: a start alone */
+        piece(&w, bold, "the last start");
+        piece(&w, toned, "%s%s", r->start.failed ? "failed in " : "ready",
+              r->start.failed ? phase_name(r->start.failed_phase) : "");
+    }
     if (r->first_byte_us)
         piece(&w, plain, "first byte after %s", human_us(r->first_byte_us, HUMAN));
     else
@@ -144,7 +150,10 @@ static void draw_head(const struct picture *p)
     piece(&w, plain, "%s/%s", r->ns, r->service);
     piece(&w, dim, "%s%s", r->instance[0] ? "instance " : "", r->instance);
     piece(&w, dim, "%s", when);
-    piece(&w, dim, "invocation %s", id);
+    if (r->method[0])
+        piece(&w, dim, "invocation %s", id);
+    else
+        piece(&w, dim, "%s: no cold request is on record yet", r->revision);
     buf_text(p->out, "\n\n");
 }
 

@@ -20,6 +20,7 @@
 #include "serving/routes.h"
 #include "store/store.h"
 #include "telemetry/metrics.h"
+#include "telemetry/starts.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -43,6 +44,7 @@ struct node {
     struct fetcher_link *fetcher;
     struct artifact_store *artifacts;
     struct metrics *metrics;
+    struct starts *starts;
     struct fleet *fleet;
     struct catalog *catalog;
     struct registry *registry;
@@ -130,6 +132,7 @@ static void on_start(void *ctx, const struct revision *r, const struct start_rec
     struct start_record relative;
     phase_relative(s, &relative);
     metrics_start(n->metrics, r->ns, r->service, &relative);
+    starts_add(n->starts, r->ns, r->service, r->name, &relative);
 }
 
 /* The first real request of an instance against the warm median, once both are known. */
@@ -239,6 +242,7 @@ static void on_service_gone(void *ctx, const char *ns, const char *service)
     struct node *n = ctx;
     fleet_remove_service(n->fleet, ns, service);
     metrics_forget(n->metrics, ns, service);
+    starts_forget(n->starts, ns, service);
 }
 
 static void on_route_gone(void *ctx, const char *ns, const char *route)
@@ -512,6 +516,7 @@ static void node_close(struct node *n)
         n->tier->ops->tier_free(n->tier);
     store_free(n->store);
     metrics_free(n->metrics);
+    starts_free(n->starts);
     loop_free(n->loop);
 }
 
@@ -520,6 +525,7 @@ static int state_open(struct node *n, uint64_t seed, struct err *e)
     const struct node_config *c = n->config;
     char path[4200];
     n->metrics = metrics_new(c->limits, seed);
+    n->starts = starts_new(c->limits);
     int r = loop_open(&n->loop, e);
     if (r < 0)
         return r;
@@ -572,7 +578,7 @@ static int services_open(struct node *n, uint64_t seed, struct err *e)
     n->kube = kube_new(&objects);
     const struct admin_sources sources = {
         .loop = n->loop, .limits = c->limits, .fleet = n->fleet, .artifacts = n->artifacts,
-        .store = n->store, .metrics = n->metrics, .values = node_values, .ready = node_ready, .host = node_host,
+        .store = n->store, .metrics = n->metrics, .starts = n->starts, .values = node_values, .ready = node_ready, .host = node_host,
         .ctx = n, .token = n->access.token, .token_needed = !c->api_open,
     };
     n->admin = admin_new(&sources);

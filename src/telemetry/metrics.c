@@ -515,6 +515,9 @@ struct gauge_row {
     size_t offset;
     bool real; /* a double, else uint64_t */
 };
+/* Knative's dashboards choose by these; everything else by faas_name. */
+static bool row_is_knatives(const struct gauge_row *row) { return strncmp(row->name, "kn_", 3) == 0; }
+
 struct gauge_page {
     struct buf *b;
     const struct gauge_row *row;
@@ -527,7 +530,9 @@ static void gauge_emit(void *ctx, const struct metrics_function *f)
     char name[NAME_MAX_BYTES];
     name_of(f->ns, f->service, name);
     struct exposition_labels labels = LABELS({ "faas_name", name });
-    if (row->label)
+    if (row_is_knatives(row))
+        labels = LABELS({ "k8s_namespace_name", f->ns }, { "kn_service_name", f->service });
+    else if (row->label)
         labels.at[1] = (struct exposition_label){ row->label, row->value };
     exposition_sample(page->b, row->name, "", labels,
                       row->real ? *(const double *)at : (double)*(const uint64_t *)at);
@@ -551,6 +556,18 @@ static void write_gauges(const struct metrics_source *source, struct buf *b)
           AT(instances_ready), false },
         { "hob_instances", NULL, "state", "starting", AT(instances_starting), false },
         { "hob_instances", NULL, "state", "wanted", AT(instances_wanted), false },
+        { "kn_revision_capacity_excess", "Knative's name of hob_autoscaler_excess_burst_capacity.", NULL, NULL,
+          AT(excess_burst), true },
+        { "kn_revision_concurrency_panic", "Knative's name of hob_autoscaler_load, panic.", NULL, NULL, AT(panic), true },
+        { "kn_revision_concurrency_stable", "Knative's name of hob_autoscaler_load, stable.", NULL, NULL, AT(stable), true },
+        { "kn_revision_concurrency_target", "Knative's name of hob_autoscaler_target.", NULL, NULL, AT(target), true },
+        { "kn_revision_pods_count", "Knative's name of hob_instances, ready.", NULL, NULL, AT(instances_ready), false },
+        { "kn_revision_pods_desired", "Knative's name of hob_autoscaler_desired.", NULL, NULL, AT(desired), false },
+        { "kn_revision_pods_pending_count", "Knative's name of hob_instances, starting.", NULL, NULL,
+          AT(instances_starting), false },
+        { "kn_revision_pods_requested", "Knative's name of hob_instances, wanted.", NULL, NULL, AT(instances_wanted), false },
+        { "kn_revision_request_active", "Knative's name of hob_in_flight.", NULL, NULL, AT(in_flight), false },
+        { "kn_revision_request_queued", "Knative's name of hob_queued.", NULL, NULL, AT(queued), false },
     };
 #undef AT
     for (size_t i = 0; i < COUNT_OF(rows) && source->functions; i++) {

@@ -10,7 +10,7 @@ import time
 import unittest
 
 import harness
-from harness import Hob, HobCase
+from harness import Hob, HobCase, service
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 SPAN = "b7ad6b7169203331"
@@ -335,6 +335,25 @@ class Export(unittest.TestCase):
             self.assertEqual(done.returncode, 2, done.stderr)
             self.assertIn(said, done.stderr)
             self.assertNotIn("secret", done.stderr)
+
+
+class LastStart(unittest.TestCase):
+    def test_a_service_without_a_request_is_explained_by_its_last_start(self):
+        with Hob() as hob:
+            hob.deploy("f")  # the start that made it ready was nobody's
+            status, out, err = hob.hob("explain", "f")
+            self.assertEqual((status, err), (0, ""))
+            for said in ("the last start", "ready", "runtime_init", "sandbox", "f-00001: no cold request is on record yet"):
+                self.assertIn(said, out)
+            self.assertNotIn("00000000-0000", out)
+            hob.apply(service("g", hob.bundle({"x": "#!/bin/false"}), ["/app/x"]), wait=False)
+            hob.wait_for("g to fail", lambda: hob.hob("explain", "g")[0] == 0)
+            out = hob.hob("explain", "g")[1]
+            self.assertRegex(out, r"the last start +failed in \w+")
+            item = hob.call("GET", "/v1/starts?namespace=default&service=g", want=200)[2]["items"]
+            self.assertEqual([(i["revision"], i["start"]["failed"]) for i in item], [("g-00001", True)])
+            hob.delete("g")
+            hob.wait_for("it to be forgotten", lambda: not hob.call("GET", "/v1/starts?service=g", want=200)[2]["items"])
 
 
 class RequestLog(unittest.TestCase):

@@ -427,6 +427,7 @@ TEST(gauges_come_from_their_owner_when_the_page_is_written)
     CHECK_EQ(sample(&b, "hob_instances{" A ",state=\"ready\"}"), 3);
     CHECK_EQ(sample(&b, "hob_instances{" A ",state=\"starting\"}"), 4);
     CHECK_EQ(sample(&b, "hob_instances{" A ",state=\"wanted\"}"), 5);
+    CHECK_EQ(sample(&b, "kn_revision_pods_count{k8s_namespace_name=\"default\",kn_service_name=\"a\"}"), 3);
     CHECK_EQ(sample(&b, "hob_records_dropped_total"), 12);
     CHECK_EQ(sample(&b, "hob_disk_free_bytes"), 1000000000000);
     buf_done(&b);

@@ -135,6 +135,11 @@ TEST(a_reader_that_does_not_read_costs_lines_and_nothing_else)
     struct invocation_record r = record(1);
     world_open(&w);
     CHECK_EQ(fd_pipe(&in, &out, &e), 0);
+    int flags = fcntl(out, F_GETFL);
+    CHECK(fcntl(out, F_SETFL, flags | O_NONBLOCK) == 0);
+    while (write(out, &r, sizeof r) > 0 || write(out, &r, 1) > 0) /* full to the brim */
+        ;
+    CHECK(fcntl(out, F_SETFL, flags) == 0);
     request_log_attach(w.log, out);
     for (int i = 0; i < 2000; i++) {
         request_log_record(w.log, &r);
