@@ -270,5 +270,46 @@ class Scaling(HobCase):
         self.assertNotEqual(record["instance"], first)
 
 
+class Overload(HobCase):
+    LIMITS = {"overload_ms": 200, "overload_wait_ms": 50}
+
+    def test_more_than_a_function_can_do_is_refused_at_once_until_nobody_waits(self):
+        hob = self.hob
+        hob.deploy("much", containerConcurrency=1, annotations={"min-scale": 1, "max-scale": 1})
+        for _ in range(10):  # so that it is known how long one takes
+            self.assertEqual(hob.ingress("much", path="/sleep/20")[0], 200)
+        answers, asks = [], []
+        for _ in range(300):  # some 200 a second, whatever becomes of them; it does 50
+            ask = threading.Thread(target=lambda: answers.append(hob.ingress("much", path="/sleep/20")))
+            ask.start()
+            asks.append(ask)
+            time.sleep(0.005)
+        for ask in asks:
+            ask.join()
+        refused = [a for a in answers if a[0] != 200]
+        self.assertGreater(len(refused), 30)
+        self.assertGreater(len(answers) - len(refused), 10)
+        for answer in refused:
+            self.problem(answer, 429, "overloaded")
+            self.assertEqual(answer[1]["Retry-After"], "1")
+        self.assertEqual(hob.metric("hob_refusals_total", problem="overloaded"), len(refused))
+        for _ in range(5):
+            self.assertEqual(hob.ingress("much", path="/sleep/20")[0], 200)
+        self.assertIn("node.overload.begins revision=much-00001", hob.log())
+        self.assertIn("node.overload.ends revision=much-00001", hob.log())
+
+    def test_who_says_how_long_it_waits_is_not_kept_for_longer_than_it_takes_to_know(self):
+        hob = self.hob
+        hob.deploy("said", containerConcurrency=1, annotations={"min-scale": 1, "max-scale": 1})
+        for _ in range(10):
+            self.assertEqual(hob.ingress("said", path="/sleep/200")[0], 200)
+        first = threading.Thread(target=hob.ingress, args=("said", "GET", "/sleep/3000"))
+        first.start()
+        hob.wait_for("it", lambda: hob.metric("hob_in_flight", faas_name="default/said") == 1)
+        answer = hob.ingress("said", path="/sleep/200", headers={"Hob-Deadline": "100"})
+        self.problem(answer, 503, "no-time-left")
+        first.join()
+
+
 if __name__ == "__main__":
     unittest.main()
