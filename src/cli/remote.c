@@ -74,10 +74,20 @@ static bool never_sent(const struct err *e)
     return (e->code == CODE_UNAVAILABLE && !cut) || e->code == CODE_INVALID;
 }
 
+/* A server that had only just begun when we looked for its socket asks us for a token; now the socket is there. */
+static bool found_socket(struct cli *c, int status)
+{
+    const char *before = c->global.server;
+    if (status != 401 || c->global.token || str_starts(str_of(before), STR("unix:")))
+        return false;
+    c->global.server = reach_server(before, c->socket);
+    return c->global.server != before;
+}
+
 static int call(struct cli *c, const char *method, const char *target, struct str body,
                 uint32_t timeout_ms, json_t **ret, struct err *e)
 {
-    const struct http_client_call spec = {
+    struct http_client_call spec = {
         .address = c->global.server,
         .token = c->global.token,
         .method = method,
@@ -90,6 +100,12 @@ static int call(struct cli *c, const char *method, const char *target, struct st
     };
     struct http_client_answer answer = { 0 };
     int r = http_client_do(&spec, &answer, e);
+    if (r >= 0 && found_socket(c, answer.status)) {
+        http_client_answer_done(&answer);
+        answer = (struct http_client_answer){ 0 };
+        spec.address = c->global.server;
+        r = http_client_do(&spec, &answer, e);
+    }
     if (r < 0) {
         bool changes = strcmp(method, "GET") != 0;
         if (changes && !never_sent(e))

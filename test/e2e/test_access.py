@@ -164,6 +164,43 @@ class Doors(unittest.TestCase):
         self.assertEqual((run().returncode, run(HOB_TOKEN="0" * 64).returncode), (4, 4))
         self.assertEqual(run(HOB_TOKEN=self.token).returncode, 0)
 
+    def test_a_socket_that_comes_while_we_ask_is_found(self):
+        """A hob that begins listens on TCP a moment before its socket is there."""
+        folder, asked = tempfile.mkdtemp(dir=self.hob.folder), []
+        tcp, local = socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_UNIX)
+        self.addCleanup(tcp.close)
+        self.addCleanup(local.close)
+        port = tcp.getsockname()[1]
+
+        def answer(listening, head, body, first=lambda: None):
+            """False: somebody only looked whether one listens."""
+            listening.settimeout(30)
+            peer, _ = listening.accept()
+            with peer:
+                if not peer.recv(65536):
+                    return False
+                asked.append(listening.family.name)
+                first()
+                peer.sendall(head + b"\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body)
+            return True
+
+        def begin():
+            local.bind(os.path.join(folder, f"api-{port}.sock"))
+            local.listen()
+
+        def serve():
+            answer(tcp, b"HTTP/1.1 401 Unauthorized", b"{}", begin)
+            while not answer(local, b"HTTP/1.1 200 OK\r\nContent-Type: application/json", b'{"items": []}'):
+                pass
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        env = {**self.hob.env, "HOB_SERVER": f"127.0.0.1:{port}", "HOB_RUNTIME_DIR": folder}
+        done = subprocess.run([BINARY, "get", "-o", "json"], env=env, capture_output=True, text=True, timeout=30)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(asked, ["AF_INET", "AF_UNIX"])
+        thread.join(30)
+
     @unittest.skipUnless(KUBECTL, "kubectl is not installed")
     def test_kubectl_gets_in_with_the_printed_configuration_only(self):
         code, text, errors = self.hob.hob("kubeconfig")
