@@ -72,7 +72,9 @@ void forward_request(struct buf *b, const struct forward_request *f)
     const uint64_t ours = (f->grpc ? BIT(HTTP_FIELD_GRPC_TIMEOUT) : 0) | BIT(HTTP_FIELD_FORWARDED) | BIT(HTTP_FIELD_X_FORWARDED_FOR) |
                           BIT(HTTP_FIELD_HOB_DEADLINE) | BIT(HTTP_FIELD_HOB_INVOCATION_ID) |
                           BIT(HTTP_FIELD_HOB_HOPS) | BIT(HTTP_FIELD_EXPECT) | BIT(HTTP_FIELD_TRACEPARENT) |
-                          BIT(HTTP_FIELD_TRACESTATE);
+                          BIT(HTTP_FIELD_TRACESTATE) |
+                          /* Knative's own words between its parts: a function never sees them */
+                          BIT(HTTP_FIELD_KNATIVE_NAMESPACE) | BIT(HTTP_FIELD_KNATIVE_REVISION);
     http1_write_request(b, h->method, h->target);
     http1_write_fields(b, h, ours);
     if (h->framing != HTTP1_BODY_NONE)

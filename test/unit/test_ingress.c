@@ -174,12 +174,14 @@ TEST(whoever_routes_hears_the_tag_and_that_the_client_is_near)
 {
     BENCH(b);
     int c = client_connect(&b);
-    say(c, "GET / HTTP/1.1\r\n" HOST "knative-serving-tag: next\r\n\r\n");
+    say(c, "GET / HTTP/1.1\r\n" HOST "knative-serving-tag: next\r\nKnative-Serving-Revision: mine\r\n"
+           "knative-serving-namespace: mine\r\n\r\n");
     int f = function(&b, 0);
     CHECK(f >= 0 && hear(&b, f, "\r\n\r\n"));
     CHECK_STR(b.fake.tag, "next");
     CHECK(b.fake.from_here);
     CHECK(has(&b, "\r\nknative-serving-tag: next\r\n")); /* the function may look, too */
+    CHECK(!has(&b, "mine")); /* but not at what Knative's parts tell each other */
     forget(&b);
     say(f, OK);
     CHECK(hear(&b, c, "hi"));
