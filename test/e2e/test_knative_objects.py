@@ -212,6 +212,9 @@ class Routes(ObjectsCase):
         self.assertEqual(self.wait_for_condition("rt/mix", "False"),
                          ("False", "ConfigurationMissing", 'Configuration "red" referenced in traffic not found.'))
         self.assertEqual(self.said(self.hob.host("mix"), 5), {"blue"})  # what is left still serves
+        self.kubectl("delete", "rt/mix")  # what it named still runs, for its own Service
+        self.hob.wait_for("the name to go", lambda: self.status_of(self.hob.host("other-mix")) == 404)
+        self.assertEqual(self.status_of(self.hob.host("owned")), 200)
 
     def test_what_is_not_there_is_a_condition_in_knatives_words(self):
         self.apply(route("lost", {"configurationName": "nowhere", "percent": 100}))
