@@ -2,6 +2,7 @@
 #include "api/resolve.h"
 
 #include "codec/json.h"
+#include "instance/crew.h"
 #include "scale/kpa_text.h"
 #include "telemetry/record_json.h"
 #include "telemetry/starts.h"
@@ -36,7 +37,7 @@ struct log_stream {
     struct fnlog *log;
     struct admin *admin;
     struct http_call *call;
-    char instance[INSTANCE_ID], revision[INSTANCE_ID]; /* "" for all */
+    char instance[INSTANCE_ID], revision[INSTANCE_ID], container[INSTANCE_ID]; /* "" for all */
 };
 
 /* ---- answers ------------------------------------------------------------------------------- */
@@ -240,6 +241,15 @@ struct instances_ctx {
     json_t *items;
 };
 
+static void container_add(void *ctx, const struct crew_look *l)
+{
+    json_t *j = json_pack("{s:s, s:s, s:s, s:I}", "name", l->name, "part", l->part, "state", l->state, "restarts",
+                          (json_int_t)l->restarts);
+    if (l->why[0])
+        json_object_set_new(j, "why", json_string(l->why));
+    json_array_append_new(ctx, j);
+}
+
 static void instance_add(void *ctx, const struct instance *i)
 {
     struct instances_ctx *ic = ctx;
@@ -258,6 +268,12 @@ static void instance_add(void *ctx, const struct instance *i)
     if (instance_usage(i, &cpu_us, &memory)) {
         json_object_set_new(j, "cpuUs", number(cpu_us));
         json_object_set_new(j, "memoryBytes", number(memory));
+    }
+    if (i->crew) {
+        json_t *containers = json_array();
+        json_object_set_new(j, "container", json_string(i->revision->container));
+        crew_each(i->crew, container_add, containers);
+        json_object_set_new(j, "containers", containers);
     }
     json_array_append_new(ic->items, j);
 }
@@ -445,8 +461,10 @@ static bool is_wanted(const struct log_stream *ls, struct str line)
 {
     struct str rest = line;
     (void)str_cut(&rest, ' ');
-    struct str instance = str_cut(&rest, ' ');
-    return (!ls->instance[0] || str_is(instance, ls->instance)) &&
+    struct str container = str_cut(&rest, ' ');
+    struct str instance = str_cut(&container, '/'); /* who has no other container has no name of one either */
+    return (!ls->container[0] || container.size == 0 || str_is(container, ls->container)) &&
+           (!ls->instance[0] || str_is(instance, ls->instance)) &&
            (!ls->revision[0] || str_is(revision_of(instance), ls->revision));
 }
 
@@ -516,8 +534,10 @@ static void logs(struct admin *a, struct http_call *c, const struct revision *v)
     uint64_t tail;
     if (!param_u64(c, "tail", TAIL_DEFAULT, 1000000, &tail) ||
         !param_text(c, "instance", like.instance, sizeof like.instance) ||
-        !param_text(c, "revision", like.revision, sizeof like.revision)) {
-        answer_problem(c, 400, "bad parameter", "tail: want a number from 1; instance, revision: a name");
+        !param_text(c, "revision", like.revision, sizeof like.revision) ||
+        !param_text(c, "container", like.container, sizeof like.container)) {
+        answer_problem(c, 400, "bad parameter",
+                       "tail: want a number from 1; instance, revision, container: a name");
         return;
     }
     buf_init(&b, a->s.limits->log_ring_bytes);

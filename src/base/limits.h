@@ -97,7 +97,7 @@
     X(sandbox_mounts_max,         "",      16, 1, 64, "volumes of an instance")                       \
     X(config_bytes_max,           "bytes", 2097152, 4096, 3145728, "values from ConfigMaps and Secrets in one instance: environment and files together") \
     X(config_files_max,           "",      1024, 1, 4096, "files from ConfigMaps and Secrets in one instance") \
-    X(pod_containers_max,         "",      1, 1, 16, "containers of one revision, init containers among them; 1: several are off") \
+    X(pod_containers_max,         "",      8, 1, 16, "containers of one revision, init containers among them; 1: several are off") \
     X(container_backoff_ms,       "ms",    10000, 10, 300000, "second restart of a sidecar that ends; doubles up to container_backoff_ms_max") \
     X(container_backoff_ms_max,   "ms",    300000, 10, 3600000, "longest pause before a sidecar is started again; one that ran twice as long begins anew") \
     X(probe_command_bytes_max,    "bytes", 8192, 64, 32000, "the command of an exec probe, all its words")  \

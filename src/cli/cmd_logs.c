@@ -13,8 +13,8 @@ enum {
 };
 
 struct args {
-    const char *revision, *instance;
-    bool follow, plain;
+    const char *revision, *instance, *container;
+    bool follow, plain, all;
     uint32_t tail;
 };
 static const struct args defaults = { .tail = TAIL_DEFAULT };
@@ -28,6 +28,9 @@ static const struct opt opts[] = {
       .complete = OPT_COMPLETE_REVISIONS },
     { "instance", 0, OPT_TEXT, AT(instance), "NAME", "only of this instance",
       .complete = OPT_COMPLETE_INSTANCES },
+    { "container", 'c', OPT_TEXT, AT(container), "NAME",
+      "only of this container, where there are several (default: the one that serves)" },
+    { "all-containers", 0, OPT_FLAG, AT(all), NULL, "of all containers, init containers among them" },
     { "plain", 'p', OPT_FLAG, AT(plain), NULL,
       "only what the function wrote, without time and name" },
 #undef AT
@@ -81,7 +84,20 @@ static int on_body(void *ctx, struct str piece)
     return cli_flush(r->c, &r->e);
 }
 
-static char *target_of(struct cli *c)
+/* NULL: of all, or there is only one. */
+static const char *container_of(const struct args *args, const json_t *service)
+{
+    const json_t *pod = json_at(service, "spec.template.spec");
+    const json_t *containers = json_object_get(pod, "containers");
+    if (args->all || args->container)
+        return args->all ? NULL : args->container;
+    for (size_t i = 0; i < json_array_size(containers); i++)
+        if (json_array_size(json_object_get(json_array_get(containers, i), "ports")) > 0)
+            return json_text_at(json_array_get(containers, i), "name");
+    return json_text_at(json_array_get(containers, 0), "name");
+}
+
+static char *target_of(struct cli *c, const char *of)
 {
     const struct args *args = c->args;
     char tail[16];
@@ -92,8 +108,9 @@ static char *target_of(struct cli *c)
         remote_target("&revision=", args->revision ? args->revision : "", NULL);
     AUTO_FREE char *instance =
         remote_target("&instance=", args->instance ? args->instance : "", NULL);
-    return xasprintf("%s%s%s%s", base, args->follow ? "&follow=true" : "",
-                     args->revision ? revision : "", args->instance ? instance : "");
+    AUTO_FREE char *container = remote_target("&container=", of ? of : "", NULL);
+    return xasprintf("%s%s%s%s%s", base, args->follow ? "&follow=true" : "",
+                     args->revision ? revision : "", args->instance ? instance : "", of ? container : "");
 }
 
 static int stream(struct cli *c, const char *target, struct reader *reader, struct err *e)
@@ -128,7 +145,7 @@ static int run(struct cli *c, struct err *e)
     if (r < 0)
         return r;
     struct reader reader = { .c = c };
-    AUTO_FREE char *target = target_of(c);
+    AUTO_FREE char *target = target_of(c, container_of(c->args, service));
     buf_init(&reader.line, LINE_BYTES_MAX);
     r = stream(c, target, &reader, e);
     if (r < 0 && reader.e.code != CODE_OK)
@@ -145,7 +162,7 @@ const struct cli_command cmd_logs = {
                 "hob logs greeter -f  and what comes\n"
                 "hob logs greeter --plain --tail 1000 > out.log  only the function's own text",
     .notes =
-        "A line is `time instance text`. On a terminal, what could steer it is replaced.",
+        "A line is `time instance text`; of an instance with several containers, `time instance/container text`. On a terminal, what could steer it is replaced.",
     .opts = opts,
     .opt_count = COUNT_OF(opts),
     .args_size = sizeof(struct args),

@@ -65,7 +65,7 @@ void checks_start(struct checks *c, const struct revision *r, const char *id, st
         c->all[k].prober.on_result = on_result;
     }
     uint64_t now_us = loop_clock_us(l);
-    health_init(&c->health, r->startup, r->liveness, &r->readiness, now_us);
+    health_init(&c->health, r->startup, r->liveness, r->unprobed ? NULL : &r->readiness, now_us);
     /* What the start waits for, at once: a timer would cost it a turn of the loop. */
     enum health_kind first = r->startup ? HEALTH_STARTUP : HEALTH_READINESS;
     if (health_next_us(&c->health, first) <= now_us)

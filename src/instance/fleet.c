@@ -103,6 +103,14 @@ static void on_evaluate(struct loop_task *t)
 
 /* ---- revisions and services ------------------------------------------------------------------------ */
 
+static void resolved_done(struct instance_resolved *d)
+{
+    for (uint32_t k = 0; k < d->other_count; k++)
+        resolved_done(&d->others[k]);
+    free(d->others);
+    free(d->models);
+}
+
 static void rev_free(struct rev *v)
 {
     struct fleet *f = v->target->fleet;
@@ -122,7 +130,7 @@ static void rev_free(struct rev *v)
     f->revisions--;
     revision_free(v->spec);
     kpa_free(v->kpa);
-    free(v->resolved.models);
+    resolved_done(&v->resolved);
     free(v);
 }
 
@@ -206,6 +214,10 @@ static void resolved_setup(struct instance_resolved *d, const struct revision *r
     for (size_t k = 0, at = 0; k < r->mount_count && at < d->model_count; k++)
         if (r->mounts[k].is_model)
             copy_digest(d->models[at++], r->mounts[k].digest);
+    d->other_count = r->other_count;
+    d->others = r->other_count ? xcalloc(r->other_count, sizeof *d->others) : NULL;
+    for (uint32_t k = 0; k < r->other_count; k++)
+        resolved_setup(&d->others[k], r->others[k]);
 }
 
 struct rev *fleet_rev(const struct target *t, const char *name)

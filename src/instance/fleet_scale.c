@@ -504,10 +504,12 @@ static void on_ended(struct instance *i)
         fleet_reap(i);
 }
 
-static void on_line(struct instance *i, struct str line)
+static void on_line(struct instance *i, const char *container, struct str line)
 {
     struct rev *v = i->owner;
-    fnlog_line(&v->target->log, loop_wall_ms(), i->id, line);
+    char label[INSTANCE_ID + 68];
+    (void)snprintf(label, sizeof label, "%s%s%s", i->id, container ? "/" : "", container ? container : "");
+    fnlog_line(&v->target->log, loop_wall_ms(), label, line);
 }
 
 const struct instance_ops fleet_instance_ops = { on_resolved, on_ready,    on_failed, on_turned,

@@ -28,8 +28,8 @@ void health_init(struct health *h, const struct probe *startup, const struct pro
                  const struct probe *readiness, uint64_t now_us)
 {
     const struct probe *const probes[HEALTH_KINDS] = { startup, liveness, readiness };
-    ASSERT(readiness);
     *h = (struct health){ .since_us = now_us, .started = !startup };
+    h->ready = h->ready_once = !readiness && !startup;
     for (enum health_kind k = 0; k < HEALTH_KINDS; k++) {
         struct health_check *c = &h->checks[k];
         c->probe = probes[k];
@@ -87,7 +87,8 @@ static enum health_verdict passed_enough(struct health *h, enum health_kind k, u
         h->started = true;
         for (enum health_kind other = 0; other < HEALTH_KINDS; other++)
             h->checks[other].next_us = MAX(h->checks[other].next_us, now_us);
-        return HEALTH_STARTED;
+        h->ready = h->ready_once = !h->checks[HEALTH_READINESS].probe;
+        return h->ready ? HEALTH_READY : HEALTH_STARTED;
     }
     if (k == HEALTH_READINESS && !h->ready) {
         h->ready = h->ready_once = true;

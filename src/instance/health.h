@@ -40,7 +40,7 @@ struct health { /* a value; embedded */
     bool started, ready, ready_once, dead;
 };
 
-/* startup and liveness may be NULL. The probes outlive it. */
+/* Any may be NULL: without readiness it is ready once started. The probes outlive it. */
 void health_init(struct health *h, const struct probe *startup, const struct probe *liveness,
                  const struct probe *readiness, uint64_t now_us);
 /* UINT64_MAX: not now: none, trying, held back by the startup probe, or over. */

@@ -1,6 +1,7 @@
 #include "instance/instance.h"
 #include "instance/arrival.h"
 #include "instance/checks.h"
+#include "instance/crew.h"
 #include "instance/idle.h"
 #include "instance/output.h"
 
@@ -51,11 +52,19 @@ static void quiet(struct instance *i)
     checks_stop(&in->checks);
 }
 
+/* The one of several containers that the fleet knows. */
+static bool leads(const struct instance *i) { return i->crew && i->revision->part == CONTAINER_SERVES; }
+
 static void end(struct instance *i)
 {
     if (i->state == INSTANCE_ENDED)
         return;
     quiet(i);
+    if (leads(i) && !crew_over(i->crew)) { /* on_crew_over() comes back */
+        i->state = INSTANCE_DRAINING;
+        crew_kill(i->crew);
+        return;
+    }
     i->state = INSTANCE_ENDED;
     loop_defer(i->env->loop, &i->in->end_task);
 }
@@ -109,7 +118,8 @@ static void close_own_phases(struct instance *i, uint64_t now_us)
 static void ready_if_all(struct instance *i)
 {
     struct instance_internals *in = i->in;
-    if (i->state != INSTANCE_STARTING || !in->checks.health.ready || !all_verified(in))
+    if (i->state != INSTANCE_STARTING || !in->checks.health.ready || !all_verified(in) ||
+        (leads(i) && !crew_ready(i->crew)))
         return;
     i->ready_us = i->idle_since_us = now_of(i);
     close_own_phases(i, i->ready_us);
@@ -127,7 +137,7 @@ static void ready_if_all(struct instance *i)
 static void on_line(struct output *o, struct str line)
 {
     struct instance *i = CONTAINER_OF(o, struct instance_internals, output)->image.instance;
-    i->ops->on_line(i, line);
+    i->ops->on_line(i, leads(i) ? i->revision->container : NULL, line);
 }
 
 static void on_phase(struct output *o, enum phase p, bool begins, uint64_t bytes)
@@ -150,6 +160,8 @@ static void tell_to_end(struct instance *i)
 {
     struct instance_internals *in = i->in;
     in->told_to_end = true;
+    if (leads(i))
+        crew_tell_end(i->crew);
     i->env->tier->ops->signal(in->sandbox, 15);
     loop_after(i->env->loop, &in->bound, i->env->limits->drain_ms * 1000);
 }
@@ -161,8 +173,14 @@ static void not_ready_why(const struct instance *i, char *into, size_t size)
     enum health_kind kind = HEALTH_READINESS;
     const char *why = in->exec_seen ? checks_why(&in->checks, &kind) : "";
     uint16_t port = in->exec_seen ? checks_refused_port(&in->checks) : 0;
-    if (!in->exec_seen)
+    if (leads(i) && !crew_may_go(i->crew))
+        crew_why(i->crew, into, size);
+    else if (!in->exec_seen)
         snprintf(into, size, "the sandbox did not start");
+    else if (i->revision->part == CONTAINER_INIT)
+        snprintf(into, size, "it has not ended");
+    else if (in->checks.health.ready && leads(i) && !crew_ready(i->crew))
+        crew_why(i->crew, into, size);
     else if (in->checks.health.ready)
         snprintf(into, size, "its model is still being verified");
     else if (why[0])
@@ -199,7 +217,7 @@ static void say(struct instance *i, const char *what, const char *then)
 {
     char line[PROBER_WHY + 128];
     int size = snprintf(line, sizeof line, "hob: %s; %s", what, then);
-    i->ops->on_line(i, (struct str){ line, MIN((size_t)size, sizeof line - 1) });
+    i->ops->on_line(i, leads(i) ? i->revision->container : NULL, (struct str){ line, MIN((size_t)size, sizeof line - 1) });
 }
 
 /* Not asked whether its requests are over: it does not answer any more. SIGTERM, and SIGKILL after drain_ms. */
@@ -227,6 +245,8 @@ static void on_verdict(struct checks *c, enum health_kind k, enum health_verdict
     case HEALTH_UNREADY:
         if (i->state == INSTANCE_STARTING) {
             ready_if_all(i);
+        } else if (i->state == INSTANCE_READY && leads(i) && !crew_ready(i->crew)) {
+            return; /* it is not ready anyway */
         } else if (i->state == INSTANCE_READY) {
             say(i, v == HEALTH_READY ? "Readiness probe passed" : text,
                 v == HEALTH_READY ? "it gets requests again" : "it gets no new requests until it passes");
@@ -266,8 +286,16 @@ static void on_started(void *ctx, uint64_t exec_us, bool pool_hit)
     phase_end(&i->start, PHASE_SANDBOX, exec_us, PHASE_DONE);
     phase_begin(&i->start, PHASE_RUNTIME_INIT, exec_us);
     i->start.caches[CACHE_SANDBOX_POOL] = pool_hit ? CACHE_HIT : CACHE_MISS;
+    if (i->revision->part == CONTAINER_INIT)
+        return;
     checks_start(&in->checks, i->revision, i->id, i->env->loop, i->env->limits, i->env->tier, in->sandbox,
                  &checks_events);
+    ready_if_all(i); /* without a probe it is */
+}
+
+static const char *before_what(const struct instance *i)
+{
+    return i->revision->part == CONTAINER_INIT ? "" : " before it was ready";
 }
 
 static void on_over(void *ctx, const struct sandbox_exit *x, const struct err *why)
@@ -278,16 +306,17 @@ static void on_over(void *ctx, const struct sandbox_exit *x, const struct err *w
     in->sandbox_over = true;
     i->exit = *x;
     output_close(&in->output);
-    if (i->state == INSTANCE_STARTING) {
+    i->completed = i->revision->part == CONTAINER_INIT && in->exec_seen && x->status == 0 && !x->oom_killed;
+    if (i->state == INSTANCE_STARTING && !i->completed) {
         if (!in->exec_seen)
             snprintf(text, sizeof text, "%s", why ? why->text : "the sandbox ended before it ran");
         else if (x->oom_killed)
             snprintf(text, sizeof text, "killed: over its memory limit of %llu MiB while starting",
                      (unsigned long long)(i->revision->memory_bytes >> 20));
         else if (x->status > 128)
-            snprintf(text, sizeof text, "killed by signal %d before it was ready", x->status - 128);
+            snprintf(text, sizeof text, "killed by signal %d%s", x->status - 128, before_what(i));
         else
-            snprintf(text, sizeof text, "exited with status %d before it was ready", x->status);
+            snprintf(text, sizeof text, "exited with status %d%s", x->status, before_what(i));
         bool retryable = !(why && (why->code == CODE_NOT_FOUND || why->code == CODE_INVALID));
         fail(i, in->exec_seen ? PHASE_RUNTIME_INIT : PHASE_SANDBOX, retryable, text);
     }
@@ -320,7 +349,8 @@ static void strings_done(struct strings *s)
 static void environment(const struct instance *i, const char *const *own, struct strings *env)
 {
     const struct revision *r = i->revision;
-    strings_add(env, xasprintf("PORT=%u", r->port));
+    if (r->part == CONTAINER_SERVES)
+        strings_add(env, xasprintf("PORT=%u", r->port));
     strings_add(env, xasprintf("K_SERVICE=%s", r->service));
     strings_add(env, xasprintf("K_CONFIGURATION=%s", r->service));
     strings_add(env, xasprintf("K_REVISION=%s", r->name));
@@ -395,15 +425,25 @@ static bool runs_commands(const struct revision *r)
            (r->startup && r->startup->kind == PROBE_EXEC);
 }
 
+/* How long from its order to ready; of an init container, to its end. */
+static uint64_t patience_us(const struct instance *i)
+{
+    const struct revision *r = i->revision;
+    uint64_t usual_us = i->env->limits->start_ms * 1000;
+    return r->part == CONTAINER_INIT ? MAX(usual_us, r->progress_deadline_us) : health_patience_us(r->startup, usual_us);
+}
+
 static uint64_t or_default(uint64_t value, uint64_t otherwise) { return value ? value : otherwise; }
 
 /* An emptyDir that is mounted before, elsewhere, is the same one. */
-static struct sandbox_scratch scratch_of(const struct revision *r, size_t index)
+static struct sandbox_scratch scratch_of(const struct instance *i, size_t index)
 {
+    const struct revision *r = i->revision;
     const struct revision_mount *m = &r->mounts[index];
     struct sandbox_scratch s = { .target = m->path, .size_bytes = m->size_bytes, .read_only = m->read_only };
     uint32_t number = 0;
-    for (size_t k = 0; k < index && !s.same; k++) {
+    s.volume = i->crew ? crew_volume(i->crew, m->volume) : 0;
+    for (size_t k = 0; k < index && !s.same && !s.volume; k++) {
         number += !r->mounts[k].is_model;
         if (!r->mounts[k].is_model && strcmp(r->mounts[k].volume, m->volume) == 0)
             s.same = number;
@@ -435,7 +475,7 @@ static void sandbox_begin(struct instance *i)
         mounts[mount_count++] = (struct sandbox_mount){ in->models[k].path, in->models[k].target };
     for (size_t k = 0; k < r->mount_count && scratch_count < COUNT_OF(scratches); k++)
         if (!r->mounts[k].is_model)
-            scratches[scratch_count++] = scratch_of(r, k);
+            scratches[scratch_count++] = scratch_of(i, k);
 
     const struct sandbox_spec spec = {
         .id = i->id,
@@ -456,6 +496,8 @@ static void sandbox_begin(struct instance *i)
         .folders = config ? config->folders : NULL,
         .folder_count = config ? config->folder_count : 0,
         .commands = runs_commands(r),
+        .pod = i->crew ? crew_pod(i->crew) : NULL,
+        .leads = leads(i),
     };
     struct sandbox_pipes pipes = { -1, -1 };
     struct err e;
@@ -471,7 +513,7 @@ static void sandbox_begin(struct instance *i)
         fail(i, PHASE_SANDBOX, true, e.text);
         return;
     }
-    in->patience_us = health_patience_us(r->startup, l->start_ms * 1000);
+    in->patience_us = patience_us(i);
     in->bound.on_due = on_bound;
     loop_after(i->env->loop, &in->bound, in->patience_us);
 }
@@ -485,6 +527,47 @@ static bool all_present(const struct instance_internals *in)
             return false;
     return in->image.present;
 }
+
+static void begin_if_all(struct instance *i)
+{
+    if (i->state == INSTANCE_STARTING && !i->in->sandbox && all_present(i->in) && (!leads(i) || crew_may_go(i->crew)))
+        sandbox_begin(i);
+}
+
+/* ---- the containers beside it ---- */
+
+static void on_crew_go(struct instance *i) { begin_if_all(i); }
+
+static void on_crew_turned(struct instance *i)
+{
+    char why[320], text[360];
+    bool ready = crew_ready(i->crew);
+    if (i->state == INSTANCE_STARTING) {
+        ready_if_all(i);
+        return;
+    }
+    if (i->state != INSTANCE_READY || !i->in->checks.health.ready)
+        return;
+    crew_why(i->crew, why, sizeof why);
+    snprintf(text, sizeof text, "%s", ready ? "all of its containers are ready" : why);
+    i->ops->on_turned(i, ready, text);
+}
+
+static void on_crew_failed(struct instance *i, bool retryable, const char *why)
+{
+    if (i->state == INSTANCE_STARTING)
+        fail(i, PHASE_SANDBOX, retryable, why);
+    else if (i->state == INSTANCE_READY)
+        give_up(i, why);
+}
+
+static void on_crew_over(struct instance *i)
+{
+    if (!i->in->sandbox || i->in->sandbox_over)
+        end(i);
+}
+
+static const struct crew_events crew_events = { on_crew_go, on_crew_turned, on_crew_failed, on_crew_over };
 
 static void on_present(struct artifact_use *u, const char *path, const char *digest)
 {
@@ -505,8 +588,7 @@ static void on_present(struct artifact_use *u, const char *path, const char *dig
         snprintf(resolved, DIGEST_TEXT, "%s", digest);
         i->ops->on_resolved(i);
     }
-    if (i->state == INSTANCE_STARTING && all_present(i->in))
-        sandbox_begin(i);
+    begin_if_all(i);
 }
 
 static void on_verified(struct artifact_use *u)
@@ -567,6 +649,10 @@ void instance_launch(struct instance *i)
 
     if (!configs_are_there(i))
         return;
+    if (r->other_count > 0 && crew_open(i, &crew_events, &i->crew, &e) < 0) {
+        fail(i, PHASE_SANDBOX, e.code != CODE_INVALID, e.text);
+        return;
+    }
     /* What was resolved once stays what runs, whatever its origin says now. */
     int got = artifact_begin(i, &in->image, ARTIFACT_BUNDLE, r->image, i->resolved->image, &e);
     if (got < 0) {
@@ -672,6 +758,8 @@ void instance_free(struct instance *i)
     output_close(&in->output);
     if (in->sandbox)
         i->env->tier->ops->free(in->sandbox);
+    if (leads(i))
+        crew_free(i->crew);
     artifact_use_free(in->image.use);
     for (uint32_t k = 0; k < COUNT_OF(in->models); k++)
         artifact_use_free(in->models[k].use);
@@ -714,6 +802,8 @@ void instance_kill(struct instance *i)
         return;
     quiet(i);
     i->state = INSTANCE_DRAINING;
+    if (leads(i))
+        crew_kill(i->crew);
     if (in->sandbox && !in->sandbox_over)
         i->env->tier->ops->kill(in->sandbox);
     else

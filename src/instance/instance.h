@@ -34,6 +34,7 @@ enum instance_state {
 const char *instance_state_name(enum instance_state s);
 
 struct instance;
+struct crew;
 
 struct instance_env { /* outlives every instance */
     struct loop *loop;
@@ -49,6 +50,8 @@ struct instance_resolved {
     char image[DIGEST_TEXT];
     char (*models)[DIGEST_TEXT]; /* in the order of the models among the mounts */
     uint32_t model_count;        /* INSTANCE_MODELS_MAX at most */
+    struct instance_resolved *others; /* of the revision's other containers */
+    uint32_t other_count;
 };
 struct instance_ops {
     void (*on_resolved)(struct instance *i); /* i->resolved says more than before; must not free i */
@@ -60,7 +63,7 @@ struct instance_ops {
     /* A ready one: it drains, because its liveness probe failed; it needs a successor. on_ended follows. */
     void (*on_given_up)(struct instance *i, const char *why);
     void (*on_ended)(struct instance *i); /* nothing is left of it; may free it */
-    void (*on_line)(struct instance *i, struct str line);
+    void (*on_line)(struct instance *i, const char *container, struct str line); /* NULL: it has only one */
 };
 
 enum {
@@ -103,6 +106,8 @@ struct instance {
     } counted;             /* (fleet) */
     struct instance_resolved *resolved;
     struct sandbox_exit exit;
+    struct crew *crew; /* the containers beside it, or the one that it belongs to; NULL: it is alone */
+    bool completed;    /* an init container that ran to its end */
     const char *config_reason; /* failed for what a ConfigMap or Secret lacks: CONFIG_ENV or CONFIG_FILES */
     struct instance_internals *in;
 };

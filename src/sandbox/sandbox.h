@@ -68,6 +68,7 @@ struct sandbox_run {
 
 /* What several sandboxes share: network, ipc, host name, user ids and volumes. When the one that leads has ended, or before it
  * began what was kept for it, all are killed. */
+enum { SANDBOX_POD_VOLUMES_MAX = 16 };
 struct sandbox_pod;
 struct sandbox_pod_spec { /* borrowed for the call */
     const char *id; /* host name */

@@ -233,4 +233,19 @@ TEST(a_startup_probe_lengthens_the_starts_patience_by_its_own)
     CHECK_EQ(health_patience_us(&p, 120 * SECOND), (120 + 305) * SECOND);
 }
 
+TEST(without_a_readiness_probe_it_is_ready_once_started)
+{
+    const struct probe startup = { .kind = PROBE_TCP, .period_s = 1, .failure_threshold = 3 };
+    struct health h;
+    health_init(&h, NULL, NULL, NULL, 0);
+    CHECK(h.ready && h.started);
+    for (enum health_kind k = 0; k < HEALTH_KINDS; k++)
+        CHECK_EQ(health_next_us(&h, k), UINT64_MAX);
+    health_init(&h, &startup, NULL, NULL, 0);
+    CHECK(!h.ready);
+    (void)health_begin(&h, HEALTH_STARTUP, 0);
+    CHECK_EQ(health_result(&h, HEALTH_STARTUP, true, 1), HEALTH_READY);
+    CHECK(h.ready && h.started);
+}
+
 TEST_MAIN()

@@ -1,0 +1,172 @@
+"""Several containers in one instance: a sidecar behind loopback, shared volumes, init containers, crashes and bombs."""
+import unittest
+
+from harness import PYTHON, HobCase, service
+
+# Serves files of /shared, and asks the sidecar for /side/….
+SERVER = """
+import http.server, json, os, signal, sys, urllib.request
+class H(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path.startswith("/side"):
+            with urllib.request.urlopen("http://127.0.0.1:9100" + self.path[5:]) as r:
+                body = r.read()
+        elif self.path == "/about":
+            body = json.dumps({"env": dict(os.environ), "pids": [p for p in os.listdir("/proc") if p.isdigit()],
+                               "host": os.uname().nodename, "uid": os.getuid()}).encode()
+        else:
+            with open("/shared" + self.path, "rb") as f:
+                body = f.read()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *args):
+        pass
+print("main says hello", flush=True)
+http.server.ThreadingHTTPServer(("", int(os.environ["PORT"])), H).serve_forever()
+"""
+SIDECAR = """
+import http.server, json, os, signal, sys
+class H(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path.startswith("/exit/"):
+            print("side ends", flush=True)
+            os._exit(int(self.path[6:]))
+        forks = 0
+        if self.path == "/bomb":
+            for _ in range(100000):
+                try:
+                    if os.fork() == 0:
+                        signal.pause()
+                except OSError:
+                    break
+                forks += 1
+        if self.path.startswith("/write/"):
+            with open("/mine/" + self.path[7:], "w") as f:
+                f.write("from the side")
+        body = json.dumps({"env": dict(os.environ), "host": os.uname().nodename, "forks": forks, "pid": os.getpid(),
+                           "app": os.listdir("/app")}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *args):
+        pass
+print("side says hello", flush=True)
+http.server.HTTPServer(("127.0.0.1", 9100), H).serve_forever()
+"""
+ONE = {"min-scale": 1, "max-scale": 1}
+SHARED = [{"name": "work", "emptyDir": {}}]
+
+
+def mounted(path):
+    return [{"name": "work", "mountPath": path}]
+
+
+class Pods(HobCase):
+    LIMITS = {"container_backoff_ms": 300, "start_backoff_ms": 100}
+
+    def containers(self, **more):
+        main = {"name": "main", "image": self.hob.bundle({"main.py": SERVER}), "command": [*PYTHON, "/app/main.py"],
+                "ports": [{"containerPort": 8080}], "volumeMounts": mounted("/shared")}
+        side = {"name": "side", "image": self.hob.bundle({"side.py": SIDECAR}), "command": [*PYTHON, "/app/side.py"],
+                "readinessProbe": {"tcpSocket": {"port": 9100}, "periodSeconds": 1, "timeoutSeconds": 10},
+                "volumeMounts": mounted("/mine"), **more}
+        return [side, main]
+
+    def pod(self, name, containers, inits=(), annotations=None, wait=True):
+        tree = service(name, "file:///unused", annotations=annotations or ONE)
+        spec = tree["spec"]["template"]["spec"]
+        spec["containers"] = containers
+        spec["volumes"] = SHARED
+        if inits:
+            spec["initContainers"] = list(inits)
+        return self.hob.apply(tree, wait)
+
+    def shell(self, name, script):
+        return {"name": name, "image": self.hob.bundle({"nothing": "x"}), "command": ["/bin/sh", "-c", script],
+                "volumeMounts": mounted("/work")}
+
+    def members(self, name):
+        found = self.hob.instances(name)
+        return {c["name"]: c for c in found[0].get("containers", [])} if len(found) == 1 else {}
+
+    def test_a_sidecar_is_reached_over_loopback_and_shares_volumes_and_nothing_else(self):
+        hob = self.hob
+        self.pod("beside", self.containers())
+        side, main = hob.tree("beside", "/side/look"), hob.tree("beside", "/about")
+        self.assertEqual(side["host"], main["host"])
+        self.assertNotIn("PORT", side["env"])
+        self.assertEqual(main["env"]["PORT"], "8080")
+        self.assertEqual(side["env"]["K_SERVICE"], "beside")
+        self.assertEqual(side["app"], ["side.py"])
+        self.assertEqual(len(main["pids"]), 1, "it sees only itself")
+        hob.tree("beside", "/side/write/note")
+        self.assertEqual(hob.ingress("beside", path="/note")[2], b"from the side")
+        log = hob.hob("logs", "beside", "--all-containers")[1]
+        instance = hob.instances("beside")[0]["id"]
+        self.assertIn(f" {instance}/side side says hello\n", log)
+        self.assertIn(f" {instance}/main main says hello\n", log)
+        self.assertNotIn("side says", hob.hob("logs", "beside")[1])
+        self.assertIn("main says", hob.hob("logs", "beside")[1])
+        self.assertIn("side says", hob.hob("logs", "beside", "-c", "side")[1])
+
+    def test_init_containers_run_in_order_before_the_others(self):
+        hob = self.hob
+        inits = [self.shell("first", "sleep 0.3; echo one >/work/list"),
+                 self.shell("second", "echo two >>/work/list")]
+        self.pod("prepared", self.containers(), inits)
+        self.assertEqual(hob.ingress("prepared", path="/list")[2], b"one\ntwo\n")
+        self.assertEqual([(c["state"], c["part"]) for c in self.members("prepared").values()],
+                         [("completed", "init container"), ("completed", "init container"), ("ready", "sidecar")])
+
+    def test_a_failed_init_container_is_told_with_its_code_and_last_words_and_nothing_serves(self):
+        hob = self.hob
+        inits = [self.shell("setup", "echo no such table; exit 7")]
+        self.pod("unprepared", self.containers(), inits, wait=False)
+
+        def told():
+            status, _, tree = hob.call("GET", "/apis/serving.knative.dev/v1/namespaces/default/revisions/unprepared-00001")
+            return status == 200 and next((c for c in tree.get("status", {}).get("conditions", [])
+                         if "init container setup" in c.get("message", "")), None)
+        condition = hob.wait_for("the condition to say so", told)
+        self.assertIn("exited with status 7", condition["message"])
+        self.assertIn("no such table", condition["message"])
+        self.assertNotIn("main says", hob.hob("logs", "unprepared", "--all-containers")[1])
+        self.assertNotEqual(hob.ingress("unprepared", path="/x")[0], 200)
+
+    def test_a_sidecar_that_ends_is_started_again_and_the_instance_stays(self):
+        hob = self.hob
+        self.pod("returns", self.containers())
+        instance, before = hob.instances("returns")[0]["id"], hob.tree("returns", "/side/look")["pid"]
+        for times in (1, 2):
+            hob.ingress("returns", path="/side/exit/3")
+            hob.wait_for("it to be back", lambda: self.members("returns")["side"]["restarts"] == times and
+                         self.members("returns")["side"]["state"] == "ready")
+            self.assertEqual(hob.tree("returns", "/side/look")["host"], instance)
+        self.assertEqual([i["id"] for i in hob.instances("returns")], [instance])
+        self.assertTrue(before)
+        log = hob.hob("logs", "returns", "-c", "side")[1]
+        self.assertIn("hob: exited with status 3; it is started again", log)
+        self.assertIn("hob: exited with status 3; back-off 300 ms restarting failed container", log)
+
+    def test_a_sidecar_cannot_take_the_instance_with_it(self):
+        hob = self.hob
+        self.pod("bombed", self.containers())
+        self.assertGreater(hob.tree("bombed", "/side/bomb")["forks"], 10)
+        self.assertEqual(hob.ingress("bombed", path="/about")[0], 200)
+        self.assertLess(hob.tree("bombed", "/side/look")["pid"], 10)
+
+    def test_what_serves_ends_the_instance_and_nothing_is_left(self):
+        hob = self.hob
+        self.pod("ends", self.containers(), annotations={"window": "6s"})
+        hob.tree("ends", "/side/look")
+        hob.wait_instances("ends", 0)
+        self.assertEqual(hob.tree("ends", "/side/look")["forks"], 0)  # and again from zero
+        hob.delete("ends")
+        hob.wait_instances("ends", 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
