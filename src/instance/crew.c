@@ -1,4 +1,5 @@
 #include "instance/crew.h"
+#include "instance/backoff.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,16 +32,6 @@ struct crew {
     struct member *members;
     uint32_t count;
 };
-
-uint64_t crew_pause_us(uint32_t restarts, uint64_t first_us, uint64_t longest_us)
-{
-    uint64_t pause_us = first_us;
-    if (restarts == 0)
-        return 0;
-    while (--restarts > 0 && pause_us < longest_us)
-        pause_us *= 2;
-    return MIN(pause_us, longest_us);
-}
 
 static const struct instance_env *env_of(const struct crew *c) { return c->leader->env; }
 
@@ -186,7 +177,7 @@ static void restart_later(struct member *m)
     uint64_t now_us = loop_clock_us(env_of(c)->loop), longest_us = l->container_backoff_ms_max * 1000;
     if (now_us - m->begun_us > 2 * longest_us)
         m->tries = 0;
-    uint64_t pause_us = crew_pause_us(m->tries, l->container_backoff_ms * 1000, longest_us);
+    uint64_t pause_us = backoff_pause_us(m->tries, l->container_backoff_ms * 1000, longest_us);
     m->tries++;
     if (pause_us == 0)
         (void)snprintf(text, sizeof text, "%s; it is started again", m->why);

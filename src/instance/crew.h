@@ -37,6 +37,3 @@ struct crew_look { /* for who asks how they are; borrowed */
     uint32_t restarts;
 };
 void crew_each(const struct crew *c, void (*on_member)(void *ctx, const struct crew_look *l), void *ctx);
-
-/* The pause before a sidecar that ended is started again. Pure. */
-uint64_t crew_pause_us(uint32_t restarts, uint64_t first_us, uint64_t longest_us);

@@ -401,6 +401,7 @@ TEST(what_is_wrong_is_refused_with_path_and_reason_in_knative_words)
         AUTO_JSON json_t *in = minimal();
         struct service_terms t = terms();
         struct service_draft d;
+        limits.pod_containers_max = 1; /* so that the words for a feature that is off are seen, too */
         patch_at(in, refused[i].where, refused[i].patch);
         service_prepare(in, NULL, &t, &d);
         AUTO_FREE char *text = text_of(&d.refused);
