@@ -9,8 +9,11 @@ import http.server, json, os, signal, sys, urllib.request
 class H(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path.startswith("/side"):
-            with urllib.request.urlopen("http://127.0.0.1:9100" + self.path[5:]) as r:
-                body = r.read()
+            try:
+                with urllib.request.urlopen("http://127.0.0.1:9100" + self.path[5:]) as r:
+                    body = r.read()
+            except OSError as e:
+                body = str(e).encode()
         elif self.path == "/about":
             body = json.dumps({"env": dict(os.environ), "pids": [p for p in os.listdir("/proc") if p.isdigit()],
                                "host": os.uname().nodename, "uid": os.getuid()}).encode()
