@@ -51,6 +51,26 @@ static const char *or_default(const char *text, const char *otherwise)
     return text[0] ? text : otherwise;
 }
 
+static void images(struct page *p, const json_t *spec)
+{
+    static const char *const lists[] = { "initContainers", "containers" };
+    bool several = json_array_size(json_object_get(spec, "containers")) +
+                       json_array_size(json_object_get(spec, "initContainers")) > 1;
+    for (size_t l = 0; l < COUNT_OF(lists); l++) {
+        json_t *one;
+        size_t i;
+        json_array_foreach(json_object_get(spec, lists[l]), i, one) {
+            const char *part = l == 0                                                ? "init"
+                               : json_array_size(json_object_get(one, "ports")) > 0 ? "serves"
+                                                                                     : "sidecar";
+            if (several)
+                line(p, STYLE_PLAIN, part, "%s, %s", object_text(one, "name"), object_text(one, "image"));
+            else
+                line(p, STYLE_PLAIN, "image", "%s", object_text(one, "image"));
+        }
+    }
+}
+
 static void models(struct page *p, const json_t *spec)
 {
     json_t *volume, *mount;
@@ -89,7 +109,7 @@ static void head(struct page *p)
     line(p, STYLE_PLAIN, "revision", "%s", object_serving(s, (char[OBJECT_SERVING]){ 0 }));
     line(p, STYLE_PLAIN, "created", "%s%s", object_age(p->c, s, HUMAN),
          p->c->out_term.tty ? " ago" : "");
-    line(p, STYLE_PLAIN, "image", "%s", object_text(spec, "containers.0.image"));
+    images(p, spec);
     models(p, spec);
     line(
         p, STYLE_PLAIN, "scale", "%s instances, %lld at once each, idle window %s",

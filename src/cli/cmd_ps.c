@@ -67,6 +67,25 @@ static void row(struct table *t, const json_t *j)
     table_cell(t, STYLE_PLAIN, "%s", object_text(j, "revision"));
 }
 
+/* Those beside the one that serves, below it. */
+static void containers_rows(struct table *t, const json_t *j)
+{
+    json_t *one;
+    size_t i;
+    json_array_foreach(json_at(j, "containers"), i, one) {
+        const char *state = object_text(one, "state");
+        long long restarts = (long long)json_int_at(one, "restarts", 0);
+        table_cell(t, STYLE_PLAIN, "%s", "");
+        table_cell(t, STYLE_PLAIN, "  %s %s", object_text(one, "part"), object_text(one, "name"));
+        if (restarts)
+            table_cell(t, style_of(state), "%s, %lld restarts", state, restarts);
+        else
+            table_cell(t, strcmp(state, "completed") == 0 ? STYLE_PLAIN : style_of(state), "%s", state);
+        for (size_t k = 3; k < COUNT_OF(columns); k++)
+            table_cell(t, STYLE_PLAIN, "%s", "");
+    }
+}
+
 /* No instance is what zero looks like; no such service is a slip of the hand. */
 static int known(struct cli *c, const char *name, struct err *e)
 {
@@ -133,8 +152,10 @@ static int run(struct cli *c, struct err *e)
     memcpy(shown, columns, sizeof shown);
     shown[0].wide = !args->all;
     table_init(&t, shown, COUNT_OF(shown), o == OUTPUT_WIDE);
-    json_array_foreach(items, i, one)
+    json_array_foreach(items, i, one) {
         row(&t, one);
+        containers_rows(&t, one);
+    }
     if (t.cell_count)
         table_write(&t, &c->out_term, &c->out);
     else

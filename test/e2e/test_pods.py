@@ -1,7 +1,8 @@
 """Several containers in one instance: a sidecar behind loopback, shared volumes, init containers, crashes and bombs."""
+import signal
 import unittest
 
-from harness import PYTHON, HobCase, service
+from harness import PYTHON, Hob, HobCase, service
 
 # Serves files of /shared, and asks the sidecar for /side/….
 SERVER = """
@@ -154,6 +155,17 @@ class Pods(HobCase):
         self.assertIn("hob: exited with status 3; it is started again", log)
         self.assertIn("hob: exited with status 3; back-off 300 ms restarting failed container", log)
 
+    def test_ps_and_describe_show_each_container(self):
+        hob = self.hob
+        self.pod("shown", self.containers(), [self.shell("setup", "true")])
+        shown = hob.hob("ps", "shown")[1]
+        self.assertRegex(shown, r"init container setup +completed")
+        self.assertRegex(shown, r"sidecar side +ready")
+        text = hob.hob("describe", "shown")[1]
+        self.assertRegex(text, r"init +setup, file://")
+        self.assertRegex(text, r"serves +main, file://")
+        self.assertRegex(text, r"sidecar +side, file://")
+
     def test_a_sidecar_cannot_take_the_instance_with_it(self):
         hob = self.hob
         self.pod("bombed", self.containers())
@@ -169,6 +181,33 @@ class Pods(HobCase):
         self.assertEqual(hob.tree("ends", "/side/look")["forks"], 0)  # and again from zero
         hob.delete("ends")
         hob.wait_instances("ends", 0)
+
+
+class Killed(HobCase):
+    """A pod whose hob, or node, is killed."""
+    containers, pod, members = Pods.containers, Pods.pod, Pods.members
+
+    def test_a_node_that_is_killed_takes_the_pod_with_it_and_another_serves(self):
+        hob = self.hob
+        self.pod("orphan", self.containers())
+        before = hob.tree("orphan", "/side/look")["host"]
+        hob.kill_role("node")
+        hob.wait_for("the next node", hob.is_ready)
+        after = hob.wait_for("the pod to be back", lambda: hob.ingress("orphan", path="/side/look")[0] == 200 and
+                             hob.tree("orphan", "/side/look")["host"])
+        self.assertNotEqual(before, after)
+
+    def test_nothing_outlives_a_launcher_that_is_killed(self):
+        with Hob() as hob:
+            self.hob, kept = hob, self.hob
+            try:
+                self.pod("killed", self.containers())
+                hob.tree("killed", "/side/look")
+            finally:
+                self.hob = kept
+            hob.restart(signal.SIGKILL)
+            hob.wait_for("the pod to be back", lambda: hob.ingress("killed", path="/side/look")[0] == 200)
+        # leaving the block ends it in order and fails if anything of either life is left
 
 
 if __name__ == "__main__":
