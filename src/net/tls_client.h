@@ -3,7 +3,9 @@
  * Receives what the peer sent and what is to be said to it. Owns the session. Emits what is to be sent, and what
  * the peer said. The peer is not verified: who it is was decided by whoever made the connection (a probe reaches
  * only its own instance). TLS 1.2 and later; no configuration file is read.
- * Refuses what is not TLS, and what would go past the caller's buffers (CODE_UNAVAILABLE, with OpenSSL's reason).
+ * Refuses what is not TLS, and what would go past the caller's buffers (CODE_UNAVAILABLE, with OpenSSL's reason). It runs
+ * where nothing may take long, and the peer may be hostile: DHE, whose numbers the peer picks, is not offered, only
+ * elliptic curves of bounded cost (and RSA), and a session is negotiated once.
  */
 #pragma once
 

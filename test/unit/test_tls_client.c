@@ -6,10 +6,9 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
-static SSL_CTX *server_context(void)
+static SSL_CTX *server_context(EVP_PKEY *key)
 {
     SSL_CTX *c = SSL_CTX_new(TLS_server_method());
-    EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *cert = X509_new();
     X509_set_version(cert, 2);
     ASN1_INTEGER_set(X509_get_serialNumber(cert), 1);
@@ -33,10 +32,10 @@ struct pair {
     int end; /* what the last turn of the client answered */
 };
 
-static void pair_open(struct pair *p, int version)
+static void pair_open_with(struct pair *p, int version, EVP_PKEY *take_key)
 {
     struct err e;
-    *p = (struct pair){ .context = server_context(), .in = BIO_new(BIO_s_mem()), .out = BIO_new(BIO_s_mem()) };
+    *p = (struct pair){ .context = server_context(take_key), .in = BIO_new(BIO_s_mem()), .out = BIO_new(BIO_s_mem()) };
     if (version)
         SSL_CTX_set_max_proto_version(p->context, version);
     p->server = SSL_new(p->context);
@@ -47,6 +46,8 @@ static void pair_open(struct pair *p, int version)
     buf_init(&p->heard, 64 * 1024);
     CHECK_EQ(tls_client_new(&p->client, &e), 0);
 }
+
+static void pair_open(struct pair *p, int version) { pair_open_with(p, version, EVP_EC_gen("P-256")); }
 
 static void pair_close(struct pair *p)
 {
@@ -125,6 +126,59 @@ TEST(an_old_protocol_is_refused)
         ;
     CHECK(p.end < 0);
     CHECK_EQ(p.heard.size, 0);
+    pair_close(&p);
+}
+
+/* Nothing comes of it: not even the request. */
+static void check_refused(struct pair *p)
+{
+    struct err e;
+    tls_client_say(p->client, STR("ask me"));
+    while (carry(p, 4096, &e) && p->end >= 0)
+        ;
+    CHECK_EQ(p->heard.size, 0);
+    CHECK_EQ(SSL_is_init_finished(p->server), 0);
+    pair_close(p);
+}
+
+TEST(numbers_that_the_peer_picks_are_not_computed_with)
+{
+    struct pair p;
+    pair_open_with(&p, TLS1_2_VERSION, EVP_RSA_gen(2048));
+    SSL_set_dh_auto(p.server, 1);
+    SSL_set_cipher_list(p.server, "DHE-RSA-AES128-GCM-SHA256");
+    check_refused(&p);
+    pair_open(&p, 0);
+    SSL_set1_groups_list(p.server, "ffdhe8192");
+    check_refused(&p);
+}
+
+/* The client's greetings. */
+static void on_server_message(int sent, int version, int type, const void *at, size_t size, SSL *s, void *greetings)
+{
+    enum { CLIENT_HELLO = 1 };
+    (void)version;
+    (void)s;
+    *(int *)greetings += !sent && type == SSL3_RT_HANDSHAKE && size > 0 && *(const unsigned char *)at == CLIENT_HELLO;
+}
+
+TEST(a_session_is_negotiated_once)
+{
+    struct pair p;
+    struct err e;
+    int greetings = 0;
+    pair_open(&p, TLS1_2_VERSION);
+    SSL_set_msg_callback(p.server, on_server_message);
+    SSL_set_msg_callback_arg(p.server, &greetings);
+    tls_client_say(p.client, STR("ask me"));
+    while (carry(&p, 4096, &e))
+        ;
+    CHECK_EQ(greetings, 1);
+    SSL_renegotiate(p.server);
+    SSL_do_handshake(p.server);
+    while (carry(&p, 4096, &e) && p.end >= 0)
+        ;
+    CHECK_EQ(greetings, 1);
     pair_close(&p);
 }
 
