@@ -1,5 +1,6 @@
 #include "serving/config.h"
 
+#include "base/map.h"
 #include "codec/base64.h"
 #include "codec/names.h"
 #include "serving/expand.h"
@@ -68,7 +69,8 @@ struct resolve {
     struct config *c;
     struct object *objects;
     struct value *values; /* the environment so far; of each name once */
-    size_t value_count, bytes, files;
+    struct map value_at;  /* by name: its index, and one more */
+    size_t value_count, bytes, words, files;
 };
 
 static void resolve_done(struct resolve *x)
@@ -79,6 +81,7 @@ static void resolve_done(struct resolve *x)
         free(o);
     }
     free(x->values);
+    map_done(&x->value_at);
     json_decref(x->plan);
     config_free(x->c);
 }
@@ -139,25 +142,36 @@ static int value_read(struct resolve *x, const json_t *value, bool base64, struc
 
 /* ---- environment ---- */
 
+/* What is looked at counts, also when it is left out or set again: so neither many names nor long values, repeated
+ * or expanded, take more time or memory than an instance could be given. */
+static int words_take(struct resolve *x, size_t size, struct err *e)
+{
+    x->words += size + 1;
+    if (x->words <= x->limits->sandbox_args_bytes_max)
+        return 0;
+    return err_set(e, CODE_INVALID, "arguments and environment: more than %llu bytes (limit sandbox_args_bytes_max)",
+                   (unsigned long long)x->limits->sandbox_args_bytes_max);
+}
+
 static const char *scope_find(const void *ctx, struct str name)
 {
     const struct resolve *x = ctx;
-    for (size_t i = x->value_count; i-- > 0;)
-        if (str_is(name, x->values[i].name))
-            return x->values[i].value;
-    return NULL;
+    size_t at = (size_t)(uintptr_t)map_find(&x->value_at, name);
+    return at ? x->values[at - 1].value : NULL;
 }
 
 /* The last one of a name counts, in the place of the first. Both texts live as long as the config. */
 static void scope_set(struct resolve *x, const char *name, const char *value)
 {
-    for (size_t i = 0; i < x->value_count; i++)
-        if (strcmp(x->values[i].name, name) == 0) {
-            x->values[i].value = value;
-            return;
-        }
-    x->values = xrealloc(x->values, x->value_count + 1, sizeof *x->values);
+    size_t at = (size_t)(uintptr_t)map_find(&x->value_at, str_of(name));
+    if (at) {
+        x->values[at - 1].value = value;
+        return;
+    }
+    if ((x->value_count & (x->value_count - 1)) == 0) /* at the powers of two */
+        x->values = xrealloc(x->values, x->value_count ? x->value_count * 2 : 1, sizeof *x->values);
     x->values[x->value_count++] = (struct value){ name, value };
+    map_put(&x->value_at, str_of(name), (void *)(uintptr_t)x->value_count);
 }
 
 static int expanded(struct resolve *x, const char *text, const char **ret, struct err *e)
@@ -165,11 +179,8 @@ static int expanded(struct resolve *x, const char *text, const char **ret, struc
     struct buf b;
     buf_init(&b, x->limits->sandbox_args_bytes_max);
     expand_text(text, scope_find, x, &b);
-    int r = 0;
-    if (b.overflow)
-        r = err_set(e, CODE_INVALID, "arguments and environment: more than %llu bytes (limit sandbox_args_bytes_max)",
-                    (unsigned long long)x->limits->sandbox_args_bytes_max);
-    else
+    int r = words_take(x, b.overflow ? x->limits->sandbox_args_bytes_max : b.size, e);
+    if (r == 0)
         *ret = piece_of(x->c, buf_at(&b), b.size);
     if (b.size > 0)
         explicit_bzero(buf_at(&b), b.size);
@@ -219,13 +230,18 @@ static int env_from_one(struct resolve *x, const json_t *from, struct buf *skipp
         struct err ignored;
         struct str text;
         AUTO_FREE char *whole = xasprintf("%s%s", prefix ? prefix : "", key);
+        int r = words_take(x, strlen(whole), e);
+        if (r < 0)
+            return r;
         if (!names_env(str_of(whole), &ignored)) {
             skipped_add(skipped, x, secret, name, key);
             continue;
         }
         if (is_contract(x, whole))
             continue;
-        int r = value_read(x, value, secret, &text, e);
+        r = value_read(x, value, secret, &text, e);
+        if (r == 0)
+            r = words_take(x, text.size, e);
         if (r == 0)
             r = variable_text(x, secret, name, key, text, e);
         if (r < 0)
@@ -252,6 +268,8 @@ static int env_key(struct resolve *x, const char *variable, const json_t *from, 
     if (!value)
         return err_set(e, CODE_NOT_FOUND, "couldn't find key %s in %s %s/%s", key, kind_name(secret), x->r->ns, name);
     int r = value_read(x, value, secret, &text, e);
+    if (r == 0)
+        r = words_take(x, text.size, e);
     if (r == 0)
         r = variable_text(x, secret, name, key, text, e);
     if (r == 0)
@@ -526,6 +544,7 @@ int config_resolve(const struct revision *r, const struct config_source *s, cons
         .r = r, .source = s, .limits = l, .plan = json_loads(r->config, 0, NULL), .c = xcalloc(1, sizeof *x.c)
     };
     ASSERT(x.plan); /* config_plan() wrote it */
+    map_init(&x.value_at, (uint64_t)(uintptr_t)x.c);
     *ret_reason = CONFIG_FILES; /* the kubelet mounts before it makes containers */
     int result = files_resolve(&x, e);
     if (result < 0)

@@ -241,6 +241,35 @@ TEST(more_bytes_or_files_than_the_limits_are_refused_by_name)
     limits_default(&limits);
 }
 
+/* Before an order is made of it: an object has room for a hundred thousand names, and a value may be expanded into others
+ * a thousand times. */
+TEST(an_environment_is_refused_while_it_grows)
+{
+#define FROM_APP "{\"configMapRef\":{\"name\":\"app\"}}"
+#define NAMES    "\"envFrom\":[" FROM_APP "," FROM_APP "]"
+#define VALUES   "\"env\":[{\"name\":\"A\",\"valueFrom\":{\"configMapKeyRef\":{\"name\":\"app\",\"key\":\"color\"}}}," \
+                 "{\"name\":\"B\",\"value\":\"$(A)$(A)\"},{\"name\":\"B\",\"value\":\"$(A)$(A)\"}]"
+    static const struct {
+        const char *pod, *text;
+        uint64_t bytes; /* that it takes */
+    } rows[] = {
+        /* color and blue, 1st, PORT, app.conf and its value; twice. What is left out was looked at, too. */
+        { POD(NAMES, ""), "arguments and environment: more than 79 bytes (limit sandbox_args_bytes_max)", 80 },
+        { POD(VALUES, ""), "arguments and environment: more than 22 bytes (limit sandbox_args_bytes_max)", 5 + 9 + 9 },
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        AUTO(config) struct config *fits = NULL;
+        const char *reason;
+        struct err e = { 0 };
+        limits_default(&limits);
+        limits.sandbox_args_bytes_max = rows[i].bytes;
+        CHECK_EQ(resolve(rows[i].pod, everything, &fits, &reason, &e), 0);
+        limits.sandbox_args_bytes_max--;
+        refused("environment", rows[i].pod, rows[i].text, CONFIG_ENV, CODE_INVALID);
+    }
+    limits_default(&limits);
+}
+
 TEST(an_object_named_often_is_looked_up_once)
 {
     AUTO_JSON json_t *p = json_loads(POD("\"envFrom\":[{\"configMapRef\":{\"name\":\"app\"}},{\"configMapRef\":{\"name\":\"app\"}}],"
