@@ -1,4 +1,5 @@
 #include "base/limits.h"
+#include "base/suggest.h"
 
 const struct limit_row limit_rows[] = {
 #define X(name, unit, initial, low, high, help) \
@@ -39,6 +40,9 @@ int limits_set(struct limits *l, struct str name, struct str value, struct err *
         *field_of(l, row) = n;
         return 0;
     }
-    return err_set(e, CODE_NOT_FOUND, "limit '" STR_FMT "': no limit has this name; see hob limits",
-                   STR_ARG(name));
+    struct suggest near = suggest_begin(name);
+    for (size_t i = 0; i < limit_row_count; i++)
+        suggest_offer(&near, str_of(limit_rows[i].name));
+    return err_set(e, CODE_NOT_FOUND, "limit '" STR_FMT "': no limit has this name%s; see hob limits",
+                   STR_ARG(name), suggest_phrase(&near, (char[SUGGEST_TEXT]){ 0 }));
 }

@@ -111,9 +111,13 @@ static void head(struct page *p)
          p->c->out_term.tty ? " ago" : "");
     images(p, spec);
     models(p, spec);
+    char each[24] = "any number";
+    int64_t at_once = json_int_at(spec, "containerConcurrency", 0);
+    if (at_once > 0)
+        snprintf(each, sizeof each, "%lld", (long long)at_once);
     line(
-        p, STYLE_PLAIN, "scale", "%s instances, %lld at once each, idle window %s",
-        object_scale(s, HUMAN), (long long)json_int_at(spec, "containerConcurrency", 0),
+        p, STYLE_PLAIN, "scale", "%s instances, %s at once each, idle window %s",
+        object_scale(s, HUMAN), each,
         or_default(object_annotation(json_at(s, "spec.template"), "autoscaling.knative.dev/window"),
                    "60s"));
     limits(p, spec);

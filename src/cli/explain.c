@@ -123,7 +123,9 @@ void explain_lay_out(const struct invocation_record *r, struct explain *ret)
 {
     struct explain x = { 0 };
     int64_t first_us = sane(r->first_byte_us), total_us = sane(MAX(r->total_us, r->first_byte_us));
-    int64_t queued_us = r->has_start || r->cold ? sane(r->queue_us) : sane(r->dispatch_us);
+    int64_t queued_us = r->has_start || r->cold       ? sane(r->queue_us)
+                        : r->instance[0] || first_us ? sane(r->dispatch_us)
+                                                     : total_us; /* no instance ever had it */
 
     x.wait_us = first_us ? first_us : total_us;
     if (queued_us > 0)

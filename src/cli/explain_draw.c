@@ -522,7 +522,8 @@ static void draw_advice(const struct picture *p, bool after_lines)
     if (after_lines)
         buf_text(p->out, "\n");
     term_styled(p->term, p->out, STYLE_BOLD, "%s",
-                p->r->first_byte_us ? "what cost most" : "what went wrong");
+                p->r->first_byte_us || (!p->r->method[0] && !p->r->start.failed) ? "what cost most"
+                                                                                 : "what went wrong");
     buf_text(p->out, "\n");
     for (size_t i = 0; i < count; i++) {
         const struct explain_advice *a = &list[i];

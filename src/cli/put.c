@@ -32,7 +32,9 @@ static int service_check(const json_t *service, struct err *e)
     const char *kind = object_text(service, "kind"), *version = object_text(service, "apiVersion");
     if (strcmp(kind, "Service") != 0 || strcmp(version, "serving.knative.dev/v1") != 0)
         return err_set(
-            e, CODE_INVALID, "%s %s: only Service of serving.knative.dev/v1 can be applied",
+            e, CODE_INVALID,
+            "%s %s: only Service of serving.knative.dev/v1 can be applied; kubectl applies the "
+            "other kinds, see: hob kubeconfig -h",
             version[0] ? version : "an object without apiVersion", kind[0] ? kind : "(no kind)");
     if (!object_text(service, "metadata.name")[0])
         return err_set(e, CODE_INVALID, "Service: metadata.name is missing");
@@ -147,9 +149,13 @@ static int verdict(const json_t *service, int64_t generation, const char *name, 
 
 static int not_in_time(const json_t *service, const char *name, uint32_t timeout_ms, struct err *e)
 {
-    const char *why = object_condition(service, "Ready").message;
-    return err_set(e, CODE_DEADLINE, "service %s: not ready after %s%s%s; it goes on, see: hob describe %s",
-                   name, human_us((int64_t)timeout_ms * 1000, HUMAN), why[0] ? ": " : "", why, name);
+    struct str why = str_of(object_condition(service, "Ready").message);
+    if (why.size && why.at[why.size - 1] == '.')
+        why.size--;
+    return err_set(e, CODE_DEADLINE,
+                   "service %s: not ready after %s%s" STR_FMT "; it goes on, see: hob describe %s",
+                   name, human_us((int64_t)timeout_ms * 1000, HUMAN), why.size ? ": " : "",
+                   STR_ARG(why), name);
 }
 
 static int wait_ready(struct cli *c, const char *ns, const char *name, int64_t generation,

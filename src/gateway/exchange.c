@@ -46,7 +46,7 @@ static void record_finish(struct exchange *x, enum invocation_outcome o, uint64_
     struct invocation_record *r = &x->record;
     r->outcome = o;
     r->dispatch_us = since_arrival(x, x->dispatch_us);
-    r->first_byte_us = since_arrival(x, x->first_byte_us);
+    r->first_byte_us = x->dispatch_us ? since_arrival(x, x->first_byte_us) : 0;
     r->total_us = since_arrival(x, now_us);
 }
 

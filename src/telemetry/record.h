@@ -32,7 +32,7 @@ struct invocation_record {
     int64_t wall_ms;            /* arrival */
     uint64_t arrival_us;        /* monotonic; the following are durations since arrival */
     uint32_t dispatch_us;       /* given to an instance; 0 with first_byte_us 0: never was */
-    uint32_t first_byte_us;     /* first byte of the answer towards the client */
+    uint32_t first_byte_us;     /* first byte of the answer towards the client; 0: no instance had it */
     uint32_t total_us;
     uint64_t request_bytes, response_bytes; /* bodies */
     bool cold;                  /* it waited for a start; then: */

@@ -300,6 +300,22 @@ class Bounds(HobCase):
         # The function sees its callers go, and serves on.
         self.hob.wait_for("the function to see them go", lambda: self.hob.tree("late", "/state")["gone"] == 2)
 
+    def test_who_waited_in_vain_was_never_the_functions_work(self):
+        hob = self.hob
+        hob.deploy("taken", containerConcurrency=1, annotations={"max-scale": 1})
+        with hob.wire() as busy:
+            busy.send(f"GET /silent HTTP/1.1\r\nHost: {hob.host('taken')}\r\n\r\n")
+            hob.wait_for("it to be busy", lambda: hob.metric("hob_requests_in_flight") >= 1)
+            answer = hob.ingress("taken", headers={"Hob-Deadline": "300"})
+        self.problem(answer, 504, "queue-timeout")
+        ident = answer[1]["Hob-Invocation-Id"]
+        record = hob.invocation(ident)
+        self.assertNotIn("firstByteUs", record)  # of the answer, which was hob's own
+        self.assertGreaterEqual(record["totalUs"], 299000)
+        out = hob.hob("explain", ident)[1]
+        self.assertRegex(out, r"queue +0 ms +3\d\d ms")
+        self.assertNotIn("handler", out)
+
     def test_a_deadline_of_the_caller_holds_too(self):
         self.hob.deploy("asked")
         answer = self.hob.ingress("asked", path="/silent", headers={"Hob-Deadline": "300"})

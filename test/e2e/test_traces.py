@@ -343,7 +343,8 @@ class LastStart(unittest.TestCase):
             hob.deploy("f")  # the start that made it ready was nobody's
             status, out, err = hob.hob("explain", "f")
             self.assertEqual((status, err), (0, ""))
-            for said in ("the last start", "ready", "runtime_init", "sandbox", "f-00001: no cold request is on record yet"):
+            for said in ("the last start", "ready", "runtime_init", "sandbox", "what cost most",
+                         "f-00001: no cold request is on record yet"):
                 self.assertIn(said, out)
             self.assertNotIn("00000000-0000", out)
             hob.apply(service("g", hob.bundle({"x": "#!/bin/false"}), ["/app/x"]), wait=False)

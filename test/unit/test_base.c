@@ -211,6 +211,8 @@ TEST(every_default_is_inside_its_own_range)
         CHECK(limit_rows[i].help[0] != '\0');
     }
     CHECK_EQ(limits_set(&l, STR("no_such"), STR("1"), &e), -CODE_NOT_FOUND);
+    CHECK_EQ(limits_set(&l, STR("connection_max"), STR("1"), &e), -CODE_NOT_FOUND);
+    CHECK(strstr(e.text, "did you mean 'connections_max'?"));
     CHECK_EQ(limits_set(&l, STR("connections_max"), STR("0"), &e), -CODE_INVALID);
     CHECK(strstr(e.text, "connections_max") && strstr(e.text, "65536"));
     CHECK_EQ(l.connections_max, 4096);

@@ -229,6 +229,18 @@ TEST(a_warm_call)
            " 1  handler 2.10 ms: the function's own work on this request\n");
 }
 
+/* What waited in the queue until its deadline was never the function's work. */
+TEST(who_was_never_given_to_an_instance_waited)
+{
+    struct explain x;
+    const struct invocation_record r = { .method = "GET", .status = 504, .total_us = 1500133,
+                                         .outcome = INVOCATION_TIMEOUT };
+    explain_lay_out(&r, &x);
+    CHECK_EQ(x.row_count, 1);
+    CHECK_EQ(x.rows[0].what, PHASE_QUEUE);
+    CHECK_EQ(x.rows[0].duration_us, 1500133);
+}
+
 TEST(colour_adds_nothing_but_colour)
 {
     struct term plain = { .utf8 = true, .width = 100 }, colour = plain;
