@@ -290,6 +290,7 @@ void fleet_remove_service(struct fleet *f, const char *ns, const char *service)
     if (!t)
         return;
     fleet_route_clear(t);
+    fleet_route_regain(f);
     if (t->revs.count == 0) {
         target_free(t);
         return;

@@ -85,7 +85,7 @@ struct fleet {
     struct loop_task due_task;
     uint32_t live, launching;   /* all instances not ended; those between launch and ready/failed */
     uint32_t revisions;
-    bool draining;
+    bool draining, names_lost; /* names_lost: a tag is without a name that may become free */
 };
 
 static inline uint64_t fleet_now(const struct fleet *f) { return loop_now_us(f->env.loop); }
@@ -135,6 +135,7 @@ void doubt_end(struct instance *i); /* fine without one; before it is freed */
 void fleet_route_check(const struct target *t);
 void fleet_route_forget(const struct rev *v); /* it is about to be freed */
 void fleet_route_clear(struct target *t); /* no name leads to it any more */
+void fleet_route_regain(struct fleet *f); /* after that: tags that wanted one of its names are reached again */
 void fleet_domains_done(struct fleet *f);
 struct rev *fleet_route_pick(struct fleet *f, const struct backend_ask *ask); /* NULL: unknown host */
 

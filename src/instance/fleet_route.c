@@ -15,11 +15,13 @@ static void name_release(struct fleet_host *h, size_t k)
     free(TAKE(h->names[k]));
 }
 
-/* A service's own name goes before a tag of another one; of two tags the first stays. */
+/* A service's own name goes before a tag of another one; of two tags the first stays. Who lost gets it back from
+ * fleet_route_regain(). */
 static void name_claim(struct fleet_host *h, size_t k, char *take_name)
 {
     struct fleet *f = h->target->fleet;
     struct fleet_host *other = map_find(&f->by_host, str_of(take_name));
+    f->names_lost |= other != NULL;
     if (other && h->tag[0]) {
         free(take_name);
         return;
@@ -32,12 +34,15 @@ static void name_claim(struct fleet_host *h, size_t k, char *take_name)
     map_put(&f->by_host, str_of(take_name), h);
 }
 
-static void host_name(struct fleet_host *h, const struct route_table *t)
+static void host_name(struct fleet_host *h)
 {
-    const char *dash = h->tag[0] ? "-" : "";
-    if (!t->cluster_local)
-        name_claim(h, NAME_OWN, xasprintf("%s%s%s.%s.localhost", h->tag, dash, t->name, t->ns));
-    name_claim(h, NAME_CLUSTER, xasprintf("%s%s%s.%s.svc.cluster.local", h->tag, dash, t->name, t->ns));
+    const struct target *t = h->target;
+    const char *name = strchr(t->key, '/') + 1, *dash = h->tag[0] ? "-" : "";
+    int ns_size = (int)(name - 1 - t->key);
+    if (!t->cluster_local && !h->names[NAME_OWN])
+        name_claim(h, NAME_OWN, xasprintf("%s%s%s.%.*s.localhost", h->tag, dash, name, ns_size, t->key));
+    if (!h->names[NAME_CLUSTER])
+        name_claim(h, NAME_CLUSTER, xasprintf("%s%s%s.%.*s.svc.cluster.local", h->tag, dash, name, ns_size, t->key));
 }
 
 void fleet_route_clear(struct target *t)
@@ -52,6 +57,19 @@ void fleet_route_clear(struct target *t)
     }
     free(TAKE(t->hosts));
     t->host_count = 0;
+}
+
+void fleet_route_regain(struct fleet *f)
+{
+    const struct map_slot *s;
+    if (!f->names_lost)
+        return;
+    f->names_lost = false;
+    for (uint32_t at = 0; (s = map_next(&f->by_key, &at)) != NULL;) {
+        const struct target *t = s->value;
+        for (uint32_t i = 1; i < t->host_count; i++)
+            host_name(&t->hosts[i]);
+    }
 }
 
 /* ---- weights ---- */
@@ -109,8 +127,9 @@ void fleet_route_set(struct fleet *f, const struct route_table *table)
     t->host_count = table->count;
     for (uint32_t i = 0; i < table->count; i++) {
         host_set(&t->hosts[i], t, table->ns, &table->hosts[i]);
-        host_name(&t->hosts[i], table);
+        host_name(&t->hosts[i]);
     }
+    fleet_route_regain(f);
     serving_set(t);
     fleet_route_check(t);
 }
@@ -121,6 +140,7 @@ void fleet_route_remove(struct fleet *f, const char *ns, const char *service)
     if (!t)
         return;
     fleet_route_clear(t);
+    fleet_route_regain(f);
     fleet_target_gone_if_empty(t);
 }
 

@@ -1408,6 +1408,23 @@ TEST(a_service_keeps_its_name_against_a_tag_of_another)
     CHECK(teardown());
 }
 
+TEST(a_tag_is_reached_again_when_the_service_of_its_name_is_gone)
+{
+    setup();
+    fleet_add(b.fleet, revision("f", 1), true);
+    struct route_table *t = table("f", 2);
+    share(t, 0, "", 1, ROUTE_WEIGHT_ALL);
+    share(t, 1, "a", 1, ROUTE_WEIGHT_ALL);
+    table_set(t);
+    deploy(revision("a-f", 1), true);
+    CHECK_STR(name_of(routed("a-f.default.localhost")), "a-f-00001");
+    fleet_remove_service(b.fleet, "default", "a-f");
+    settle();
+    CHECK_STR(name_of(routed("a-f.default.localhost")), "f-00001");
+    CHECK_STR(name_of(routed_as("a-f.default.svc.cluster.local", "", true)), "f-00001");
+    CHECK(teardown());
+}
+
 TEST(a_deleted_service_refuses_the_waiting_and_outlives_the_running)
 {
     struct call runs, waits;
