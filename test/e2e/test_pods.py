@@ -1,4 +1,5 @@
 """Several containers in one instance: a sidecar behind loopback, shared volumes, init containers, crashes and bombs."""
+import base64
 import signal
 import unittest
 
@@ -32,6 +33,9 @@ http.server.ThreadingHTTPServer(("", int(os.environ["PORT"])), H).serve_forever(
 """
 SIDECAR = """
 import http.server, json, os, signal, sys
+def files(top):
+    return {n: open(os.path.join(top, n)).read() for n in os.listdir(top) if os.path.isfile(os.path.join(top, n))
+            } if os.path.isdir(top) else {}
 class H(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path.startswith("/exit/"):
@@ -50,7 +54,8 @@ class H(http.server.BaseHTTPRequestHandler):
             with open("/mine/" + self.path[7:], "w") as f:
                 f.write("from the side")
         body = json.dumps({"env": dict(os.environ), "host": os.uname().nodename, "forks": forks, "pid": os.getpid(),
-                           "app": os.listdir("/app")}).encode()
+                           "app": os.listdir("/app"), "conf": files("/conf"), "mine": files("/mine"),
+                           "args": sys.argv[1:]}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -79,11 +84,11 @@ class Pods(HobCase):
                 "volumeMounts": mounted("/mine"), **more}
         return [side, main]
 
-    def pod(self, name, containers, inits=(), annotations=None, wait=True):
+    def pod(self, name, containers, inits=(), annotations=None, wait=True, volumes=SHARED):
         tree = service(name, "file:///unused", annotations=annotations or ONE)
         spec = tree["spec"]["template"]["spec"]
         spec["containers"] = containers
-        spec["volumes"] = SHARED
+        spec["volumes"] = list(volumes)
         if inits:
             spec["initContainers"] = list(inits)
         return self.hob.apply(tree, wait)
@@ -115,6 +120,58 @@ class Pods(HobCase):
         self.assertNotIn("side says", hob.hob("logs", "beside")[1])
         self.assertIn("main says", hob.hob("logs", "beside")[1])
         self.assertIn("side says", hob.hob("logs", "beside", "-c", "side")[1])
+
+    def core(self, kind, name, data):
+        tree = {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "default"}, "data": data}
+        plural = f"/api/v1/namespaces/default/{kind.lower()}s"
+        status, _, _ = self.hob.call("GET", f"{plural}/{name}")
+        self.hob.call(*(("POST", plural) if status == 404 else ("PUT", f"{plural}/{name}")), tree)
+
+    def test_each_container_gets_the_configuration_that_it_names_and_no_other(self):
+        hob = self.hob
+        self.core("ConfigMap", "conf", {"color": "blue", "level": "3"})
+        self.core("Secret", "keys", {"token": base64.b64encode(b"s3cret").decode()})
+        setup = self.shell("setup", 'echo "$COLOR $(cat /keys/token) $#" >/work/seen')
+        setup["env"] = [{"name": "COLOR", "valueFrom": {"configMapKeyRef": {"name": "conf", "key": "color"}}}]
+        setup["volumeMounts"] = [*mounted("/work"), {"name": "keys", "mountPath": "/keys"}]
+        side, main = self.containers(envFrom=[{"prefix": "C_", "configMapRef": {"name": "conf"}}], args=["$(C_level)"])
+        side["volumeMounts"] = [*mounted("/mine"), {"name": "both", "mountPath": "/conf"}]
+        main["env"] = [{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "token"}}}]
+        volumes = [*SHARED, {"name": "keys", "secret": {"secretName": "keys", "defaultMode": 0o400}},
+                   {"name": "both", "projected": {"sources": [{"configMap": {"name": "conf", "items": [
+                       {"key": "level", "path": "level"}]}}, {"secret": {"name": "keys"}}]}}]
+        self.pod("configured", [side, main], [setup], volumes=volumes)
+        said, served = hob.tree("configured", "/side/look"), hob.tree("configured", "/about")
+        self.assertEqual(said["mine"], {"seen": "blue s3cret 0\n"})
+        self.assertEqual(said["conf"], {"level": "3", "token": "s3cret"})
+        self.assertEqual((said["env"]["C_color"], said["args"]), ("blue", ["3"]))
+        self.assertEqual(served["env"]["TOKEN"], "s3cret")
+        self.assertFalse({"TOKEN", "COLOR"} & said["env"].keys() or {"C_color", "COLOR"} & served["env"].keys())
+
+        # One that is started again gets what is so by then, as in Kubernetes; the rest of the instance stays.
+        self.core("ConfigMap", "conf", {"color": "green", "level": "4"})
+        hob.ingress("configured", path="/side/exit/3")
+        hob.wait_for("the sidecar to be back", lambda: self.members("configured")["side"]["restarts"] == 1
+                     and self.members("configured")["side"]["state"] == "ready")
+        again = hob.tree("configured", "/side/look")
+        self.assertEqual((again["env"]["C_color"], again["conf"]["level"], again["args"]), ("green", "4", ["4"]))
+        self.assertEqual(again["mine"], {"seen": "blue s3cret 0\n"})
+
+    def test_what_an_init_container_lacks_is_said_in_the_condition_and_mended_by_making_it(self):
+        hob = self.hob
+        setup = self.shell("setup", "cp /keys/token /work/token")
+        setup["volumeMounts"] = [*mounted("/work"), {"name": "keys", "mountPath": "/keys"}]
+        self.pod("lacking", self.containers(), [setup], wait=False,
+                 volumes=[*SHARED, {"name": "keys", "secret": {"secretName": "later"}}])
+
+        def told():
+            status, _, tree = hob.call("GET", "/apis/serving.knative.dev/v1/namespaces/default/revisions/lacking-00001")
+            return status == 200 and next((c for c in tree.get("status", {}).get("conditions", [])
+                                           if c.get("reason") == "FailedMount"), None)
+        self.assertIn('secret "later" not found', hob.wait_for("the condition to say so", told)["message"])
+        self.core("Secret", "later", {"token": base64.b64encode(b"now").decode()})
+        hob.wait_ready("lacking")
+        self.assertEqual(hob.ingress("lacking", path="/token")[2], b"now")
 
     def test_init_containers_run_in_order_before_the_others(self):
         hob = self.hob
