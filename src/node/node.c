@@ -17,6 +17,7 @@
 #include "serving/domains.h"
 #include "serving/events.h"
 #include "serving/namespaces.h"
+#include "serving/pins.h"
 #include "serving/routes.h"
 #include "store/store.h"
 #include "telemetry/metrics.h"
@@ -68,18 +69,22 @@ struct node {
 
 /* ---- what the rooms tell each other -------------------------------------------------------------- */
 
-/* {volume: digest} of the models that are resolved, or NULL. */
-static json_t *models_of(const struct revision *r, const struct instance_resolved *resolved)
+/* What is resolved of the models that this container mounts, and of the containers beside it. */
+static void pins_add(json_t *pins, const struct revision *r, const struct instance_resolved *resolved)
 {
-    json_t *models = resolved->model_count > 0 ? json_object() : NULL;
     for (size_t k = 0, at = 0; k < r->mount_count && at < resolved->model_count; k++) {
         if (!r->mounts[k].is_model)
             continue;
         const char *digest = resolved->models[at++];
         if (*digest)
-            (void)json_object_set_new(models, r->mounts[k].volume, json_string(digest));
+            (void)json_object_set_new(pins, r->mounts[k].volume, json_string(digest));
     }
-    return models;
+    for (uint32_t k = 0; k < resolved->other_count; k++) {
+        AUTO_FREE char *key = pins_image_key(r->others[k]->container);
+        if (*resolved->others[k].image)
+            (void)json_object_set_new(pins, key, json_string(resolved->others[k].image));
+        pins_add(pins, r->others[k], &resolved->others[k]);
+    }
 }
 
 /* "" unless the revision has a start-up budget and misses it. */
@@ -114,13 +119,14 @@ static void on_facts(void *ctx, const struct revision *r, const struct fleet_fac
     struct node *n = ctx;
     char late[256];
     late_starts(n, r, late, sizeof late);
-    AUTO_JSON json_t *models = models_of(r, f->resolved);
+    AUTO_JSON json_t *pins = json_object();
+    pins_add(pins, r, f->resolved);
     const struct catalog_facts facts = {
         .ready_once = f->ready_once, .active = f->active, .activating = f->activating,
         .timed_out = f->timed_out, .actual = f->actual,
         .desired = f->desired, .failing = f->failing, .failed_phase = f->failed_phase,
         .retryable = f->retryable, .exit_status = f->exit_status, .config_reason = f->config_reason, .image_digest = f->resolved->image,
-        .models = models, .message = f->message, .late_starts = late, .unenforced = unenforced(n, r),
+        .pins = pins, .message = f->message, .late_starts = late, .unenforced = unenforced(n, r),
     };
     if (n->catalog)
         catalog_revision_facts(n->catalog, r->ns, r->name, &facts);

@@ -1,6 +1,7 @@
 #include "serving/catalog_impl.h"
 
 #include "serving/asked.h"
+#include "serving/pins.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -206,8 +207,8 @@ static int revision_load(void *ctx, const struct store_object *o, struct err *e)
     struct rev *v = catalog_rev_new(l->c, s, o->name, (int64_t)n);
     copy_name(v->uid, sizeof v->uid, json_text_at(object, "metadata.uid"));
     copy_name(v->facts.digest, sizeof v->facts.digest,
-              json_text_at(object, "status.containerStatuses.0.imageDigest"));
-    v->facts.models = catalog_models_of(json_object_get(object, "status"));
+              pins_image(json_object_get(object, "status"), json_object_get(object, "spec")));
+    v->facts.pins = pins_read(json_object_get(object, "status"), json_object_get(object, "spec"));
     v->facts.f.ready_once = status_ready(json_object_get(object, "status")) == STATUS_TRUE;
     catalog_needs(v, object);
     v->routing = routing_of(object);

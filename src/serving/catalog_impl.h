@@ -27,7 +27,7 @@ struct facts { /* catalog_facts with its own texts */
     struct catalog_facts f;
     char digest[80];
     char *message, *late_starts; /* NULL: "" */
-    json_t *models;              /* {volume: digest}, or NULL */
+    json_t *pins;                /* as pins.h has them, or NULL */
 };
 
 enum part_kind { PART_CONFIGURATION, PART_ROUTE, PARTS };
@@ -199,7 +199,6 @@ bool catalog_ready_look(struct catalog *c, struct rev *v); /* true: it is the ne
 void catalog_needs(struct rev *v, const json_t *object); /* what it names, and what is resolved of it */
 void catalog_needs_resolved(struct rev *v);              /* of its facts, which know more now */
 void catalog_needs_end(struct rev *v);
-json_t *catalog_models_of(const json_t *status); /* {volume: digest}, or NULL */
 /* catalog_route.c: the Configuration and the Route of a Service, and where its requests go */
 extern const char *const catalog_part_kinds[];
 /* For the names and generations in `s`; `object` is the Service it is put into. */

@@ -33,10 +33,10 @@ static void add_pinned(struct rev *v, const char *reference)
 
 void catalog_needs_resolved(struct rev *v)
 {
-    const char *volume;
+    const char *key;
     json_t *digest;
     add(v, v->facts.digest);
-    json_object_foreach(v->facts.models, volume, digest)
+    json_object_foreach(v->facts.pins, key, digest)
         add(v, json_string_value(digest));
 }
 
@@ -64,17 +64,4 @@ void catalog_needs_end(struct rev *v)
         v->catalog->observer->on_needed(v->catalog->ctx, text, false);
     }
     free(TAKE(v->needs));
-}
-
-json_t *catalog_models_of(const json_t *status)
-{
-    const json_t *list = json_object_get(status, "modelStatuses");
-    json_t *models = json_array_size(list) > 0 ? json_object() : NULL;
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const char *name = json_text_at(json_array_get(list, i), "name");
-        const char *digest = json_text_at(json_array_get(list, i), "imageDigest");
-        if (name && digest)
-            (void)json_object_set_new(models, name, json_string(digest));
-    }
-    return models;
 }

@@ -16,7 +16,7 @@ static int rev_decode(struct catalog *c, const struct rev *v, const json_t *obje
         .annotations = json_at(object, "metadata.annotations"),
         .pod = json_object_get(object, "spec"),
         .image_digest = *v->facts.digest ? v->facts.digest : NULL,
-        .model_digests = v->facts.models,
+        .pins = v->facts.pins,
     };
     return revision_decode(&s, c->limits, ret, e);
 }

@@ -39,7 +39,7 @@ static char *note(const char *text) { return text && *text ? xstrndup(text, FACT
 
 void catalog_facts_done(struct facts *f)
 {
-    json_decref(f->models);
+    json_decref(f->pins);
     free(f->message);
     free(f->late_starts);
 }
@@ -47,11 +47,11 @@ void catalog_facts_done(struct facts *f)
 json_t *catalog_rev_status(const struct rev *v, const json_t *object)
 {
     size_t serving;
-    const json_t *own = containers_serving(json_object_get(object, "spec"), &serving);
-    const char *image = json_text_at(own, "image"), *container = json_text_at(own, "name");
-    struct status_revision s = { image ? image : "", container ? container : "", v->facts.f, v->late };
+    const json_t *pod = json_object_get(object, "spec");
+    const char *image = json_text_at(containers_serving(pod, &serving), "image");
+    struct status_revision s = { image ? image : "", pod, v->facts.f, v->late };
     s.facts.image_digest = v->facts.digest;
-    s.facts.models = v->facts.models;
+    s.facts.pins = v->facts.pins;
     s.facts.message = said(v->facts.message);
     s.facts.late_starts = said(v->facts.late_starts);
     return status_of_revision(&s, json_object_get(object, "status"), loop_wall_ms());
@@ -162,8 +162,8 @@ static void resolved_keep(struct facts *next, const struct catalog_facts *f, con
 {
     if (!*next->digest)
         copy_name(next->digest, sizeof next->digest, old->digest);
-    bool known = json_object_size(f->models) > 0;
-    next->models = known ? json_deep_copy(f->models) : json_incref(old->models);
+    bool known = json_object_size(f->pins) > 0;
+    next->pins = known ? json_deep_copy(f->pins) : json_incref(old->pins);
 }
 
 void catalog_revision_facts(struct catalog *c, const char *ns, const char *name,
@@ -177,12 +177,12 @@ void catalog_revision_facts(struct catalog *c, const char *ns, const char *name,
     next.message = note(f->message);
     next.late_starts = note(f->late_starts);
     next.f.image_digest = next.f.message = next.f.late_starts = NULL; /* they live beside, so that structs compare */
-    next.f.models = NULL;
+    next.f.pins = NULL;
     const struct facts *old = &v->facts;
     resolved_keep(&next, f, old);
     bool same_texts = strcmp(next.digest, old->digest) == 0 && strcmp(said(next.message), said(old->message)) == 0 &&
                       strcmp(said(next.late_starts), said(old->late_starts)) == 0 &&
-                      (next.models == old->models || json_equal(next.models, old->models));
+                      (next.pins == old->pins || json_equal(next.pins, old->pins));
     bool same = same_texts && next.f.ready_once == old->f.ready_once &&
                 next.f.timed_out == old->f.timed_out && next.f.failing == old->f.failing &&
                 next.f.failed_phase == old->f.failed_phase && next.f.retryable == old->f.retryable &&

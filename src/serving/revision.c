@@ -5,6 +5,7 @@
 #include "serving/annotations.h"
 #include "serving/config.h"
 #include "serving/expand.h"
+#include "serving/pins.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,8 +42,6 @@ static json_t *expanded(const struct scope *s, const char *name, const char *tex
     buf_done(&b);
     return result;
 }
-
-char *revision_image_key(const char *container) { return xasprintf("container/%s", container ? container : ""); }
 
 struct words {
     json_t *env, *command, *args; /* expanded */
@@ -265,7 +264,7 @@ static const char *model_digest(struct decode *d, const char *volume, const char
         digest_format(&pin, text);
         return take_text(&d->block, text);
     }
-    const char *known = json_string_value(json_object_get(d->src->model_digests, volume));
+    const char *known = json_string_value(json_object_get(d->src->pins, volume));
     return take_text(&d->block, known ? known : "");
 }
 
@@ -403,7 +402,7 @@ static const char *image_digest(struct decode *d)
 {
     if (d->part == CONTAINER_SERVES)
         return take_text(&d->block, d->src->image_digest ? d->src->image_digest : "");
-    AUTO_FREE char *key = revision_image_key(json_text_at(d->container, "name"));
+    AUTO_FREE char *key = pins_image_key(json_text_at(d->container, "name"));
     return model_digest(d, key, json_text_at(d->container, "image"));
 }
 

@@ -80,12 +80,10 @@ struct revision_source {
     const json_t *annotations; /* of the template; NULL: none */
     const json_t *pod;         /* spec of the template, defaulted and valid */
     const char *image_digest;  /* NULL: not resolved yet */
-    const json_t *model_digests; /* {volume: digest} of those that are resolved; NULL: none */
+    const json_t *pins;        /* of models and other images, as pins.h has them; NULL: none resolved */
 };
 /* Expands $(NAME) in env, command and args as Kubernetes does. Refuses (CODE_INVALID) what the checks of
  * service.h should have refused, and arguments and environment over sandbox_args_bytes_max. */
-/* Under which the digest of another container's image is found in model_digests. To be freed. */
-char *revision_image_key(const char *container);
 int revision_decode(const struct revision_source *s, const struct limits *l, struct revision **ret,
                     struct err *e) MUST_USE;
 void revision_free(struct revision *r);

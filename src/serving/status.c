@@ -1,4 +1,5 @@
 #include "serving/status.h"
+#include "serving/pins.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -257,21 +258,10 @@ static void revision_conditions(const struct status_revision *s, const struct fa
     }
 }
 
-static json_t *model_statuses(const json_t *models)
-{
-    json_t *list = json_array();
-    const char *volume;
-    json_t *digest;
-    json_object_foreach((json_t *)(uintptr_t)models, volume, digest)
-        (void)json_array_append_new(list, json_pack("{s:O,s:s}", "imageDigest", digest, "name", volume));
-    return list;
-}
-
 json_t *status_of_revision(const struct status_revision *s, const json_t *before, int64_t now_ms)
 {
     struct condition set[REVISION_CONDITIONS];
     struct failure why = { 0 };
-    const char *digest = s->facts.image_digest;
     const char *hangs = s->facts.message && *s->facts.message ? s->facts.message : NULL;
     if (s->facts.failing)
         failure_of(s, &why);
@@ -282,13 +272,8 @@ json_t *status_of_revision(const struct status_revision *s, const json_t *before
     (void)json_object_set_new(status, "actualReplicas", json_integer(s->facts.actual));
     (void)json_object_set_new(status, "conditions",
                               conditions_json(set, REVISION_CONDITIONS, before, now_ms));
-    if (digest && *digest)
-        (void)json_object_set_new(status, "containerStatuses",
-                                  json_pack("[{s:s,s:s}]", "imageDigest", digest, "name",
-                                            s->container));
     (void)json_object_set_new(status, "desiredReplicas", json_integer(s->facts.desired));
-    if (json_object_size(s->facts.models) > 0)
-        (void)json_object_set_new(status, "modelStatuses", model_statuses(s->facts.models));
+    pins_write(status, s->pod, s->facts.image_digest, s->facts.pins);
     (void)json_object_set_new(status, "observedGeneration", json_integer(1));
     free(why.message);
     return status;

@@ -22,14 +22,15 @@ struct catalog_facts {
     int exit_status;  /* of the failed start; -1: it did not exit by itself */
     const char *config_reason; /* a ConfigMap or Secret lacks what it needs: CONFIG_ENV or CONFIG_FILES; NULL: no */
     const char *image_digest; /* "" or NULL until resolved */
-    const json_t *models;     /* {volume: digest} of the models that are resolved; NULL: none */
+    const json_t *pins;       /* of models and other containers' images, as pins.h has them; NULL: none resolved */
     const char *message;      /* why it fails, or where its first start hangs; NULL: nothing known */
     const char *unenforced;   /* which of its limits nothing holds it to here; lasts as long as the process; NULL: none */
     const char *late_starts;  /* how its start-up budget was missed; NULL or "": it was not */
 };
 
 struct status_revision {
-    const char *image, *container; /* name of the container */
+    const char *image; /* of the container that serves */
+    const json_t *pod; /* the Revision's spec */
     struct catalog_facts facts;
     bool late; /* the progress deadline has passed */
 };

@@ -173,6 +173,33 @@ class Pods(HobCase):
         hob.wait_ready("lacking")
         self.assertEqual(hob.ingress("lacking", path="/token")[2], b"now")
 
+    def test_what_the_images_of_all_containers_became_is_in_the_status_and_stays_after_a_restart(self):
+        hob = self.hob
+        setup = self.shell("setup", "cat /app/nothing >/work/was")
+        side, main = self.containers()
+        self.pod("pinned", [side, main], [setup])
+
+        def status():
+            path = "/apis/serving.knative.dev/v1/namespaces/default/revisions/pinned-00001"
+            return hob.call("GET", path, want=200)[2]["status"]
+        before = hob.wait_for("all digests", lambda: len((s := status()).get("containerStatuses", [])) == 2
+                              and "initContainerStatuses" in s and s)
+        names = [[one["name"] for one in before[key]] for key in ("containerStatuses", "initContainerStatuses")]
+        self.assertEqual(names, [["side", "main"], ["setup"]])
+        digests = [one["imageDigest"] for one in before["containerStatuses"] + before["initContainerStatuses"]]
+        self.assertEqual(len({d for d in digests if d.startswith("sha256:")}), 3)
+        self.assertNotIn("modelStatuses", before)
+
+        for image, name in ((side["image"], "more"), (setup["image"], "nothing")):
+            with open(f"{image.removeprefix('file://')}/{name}", "w") as f:
+                f.write("changed")
+        hob.restart()
+        hob.wait_for("the pod to be back", lambda: hob.ingress("pinned", path="/was")[2] == b"x")
+        self.assertEqual(hob.tree("pinned", "/side/look")["app"], ["side.py"])
+        after = status()
+        self.assertEqual([after[key] for key in ("containerStatuses", "initContainerStatuses")],
+                         [before[key] for key in ("containerStatuses", "initContainerStatuses")])
+
     def test_init_containers_run_in_order_before_the_others(self):
         hob = self.hob
         inits = [self.shell("first", "sleep 0.3; echo one >/work/list"),

@@ -1230,14 +1230,14 @@ TEST(what_a_revision_needs_is_told_once_kept_over_a_restart_and_taken_back)
     settle(&w);
     CHECK_EQ(*needed(&w, SHA("0a")), 1); /* the reference names it: before anything ran */
     f.image_digest = SHA("0c");
-    f.models = models;
+    f.pins = models;
     tell(&w, "f-00001", &f);
     tell(&w, "f-00001", &f);
     CHECK_EQ(*needed(&w, SHA("0a")), 1);
     CHECK_EQ(*needed(&w, SHA("0b")), 1);
     CHECK_EQ(*needed(&w, SHA("0c")), 1);
     f.image_digest = "";
-    f.models = NULL;
+    f.pins = NULL;
     f.actual = 0;
     tell(&w, "f-00001", &f); /* who runs it knows less now; the Revision does not */
     pass_time(&w, 1000000);

@@ -43,7 +43,7 @@ static int decode(const char *pod, const char *annotations, struct revision **re
         .generation = 7,
         .annotations = json_at(d.object, "spec.template.metadata.annotations"),
         .pod = json_at(d.object, POD_PATH),
-        .model_digests = resolved_models,
+        .pins = resolved_models,
     };
     r = revision_decode(&s, &limits, ret, e);
     service_draft_done(&d);

@@ -133,7 +133,7 @@ static const struct {
 TEST(a_revision_says_what_is_so_in_knatives_words)
 {
     for (size_t i = 0; i < COUNT_OF(revisions); i++) {
-        struct status_revision s = { "file:///f", "user-container", revisions[i].f, revisions[i].late };
+        struct status_revision s = { "file:///f", NULL, revisions[i].f, revisions[i].late };
         AUTO_JSON json_t *status = status_of_revision(&s, NULL, 0);
         char text[5][400];
         const char *is[5] = {
@@ -150,7 +150,8 @@ TEST(a_revision_says_what_is_so_in_knatives_words)
 
 TEST(conditions_are_sorted_and_a_transition_is_a_change_of_status)
 {
-    struct status_revision s = { "i", "c", { .exit_status = -1 }, false };
+    AUTO_JSON json_t *pod = json_pack("{s:[{s:s}]}", "containers", "name", "c");
+    struct status_revision s = { "i", pod, { .exit_status = -1 }, false };
     AUTO_JSON json_t *made = status_of_revision(&s, NULL, 1000);
     s.facts.image_digest = DIGEST;
     AUTO_JSON json_t *resolved = status_of_revision(&s, made, 2000);
@@ -172,7 +173,7 @@ TEST(conditions_are_sorted_and_a_transition_is_a_change_of_status)
     CHECK_EQ(json_int_at(ready, "actualReplicas", -1), 1);
     CHECK(!json_object_get(made, "containerStatuses") && !json_object_get(made, "modelStatuses"));
     AUTO_JSON json_t *models = json_pack("{s:s}", "weights", DIGEST);
-    s.facts.models = models;
+    s.facts.pins = models;
     AUTO_JSON json_t *with = status_of_revision(&s, still, 5000);
     CHECK_STR(json_text_at(with, "modelStatuses.0.name"), "weights");
     CHECK_STR(json_text_at(with, "modelStatuses.0.imageDigest"), DIGEST);
@@ -180,7 +181,7 @@ TEST(conditions_are_sorted_and_a_transition_is_a_change_of_status)
 
 static json_t *revision_status(bool ready, bool failing)
 {
-    struct status_revision s = { "file:///f", "c",
+    struct status_revision s = { "file:///f", NULL,
                                  { .ready_once = ready, .failing = failing, .exit_status = 1,
                                    .failed_phase = PHASE_RUNTIME_INIT, .message = failing ? "boom" : NULL },
                                  false };
@@ -276,7 +277,7 @@ TEST(a_service_is_ready_when_its_newest_revision_is_and_serves_the_older_until_t
 
 TEST(a_service_says_why_its_first_revision_keeps_failing_before_that_is_final)
 {
-    struct status_revision r = { "file:///f", "c",
+    struct status_revision r = { "file:///f", NULL,
                                  { .failing = true, .retryable = true, .exit_status = -1,
                                    .failed_phase = PHASE_RUNTIME_INIT, .message = "boom" },
                                  false };
@@ -300,7 +301,7 @@ TEST(a_service_shows_that_its_revision_cannot_start_any_more)
 
 TEST(a_missed_start_up_budget_is_said_beside_ready_and_goes_when_it_is_kept)
 {
-    struct status_revision r = { "img", "user-container",
+    struct status_revision r = { "img", NULL,
                                  { .ready_once = true, .active = true, .actual = 1, .desired = 1, .exit_status = -1,
                                    .late_starts = "too slow" },
                                  false };
@@ -318,7 +319,7 @@ TEST(a_missed_start_up_budget_is_said_beside_ready_and_goes_when_it_is_kept)
 
 TEST(a_limit_that_nothing_keeps_is_said_beside_ready)
 {
-    struct status_revision r = { "img", "user-container",
+    struct status_revision r = { "img", NULL,
                                  { .ready_once = true, .active = true, .actual = 1, .desired = 1, .exit_status = -1,
                                    .late_starts = "too slow", .unenforced = "nothing holds it" },
                                  false };
@@ -336,7 +337,7 @@ TEST(a_limit_that_nothing_keeps_is_said_beside_ready)
 
 TEST(a_first_start_that_hangs_is_explained_up_to_the_service)
 {
-    struct status_revision r = { "img", "user-container",
+    struct status_revision r = { "img", NULL,
                                  { .exit_status = -1, .image_digest = DIGEST, .message = "instance f-1: deaf" }, false };
     AUTO_JSON json_t *created = status_of_revision(&r, NULL, 0);
     AUTO_JSON json_t *status = service_of("f-00001", NULL, created, NULL);
@@ -349,7 +350,7 @@ TEST(a_first_start_that_hangs_is_explained_up_to_the_service)
 
 TEST(a_passed_progress_deadline_says_where_the_start_hangs)
 {
-    struct status_revision r = { "img", "user-container",
+    struct status_revision r = { "img", NULL,
                                  { .exit_status = -1, .message = "instance f-1 is still in model_fetch" }, true };
     AUTO_JSON json_t *late = status_of_revision(&r, NULL, 0);
     char text[400];
