@@ -1,5 +1,6 @@
 #include "instance/crew.h"
 #include "instance/backoff.h"
+#include "instance/crew_images.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@ struct crew {
     struct instance *leader;
     const struct crew_events *events;
     struct sandbox_pod *pod;
+    struct crew_images *images;
     const char *volumes[SANDBOX_POD_VOLUMES_MAX]; /* names */
     uint32_t volume_count;
     bool open, gone, failed, ending, was_ready;
@@ -139,6 +141,8 @@ static void failed(struct crew *c, bool retryable, const struct member *m, const
     if (c->failed || c->ending)
         return;
     c->failed = true;
+    if (m && m->at && !c->leader->was_ready)
+        c->leader->config_reason = m->at->config_reason;
     if (m)
         (void)snprintf(text, sizeof text, "%s %s: %s%s%s", container_part_name(m->revision->part), m->revision->container,
                        why, m->said[0] ? "; it said: " : "", m->said);
@@ -365,6 +369,7 @@ int crew_open(struct instance *leader, const struct crew_events *events, struct 
     int result = pod_open(c, e);
     if (result < 0)
         return result;
+    c->images = crew_images_ask(leader);
     *ret = TAKE(c);
     return 0;
 }
@@ -381,6 +386,7 @@ void crew_free(struct crew *c)
     loop_undefer(env_of(c)->loop, &c->over_task);
     if (c->pod)
         env_of(c)->tier->ops->pod_free(c->pod);
+    crew_images_free(c->images);
     free(c->members);
     free(c);
 }

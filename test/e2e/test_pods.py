@@ -173,6 +173,18 @@ class Pods(HobCase):
         hob.wait_ready("lacking")
         self.assertEqual(hob.ingress("lacking", path="/token")[2], b"now")
 
+    def test_images_of_sidecars_are_fetched_while_init_containers_still_run(self):
+        hob = self.hob
+        self.pod("ahead", self.containers(), [self.shell("setup", "sleep 1000")], wait=False)
+
+        def pinned():
+            status, _, tree = hob.call("GET", "/apis/serving.knative.dev/v1/namespaces/default/revisions/ahead-00001")
+            return status == 200 and {one["name"] for one in tree["status"].get("containerStatuses", [])}
+        hob.wait_for("the sidecar's image", lambda: pinned() == {"side", "main"})
+        self.assertEqual(self.members("ahead")["setup"]["state"], "starting")
+        self.assertEqual(self.members("ahead")["side"]["state"], "waiting")
+        hob.delete("ahead")
+
     def test_what_the_images_of_all_containers_became_is_in_the_status_and_stays_after_a_restart(self):
         hob = self.hob
         setup = self.shell("setup", "cat /app/nothing >/work/was")
