@@ -35,6 +35,7 @@ struct request_log {
     struct buf text;
     uint32_t text_lines;
     int write_errno;
+    bool torn; /* what was written to the file ends within a line */
     atomic_bool over; /* the helper stops waiting */
 };
 
@@ -127,23 +128,34 @@ static bool wait_for_room(const struct request_log *g)
     return false;
 }
 
+/* How much was written. 0: once more; -1: write_errno. */
+static ssize_t piece_write(struct request_log *g, struct str text)
+{
+    if (!wait_for_room(g)) {
+        g->write_errno = ECANCELED;
+        return -1;
+    }
+    ssize_t n = write(g->fd, text.at, MIN(text.size, (size_t)PIECE_BYTES));
+    if (n < 0 && (errno == EINTR || errno == EAGAIN))
+        return 0;
+    if (n < 0)
+        g->write_errno = errno;
+    else if (n > 0)
+        g->torn = text.at[n - 1] != '\n';
+    return n;
+}
+
+/* A disk that was full has half a line: it stays one, and spoils none that follows. */
 static void text_write(struct work *w)
 {
     struct request_log *g = CONTAINER_OF(w, struct request_log, work);
+    ssize_t n = 0;
     g->write_errno = 0;
-    while (g->text.size > 0) {
-        if (!wait_for_room(g)) {
-            g->write_errno = ECANCELED;
-            return;
-        }
-        ssize_t n = write(g->fd, buf_at(&g->text), MIN(g->text.size, (size_t)PIECE_BYTES));
-        if (n < 0 && (errno == EINTR || errno == EAGAIN))
-            continue;
-        if (n < 0) {
-            g->write_errno = errno;
-            return;
-        }
-        buf_consume(&g->text, (size_t)n);
+    while (n >= 0 && g->torn)
+        n = piece_write(g, STR("\n"));
+    while (n >= 0 && g->text.size > 0) {
+        n = piece_write(g, buf_str(&g->text));
+        buf_consume(&g->text, (size_t)MAX(n, (ssize_t)0));
     }
 }
 
@@ -189,6 +201,7 @@ static void on_written(struct work *w)
     if (g->fd_next >= 0) {
         fd_auto(&g->fd);
         g->fd = TAKE_FD(g->fd_next);
+        g->torn = false;
     }
     if (ran)
         write_next(g);
@@ -201,6 +214,8 @@ void request_log_attach(struct request_log *g, int take_fd)
     int *place = g->writing ? &g->fd_next : &g->fd;
     fd_auto(place);
     *place = take_fd;
+    if (!g->writing)
+        g->torn = false;
     write_next(g);
 }
 

@@ -5,6 +5,8 @@
 
 #include <fcntl.h>
 #include <jansson.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 struct world {
@@ -163,4 +165,40 @@ TEST(a_file_that_cannot_be_written_is_counted)
     CHECK(request_log_counts(w.log).dropped == 1 && request_log_counts(w.log).lines == 0);
     world_close(&w);
 }
+
+/* A limit of the file's size breaks a line as a full disk does. */
+TEST(half_a_line_spoils_none_that_follows)
+{
+    struct world w;
+    char path[] = "/tmp/hob-log-XXXXXX", line[4096];
+    struct invocation_record r = record(1);
+    struct rlimit before, small;
+    int fd = mkstemp(path), good = 0, bad = 0;
+    CHECK(fd >= 0 && getrlimit(RLIMIT_FSIZE, &before) == 0);
+    world_open(&w);
+    void (*ours)(int) = signal(SIGXFSZ, SIG_IGN);
+    small = (struct rlimit){ 100, before.rlim_max };
+    CHECK_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+    request_log_attach(w.log, fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    request_log_record(w.log, &r);
+    until_idle(&w);
+    CHECK(setrlimit(RLIMIT_FSIZE, &before) == 0 && signal(SIGXFSZ, ours) == SIG_IGN);
+    CHECK(request_log_counts(w.log).dropped == 1 && request_log_counts(w.log).lines == 0);
+    for (int i = 0; i < 2; i++) {
+        request_log_record(w.log, &r);
+        until_idle(&w);
+    }
+    FILE *f = fdopen(fd, "r");
+    rewind(f);
+    while (fgets(line, sizeof line, f)) {
+        json_t *j = json_loads(line, 0, NULL);
+        *(j ? &good : &bad) += 1;
+        json_decref(j);
+    }
+    CHECK(good == 2 && bad == 1);
+    fclose(f);
+    world_close(&w);
+    unlink(path);
+}
+
 TEST_MAIN()
