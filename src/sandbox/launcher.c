@@ -3,11 +3,11 @@
 #include "os/fault.h"
 #include "os/fd.h"
 #include "os/landlock.h"
-#include "os/mnt.h"
+#include "sandbox/children.h"
 #include "sandbox/localfiles.h"
 #include "sandbox/peer.h"
 #include "sandbox/rootfs.h"
-#include "sandbox/shell.h"
+#include "sandbox/stock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,39 +15,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
-#include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 enum {
-    MAKING_MAX = 4,          /* shells under construction at once: they compete for the CPUs */
-    REFILL_QUIET_US = 5000,  /* no start for this long, then the pool is refilled */
-    RESTART_US = 100000,     /* first pause before a child is started again; doubles */
-    RESTART_US_MAX = 10000000,
-    STEADY_US = 60000000,    /* lived this long: the next pause is the first one again */
     LOCK_WAIT_US = 3000000,  /* for what a killed predecessor forked; then it is another hob's */
     LOCK_LOOK_US = 5000,
     GRACE_US = 5000000,      /* after the drain: what is left is killed */
     NOTICES_WAITING_MAX = 8192,
-    SHELLS_MAX = 20000,      /* what the uid ranges allow */
-    FAILED_TO_EXEC = 127,
-};
-
-enum child_role { CHILD_NODE, CHILD_FETCHER, CHILDREN };
-
-struct launcher;
-struct child {
-    struct launcher *owner;
-    enum child_role role;
-    int pidfd; /* -1: not running */
-    struct loop_io io;
-    struct loop_timer restart;
-    uint64_t started_us, pause_us;
 };
 
 struct launcher {
@@ -57,27 +35,17 @@ struct launcher {
     struct sysfilter *filter;
     int lock_fd, signal_fd;
     struct loop_io signal_io;
-    struct loop_timer deadline, refill;
-    struct child children[CHILDREN];
-    struct peer *node; /* NULL while there is none */
+    struct loop_timer deadline;
+    struct children *children;
+    struct stock *stock; /* of shells */
+    struct peer *node;   /* NULL while there is none */
     bool node_said_hello, any_node_served, draining, stopping;
     struct localfiles *files; /* of the host, for images and models */
     char *data_real;          /* the data folder without links */
 
-    struct list shells;
-    uint32_t *slots; /* of each: how many shells use it; more than one are a pod */
-    uint32_t slot_count, next_slot;
-    uint64_t next_id;
-    uint32_t life;                 /* counts nodes */
-    uint32_t making, idle, wanted; /* of this life; wanted: WANTs not answered yet */
-    uint32_t pool, pool_max;       /* shells to be kept ready: what the node asked for last; and may ask for */
-    uint64_t last_took_us, pool_not_before_us;
-
     int result; /* of launcher_run, when the loop stops */
     struct err why;
 };
-
-static void child_start(struct launcher *a, enum child_role role);
 
 /* ---- notices ---------------------------------------------------------------------------- */
 
@@ -94,266 +62,6 @@ static void notify(struct launcher *a, const struct notice *n, int *take_fds, si
         log_event(LOG_DEBUG, "notice_lost", "type=%u cause=\"%s\"", n->type, LOG_QUOTED(e.text));
 }
 
-static void notice_error(struct notice *n, const struct err *e)
-{
-    n->error.code = e->code;
-    n->error.sys_errno = e->sys_errno;
-    snprintf(n->error.text, sizeof n->error.text, "%s", e->text);
-}
-
-/* ---- shells ----------------------------------------------------------------------------- */
-
-static struct shell *shell_find(struct launcher *a, uint64_t id)
-{
-    LIST_EACH (&a->shells, n, tmp) {
-        struct shell *s = CONTAINER_OF(n, struct shell, node);
-        if (s->id == id && s->life == a->life && !s->ended)
-            return s;
-    }
-    return NULL;
-}
-
-static int slot_take(struct launcher *a, uint32_t *ret, struct err *e)
-{
-    for (uint32_t i = 0; i < a->slot_count; i++) {
-        uint32_t slot = (a->next_slot + i) % a->slot_count;
-        if (a->slots[slot])
-            continue;
-        a->slots[slot] = 1;
-        a->next_slot = slot + 1; /* the longest unused one: used ids rest a while */
-        *ret = slot;
-        return 0;
-    }
-    return err_set(e, CODE_EXHAUSTED, "sandbox: all %u are in use", a->slot_count);
-}
-
-static int shell_make(struct launcher *a, struct err *e)
-{
-    struct shell *s;
-    uint32_t slot = 0;
-    int r = slot_take(a, &slot, e);
-    if (r < 0)
-        return r;
-    r = shell_open(&a->maker, a->next_id++, slot, &s, e);
-    if (r < 0) {
-        a->slots[slot] = 0;
-        return r;
-    }
-    s->life = a->life;
-    list_push(&a->shells, &s->node);
-    a->making++;
-    return 0;
-}
-
-/* A shell that was not to be: whoever waits for one is told; the pool just tries again later. */
-static void shell_refuse(struct launcher *a, const struct err *e)
-{
-    struct notice n = { .type = NOTICE_REFUSED };
-    a->pool_not_before_us = loop_now_us(a->loop) + RESTART_US;
-    if (a->wanted == 0) {
-        log_event(LOG_WARN, "sandbox.not_made", "cause=\"%s\"", LOG_QUOTED(e->text));
-        return;
-    }
-    a->wanted--;
-    notice_error(&n, e);
-    notify(a, &n, NULL, 0);
-}
-
-/* The only place that decides whether a shell is made. What somebody waits for comes at once; the
- * pool is refilled one by one, when no start happened for a while, so that refilling does not compete with
- * the start that emptied it. */
-static void pool_tend(struct launcher *a)
-{
-    struct err e = { 0 };
-    uint64_t quiet_us = MAX(a->last_took_us + REFILL_QUIET_US, a->pool_not_before_us);
-    if (a->stopping || !a->node_said_hello)
-        return;
-    while (a->wanted > a->making && a->making < MAKING_MAX)
-        if (shell_make(a, &e) < 0)
-            shell_refuse(a, &e);
-    uint64_t have = (uint64_t)a->idle + a->making;
-    if (a->making > 0 || have >= (uint64_t)a->pool + a->wanted)
-        return; /* the one that is being made comes back here */
-    if (loop_clock_us(a->loop) < quiet_us)
-        loop_at(a->loop, &a->refill, quiet_us);
-    else if (shell_make(a, &e) < 0) {
-        shell_refuse(a, &e);
-        loop_at(a->loop, &a->refill, a->pool_not_before_us);
-    }
-}
-
-static void on_refill(struct loop_timer *t) { pool_tend(CONTAINER_OF(t, struct launcher, refill)); }
-
-/* Everything the node needs to use a shell, in one notice. */
-static int shell_offer(struct launcher *a, struct shell *s, struct err *e)
-{
-    struct notice n = { .type = NOTICE_SHELL, .id = s->id, .shell.beside = s->beside };
-    int fds[3 + PROTOCOL_VOLUMES_MAX + PROTOCOL_SHELL_SOCKETS], cpu_fd, memory_fd;
-    size_t count = 0;
-    fds[count++] = s->control_fd;
-    shell_usage_open(s, &cpu_fd, &memory_fd);
-    if (cpu_fd >= 0 && memory_fd >= 0) {
-        n.usage_fds = 2;
-        fds[count++] = TAKE_FD(cpu_fd);
-        fds[count++] = TAKE_FD(memory_fd);
-    }
-    fd_auto(&cpu_fd);
-    fd_auto(&memory_fd);
-    for (uint32_t i = 0; s->beside && i < s->volume_count; i++)
-        fds[count + n.shell.volumes++] = TAKE_FD(s->volume_fds[i]);
-    count += n.shell.volumes;
-    int r = ns_sockets_make(s->netns_fd, a->maker.home_net_fd, fds + count, PROTOCOL_SHELL_SOCKETS, e);
-    if (r < 0) {
-        while (count > 1) /* the first is still the shell's */
-            close(fds[--count]);
-        return r;
-    }
-    s->control_fd = -1;
-    notify(a, &n, fds, count + PROTOCOL_SHELL_SOCKETS);
-    return 0;
-}
-
-/* ---- pods --- */
-
-static void join_refuse(struct launcher *a, uint64_t leader, const struct err *e)
-{
-    struct notice n = { .type = NOTICE_REFUSED, .id = leader };
-    notice_error(&n, e);
-    notify(a, &n, NULL, 0);
-}
-
-static void joined_offer(struct launcher *a, struct shell *s)
-{
-    struct err e = { 0 };
-    if (shell_offer(a, s, &e) == 0)
-        return;
-    s->state = SHELL_MAKING; /* the node never heard of it */
-    s->why = e;
-    shell_kill(s);
-}
-
-static uint32_t pod_size(struct launcher *a, uint64_t leader)
-{
-    uint32_t count = 0;
-    LIST_EACH (&a->shells, n, tmp)
-        count += CONTAINER_OF(n, struct shell, node)->beside == leader;
-    return count;
-}
-
-/* Nothing of a pod outlives the shell that it was made around. */
-static void pod_kill(struct launcher *a, uint64_t leader)
-{
-    LIST_EACH (&a->shells, n, tmp) {
-        struct shell *s = CONTAINER_OF(n, struct shell, node);
-        if (s->beside == leader)
-            shell_kill(s);
-    }
-}
-
-static int join_begin(struct launcher *a, const struct request *q, struct err *e)
-{
-    struct shell *s, *leader = shell_find(a, q->id);
-    if (!leader || leader->state == SHELL_MAKING || leader->beside)
-        return err_set(e, CODE_UNAVAILABLE, "sandbox: the pod is over");
-    if (a->stopping || pod_size(a, leader->id) >= PROTOCOL_JOINED_MAX)
-        return err_set(e, CODE_EXHAUSTED, "sandbox: %d are in the pod already", PROTOCOL_JOINED_MAX);
-    int r = shell_join(&a->maker, a->next_id++, leader, q->name, &s, e);
-    if (r < 0)
-        return r;
-    s->life = a->life;
-    a->slots[s->slot]++;
-    list_push(&a->shells, &s->node);
-    return 0;
-}
-
-static void volumes_answer(struct launcher *a, const struct request *q)
-{
-    struct notice n = { .type = NOTICE_VOLUMES, .id = q->id };
-    struct shell *s = shell_find(a, q->id);
-    int fds[PROTOCOL_VOLUMES_MAX];
-    size_t count = (size_t)q->number;
-    struct err e = { 0 };
-    if (!s)
-        return; /* its end is on the way to the node */
-    const struct join_volumes v = { .stage_fd = a->maker.stage_fd, .bytes = q->volume_bytes, .count = (uint32_t)count,
-                                    .owner = shell_owner(s) };
-    int r = s->state == SHELL_MAKING || s->beside || s->pod_fd >= 0
-                ? err_set(&e, CODE_INVALID, "sandbox: has its volumes")
-                : join_volumes_make(&v, &s->pod_fd, fds, &e);
-    if (r == 0)
-        s->volume_count = (uint32_t)count;
-    else
-        notice_error(&n, &e);
-    notify(a, &n, fds, r == 0 ? count : 0);
-}
-
-static void on_shell_ready(void *ctx, struct shell *s)
-{
-    struct launcher *a = ctx;
-    struct err e = { 0 };
-    if (s->life != a->life) {
-        shell_kill(s);
-        return;
-    }
-    if (s->beside) {
-        joined_offer(a, s);
-        return;
-    }
-    ASSERT(a->making > 0);
-    a->making--;
-    a->idle++;
-    if (shell_offer(a, s, &e) < 0) {
-        shell_kill(s);
-        shell_refuse(a, &e);
-    } else if (a->wanted > 0) {
-        a->wanted--;
-    }
-    pool_tend(a);
-}
-
-static void stop_if_empty(struct launcher *a)
-{
-    if (a->stopping && a->shells.count == 0 && a->children[CHILD_NODE].pidfd < 0 &&
-        a->children[CHILD_FETCHER].pidfd < 0)
-        loop_stop(a->loop);
-}
-
-static void on_shell_ended(void *ctx, struct shell *s, const struct notice_exit *x,
-                           const struct err *why)
-{
-    struct launcher *a = ctx;
-    struct notice n = { .type = NOTICE_ENDED, .id = s->id, .exit = *x };
-    struct err cause = { 0 };
-    bool ours = s->life == a->life, was_making = s->state == SHELL_MAKING;
-    if (why)
-        cause = *why;
-    if (ours && was_making && !s->beside)
-        a->making--;
-    else if (ours && s->state == SHELL_IDLE && !s->beside)
-        a->idle--;
-    list_remove(&a->shells, &s->node);
-    ASSERT(a->slots[s->slot] > 0);
-    a->slots[s->slot]--;
-    if (!s->beside)
-        pod_kill(a, s->id);
-    uint64_t beside = s->beside;
-    shell_free(s);
-    if (ours && !was_making)
-        notify(a, &n, NULL, 0);
-    else if (ours && beside)
-        join_refuse(a, beside, &cause);
-    else if (ours && cause.code)
-        shell_refuse(a, &cause);
-    pool_tend(a);
-    stop_if_empty(a);
-}
-
-static void shells_kill(struct launcher *a)
-{
-    LIST_EACH (&a->shells, n, tmp)
-        shell_kill(CONTAINER_OF(n, struct shell, node));
-}
-
 /* ---- requests --------------------------------------------------------------------------- */
 
 static void open_answer(struct launcher *a, const struct request *q)
@@ -362,24 +70,8 @@ static void open_answer(struct launcher *a, const struct request *q)
     struct err e = { 0 };
     int fd = localfiles_get(a->files, q->path, &e);
     if (fd < 0)
-        notice_error(&n, &e);
+        notice_error_set(&n, &e);
     notify(a, &n, &fd, fd >= 0);
-}
-
-static void sockets_answer(struct launcher *a, const struct request *q)
-{
-    struct notice n = { .type = NOTICE_SOCKETS, .id = q->id };
-    struct shell *s = shell_find(a, q->id);
-    int fds[PROTOCOL_SOCKETS_MAX];
-    size_t count = (size_t)q->number;
-    struct err e = { 0 };
-    if (!s)
-        return; /* its end is on the way to the node */
-    if (ns_sockets_make(s->netns_fd, a->maker.home_net_fd, fds, count, &e) < 0) {
-        notice_error(&n, &e);
-        count = 0;
-    }
-    notify(a, &n, fds, count);
 }
 
 /* The node has no folder to open it in. One that cannot be opened anew leaves the node with the one it has. */
@@ -410,31 +102,10 @@ static int hello_answer(struct launcher *a, struct err *e)
     a->node_said_hello = true;
     notify(a, &n, NULL, 0);
     request_log_give(a);
-    child_start(a, CHILD_FETCHER);
-    pool_tend(a);
+    if (a->config->children.run_fetcher)
+        children_start(a->children, CHILD_FETCHER);
+    stock_serve(a->stock);
     return 0;
-}
-
-static void shell_request(struct launcher *a, const struct request *q)
-{
-    struct shell *s = shell_find(a, q->id);
-    if (!s || s->state == SHELL_MAKING) /* it ended meanwhile, or was never offered */
-        return;
-    switch (q->type) {
-    case REQUEST_TOOK:
-        if (s->state == SHELL_USED)
-            return;
-        s->state = SHELL_USED;
-        if (s->beside)
-            return;
-        a->idle--;
-        a->last_took_us = loop_clock_us(a->loop);
-        pool_tend(a);
-        return;
-    case REQUEST_SIGNAL: shell_signal(s, q->number); return;
-    case REQUEST_KILL: shell_kill(s); return;
-    default: UNREACHABLE("not about a shell");
-    }
 }
 
 static int on_request(void *ctx, struct fd_packet *p, struct err *e)
@@ -448,47 +119,22 @@ static int on_request(void *ctx, struct fd_packet *p, struct err *e)
         return err_set(e, CODE_INVALID, "request of type %u: before hello", q->type);
     switch ((enum request_type)q->type) {
     case REQUEST_HELLO: return hello_answer(a, e);
-    case REQUEST_WANT:
-        if (a->wanted >= a->slot_count)
-            return err_set(e, CODE_EXHAUSTED, "request: more wants than sandboxes");
-        a->wanted++;
-        pool_tend(a);
-        return 0;
-    case REQUEST_POOL:
-        if ((uint32_t)q->number > a->pool_max)
-            return err_set(e, CODE_EXHAUSTED, "request: a pool of %d, of %u at most", q->number, a->pool_max);
-        a->pool = (uint32_t)q->number;
-        pool_tend(a);
-        return 0;
-    case REQUEST_SOCKETS: sockets_answer(a, q); return 0;
-    case REQUEST_VOLUMES: volumes_answer(a, q); return 0;
-    case REQUEST_JOIN: {
-        struct err why = { 0 };
-        if (join_begin(a, q, &why) < 0)
-            join_refuse(a, q->id, &why);
-        return 0;
-    }
     case REQUEST_OPEN: open_answer(a, q); return 0;
     case REQUEST_SERVING: a->any_node_served = true; return 0;
+    case REQUEST_WANT:
+    case REQUEST_POOL:
+    case REQUEST_SOCKETS:
+    case REQUEST_VOLUMES:
+    case REQUEST_JOIN:
     case REQUEST_TOOK:
     case REQUEST_SIGNAL:
-    case REQUEST_KILL: shell_request(a, q); return 0;
+    case REQUEST_KILL: return stock_request(a->stock, q, e);
     case REQUEST_TYPES: break;
     }
     UNREACHABLE("request_check() knows every type");
 }
 
 /* ---- the node and the fetcher ----------------------------------------------------------- */
-
-static const char *const role_names[CHILDREN] = { "node", "fetcher" };
-
-static void child_kill(struct child *c)
-{
-    struct err e = { 0 };
-    loop_cancel(c->owner->loop, &c->restart);
-    if (c->pidfd >= 0 && ns_signal(c->pidfd, SIGKILL, &e) < 0)
-        UNREACHABLE("we may always kill our own child");
-}
 
 /* The node's socket is closed or was misused. Its process follows, whatever it does. */
 static void on_node_gone(void *ctx, const struct err *why)
@@ -497,29 +143,28 @@ static void on_node_gone(void *ctx, const struct err *why)
     if (why->code)
         log_event(LOG_ERROR, "node.link_lost", "cause=\"%s\"", LOG_QUOTED(why->text));
     if (why->code || !a->draining) /* asked to finish, it closes its end on its way out */
-        child_kill(&a->children[CHILD_NODE]);
+        children_kill(a->children, CHILD_NODE);
     peer_free(TAKE(a->node));
     a->node_said_hello = false;
+    stock_pause(a->stock);
 }
 
 static const struct peer_events node_events = { on_request, on_node_gone };
 
-static _Noreturn void child_main(struct launcher *a, enum child_role role, int link_fd, pid_t parent)
+static void run_child(void *ctx, enum child_role role, int link_fd)
 {
+    const struct launcher *a = ctx;
     const struct launcher_children *k = &a->config->children;
-    if (!ns_die_with_parent(-1) || getppid() != parent)
-        _exit(FAILED_TO_EXEC); /* born an orphan */
-    ns_signals_reset();
     if (role == CHILD_NODE)
         k->run_node(k->ctx, link_fd, a->maker.full_map);
     else
         k->run_fetcher(k->ctx, link_fd, a->maker.full_map);
-    _exit(FAILED_TO_EXEC);
 }
 
-/* Where the launcher's own end goes: the node's is a link of ours, the fetcher's belongs to the node. */
-static int end_place(struct launcher *a, enum child_role role, int take_fd, struct err *e)
+/* The node's is a link of ours, the fetcher's belongs to the node. */
+static int on_link(void *ctx, enum child_role role, int take_fd, struct err *e)
 {
+    struct launcher *a = ctx;
     if (role == CHILD_FETCHER) {
         struct notice n = { .type = NOTICE_FETCHER };
         notify(a, &n, &take_fd, 1);
@@ -529,50 +174,11 @@ static int end_place(struct launcher *a, enum child_role role, int take_fd, stru
                      &a->node, e);
 }
 
-static int child_fork(struct launcher *a, struct child *c, struct err *e)
+static void stop_if_empty(struct launcher *a)
 {
-    AUTO_CLOSE int theirs = -1, ours = -1;
-    pid_t parent = getpid();
-    int r = fd_pair(&ours, &theirs, e);
-    if (r < 0)
-        return r;
-    int pid = ns_clone(0, &c->pidfd, e);
-    if (pid == 0) {
-        close(ours);
-        child_main(a, c->role, theirs, parent);
-    }
-    if (pid < 0)
-        return pid;
-    c->started_us = loop_clock_us(a->loop);
-    r = loop_watch(a->loop, &c->io, c->pidfd, EPOLLIN, e);
-    return r < 0 ? r : end_place(a, c->role, TAKE_FD(ours), e);
-}
-
-static void child_start(struct launcher *a, enum child_role role)
-{
-    struct child *c = &a->children[role];
-    struct err e = { 0 };
-    if (c->pidfd >= 0 || (role == CHILD_FETCHER && !a->config->children.run_fetcher))
-        return;
-    if (role == CHILD_NODE)
-        a->life++;
-    if (child_fork(a, c, &e) == 0) {
-        log_event(LOG_INFO, "child.started", "role=%s", role_names[role]);
-        return;
-    }
-    log_event(LOG_ERROR, "child.not_started", "role=%s cause=\"%s\"", role_names[role],
-              LOG_QUOTED(e.text));
-    if (c->pidfd >= 0)
-        child_kill(c); /* half started: its end restarts it */
-    else
-        loop_after(a->loop, &c->restart, RESTART_US_MAX);
-}
-
-static void on_restart(struct loop_timer *t)
-{
-    struct child *c = CONTAINER_OF(t, struct child, restart);
-    if (c->role == CHILD_NODE || c->owner->node_said_hello) /* the fetcher waits for a node */
-        child_start(c->owner, c->role);
+    if (a->stopping && stock_is_empty(a->stock) && !children_run(a->children, CHILD_NODE) &&
+        !children_run(a->children, CHILD_FETCHER))
+        loop_stop(a->loop);
 }
 
 /* What depends on a node goes with it: the sandboxes it spoke to, and the fetcher it listened to. */
@@ -580,61 +186,47 @@ static void node_forget(struct launcher *a)
 {
     peer_free(TAKE(a->node));
     a->node_said_hello = false;
-    a->making = a->idle = a->wanted = 0;
-    a->pool = (uint32_t)a->config->limits->sandbox_pool;
-    a->life++; /* shells of the old life are not anybody's */
-    shells_kill(a);
-    child_kill(&a->children[CHILD_FETCHER]);
-}
-
-static void child_restart(struct child *c, uint64_t now_us)
-{
-    if (now_us - c->started_us > STEADY_US || c->pause_us == 0)
-        c->pause_us = RESTART_US;
-    log_event(LOG_WARN, "child.restarts", "role=%s pause_us=%llu", role_names[c->role],
-              (unsigned long long)c->pause_us);
-    loop_after(c->owner->loop, &c->restart, c->pause_us);
-    c->pause_us = MIN(c->pause_us * 2, (uint64_t)RESTART_US_MAX);
+    stock_forget(a->stock);
+    children_kill(a->children, CHILD_FETCHER);
 }
 
 static void stop(struct launcher *a)
 {
     a->stopping = true;
-    shells_kill(a);
-    child_kill(&a->children[CHILD_NODE]);
-    child_kill(&a->children[CHILD_FETCHER]);
+    stock_end(a->stock);
+    children_kill(a->children, CHILD_NODE);
+    children_kill(a->children, CHILD_FETCHER);
     stop_if_empty(a);
 }
 
-static void on_child_end(struct loop_io *io, uint32_t events)
+/* The fetcher waits for a node. */
+static bool wanted(void *ctx, enum child_role role)
 {
-    struct child *c = CONTAINER_OF(io, struct child, io);
-    struct launcher *a = c->owner;
-    struct ns_exit gone;
-    struct err e = { 0 };
-    (void)events;
-    if (ns_reap(c->pidfd, false, &gone, &e) == 1)
-        return;
-    loop_unwatch(a->loop, &c->io);
-    close(TAKE_FD(c->pidfd));
+    const struct launcher *a = ctx;
+    return role == CHILD_NODE || a->node_said_hello;
+}
+
+static void on_child_ended(void *ctx, enum child_role role, int status)
+{
+    struct launcher *a = ctx;
     /* The fetcher ends when the draining node closes it, or by stop(), whichever is first. */
-    bool asked = gone.status == 0 ? a->stopping || a->draining
-                                  : a->stopping && gone.status == 128 + SIGKILL;
-    log_event(asked ? LOG_INFO : LOG_WARN, "child.ended", "role=%s status=%d", role_names[c->role], gone.status);
-    if (c->role == CHILD_NODE)
+    bool asked = status == 0 ? a->stopping || a->draining : a->stopping && status == 128 + SIGKILL;
+    log_event(asked ? LOG_INFO : LOG_WARN, "child.ended", "role=%s status=%d", children_name(role), status);
+    if (role == CHILD_NODE)
         node_forget(a);
-    if (c->role == CHILD_NODE && gone.status == 0)
+    if (role == CHILD_NODE && status == 0)
         stop(a);
-    else if (c->role == CHILD_NODE && a->draining)
+    else if (role == CHILD_NODE && a->draining)
         stop(a); /* no matter how it ended, nobody wants another */
-    else if (c->role == CHILD_NODE && !a->any_node_served && !a->stopping) {
-        a->result = err_set(&a->why, CODE_UNAVAILABLE, "node: ended with status %d before it was up",
-                            gone.status);
+    else if (role == CHILD_NODE && !a->any_node_served && !a->stopping) {
+        a->result = err_set(&a->why, CODE_UNAVAILABLE, "node: ended with status %d before it was up", status);
         stop(a);
-    } else if (!a->stopping && (c->role == CHILD_NODE || a->node_said_hello))
-        child_restart(c, loop_clock_us(a->loop));
+    } else if (!a->stopping && (role == CHILD_NODE || a->node_said_hello))
+        children_restart(a->children, role);
     stop_if_empty(a);
 }
+
+static const struct children_events children_events = { run_child, on_link, wanted, on_child_ended };
 
 /* ---- signals ---------------------------------------------------------------------------- */
 
@@ -743,9 +335,6 @@ static int maker_open(struct launcher *a, struct err *e)
 {
     struct shell_maker *m = &a->maker;
     const struct rootfs_stage stage = { a->config->store_dir, m->cgroups };
-    m->on_ready = on_shell_ready;
-    m->on_ended = on_shell_ended;
-    m->ctx = a;
     m->loop = a->loop;
     if (getrandom(&m->key, sizeof m->key, 0) != (ssize_t)sizeof m->key)
         return err_sys(e, "random key");
@@ -757,11 +346,11 @@ static int maker_open(struct launcher *a, struct err *e)
     return r < 0 ? r : rootfs_stage_open(&stage, &m->stage_fd, e);
 }
 
+static void on_notice(void *ctx, const struct notice *n, int *take_fds, size_t count) { notify(ctx, n, take_fds, count); }
+static void on_shell_ended(void *ctx) { stop_if_empty(ctx); }
+
 static int launcher_open(struct launcher *a, struct err *e)
 {
-    const struct limits *l = a->config->limits;
-    a->pool = (uint32_t)l->sandbox_pool;
-    a->pool_max = (uint32_t)MAX(l->sandbox_pool, l->sandbox_pool_max);
     int r = ns_privileged(e);
     a->maker.full_map = r == 1;
     if (r >= 0)
@@ -782,28 +371,22 @@ static int launcher_open(struct launcher *a, struct err *e)
         r = signals_take(a, e);
     if (r == 0)
         r = maker_open(a, e);
-    a->slot_count = (uint32_t)MIN(l->instances_max + a->pool_max + MAKING_MAX, (uint64_t)SHELLS_MAX);
-    a->slots = xcalloc(a->slot_count, sizeof *a->slots);
-    return r;
+    if (r < 0)
+        return r;
+    const struct stock_config stock = { .limits = a->config->limits,
+                                        .maker = &a->maker,
+                                        .notify = on_notice,
+                                        .on_ended = on_shell_ended,
+                                        .ctx = a };
+    a->stock = stock_new(&stock);
+    a->children = children_new(a->loop, &children_events, a);
+    return 0;
 }
 
 static void launcher_close(struct launcher *a)
 {
-    LIST_EACH (&a->shells, n, tmp) {
-        list_remove(&a->shells, n);
-        shell_free(CONTAINER_OF(n, struct shell, node));
-    }
-    for (int i = 0; i < CHILDREN; i++) {
-        struct child *c = &a->children[i];
-        struct ns_exit gone;
-        struct err e = { 0 };
-        if (c->pidfd < 0)
-            continue;
-        child_kill(c);
-        ASSERT(ns_reap(c->pidfd, true, &gone, &e) == 0);
-        loop_unwatch(a->loop, &c->io);
-        close(c->pidfd);
-    }
+    stock_free(a->stock);
+    children_free(a->children);
     peer_free(a->node);
     if (a->loop)
         loop_unwatch(a->loop, &a->signal_io);
@@ -814,7 +397,6 @@ static void launcher_close(struct launcher *a)
     cgroup_tree_free(a->maker.cgroups);
     localfiles_free(a->files);
     fd_auto(&a->lock_fd);
-    free(a->slots);
     free(a->data_real);
     free(a);
 }
@@ -826,17 +408,8 @@ static struct launcher *launcher_new(const struct launcher_config *c)
     a->config = c;
     a->lock_fd = a->signal_fd = -1;
     a->maker.stage_fd = a->maker.home_mnt_fd = a->maker.home_net_fd = a->maker.home_dir_fd = -1;
-    list_init(&a->shells);
     a->signal_io.on_ready = on_signal;
-    a->refill.on_due = on_refill;
     a->deadline.on_due = on_deadline;
-    a->next_id = 1;
-    for (int i = 0; i < CHILDREN; i++)
-        a->children[i] = (struct child){ .owner = a,
-                                         .role = (enum child_role)i,
-                                         .pidfd = -1,
-                                         .io.on_ready = on_child_end,
-                                         .restart.on_due = on_restart };
     return a;
 }
 
@@ -855,7 +428,7 @@ int launcher_run(const struct launcher_config *c, struct err *e)
     int r = launcher_open(a, e);
     if (r < 0)
         return err_wrap(e, "launcher");
-    child_start(a, CHILD_NODE);
+    children_start(a->children, CHILD_NODE);
     r = loop_run(a->loop, e);
     if (r == 0 && a->result < 0) {
         *e = a->why;

@@ -1,6 +1,7 @@
 #include "sandbox/protocol.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 
 size_t request_size(uint32_t type)
@@ -55,4 +56,11 @@ int request_check(const struct request *q, size_t size, struct err *e)
     if (!in_range)
         return err_set(e, CODE_INVALID, "request of type %u: out of range", q->type);
     return 0;
+}
+
+void notice_error_set(struct notice *n, const struct err *e)
+{
+    n->error.code = e->code;
+    n->error.sys_errno = e->sys_errno;
+    snprintf(n->error.text, sizeof n->error.text, "%s", e->text);
 }

@@ -92,6 +92,8 @@ struct notice {
     };
 };
 
+void notice_error_set(struct notice *n, const struct err *e);
+
 /* ---- node to stem: see order.h; stem to node, before exec: ---- */
 
 enum stem_word_type {
