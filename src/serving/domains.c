@@ -101,7 +101,8 @@ static void resolve_look(const struct domains *d, const json_t *object, const ch
     const char *kind = json_text_at(object, "spec.ref.kind"), *name = json_text_at(object, "spec.ref.name");
     struct catalog_item item;
     bool service = strcmp(kind, "Service") == 0;
-    bool found = catalog_find(d->catalog, service ? CATALOG_SERVICES : CATALOG_ROUTES, ns, name, &item);
+    bool found = catalog_find(d->catalog, service ? CATALOG_SERVICES : CATALOG_ROUTES, ns, name, &item) ||
+                 (!service && registry_find(d->registry, REGISTRY_ROUTES, ns, name, &item));
     AUTO_JSON json_t *target = tree_of(found, &item);
     f->status.resolved = found && !is_private(target) ? STATUS_TRUE : STATUS_FALSE;
     if (f->status.resolved == STATUS_TRUE)

@@ -51,6 +51,19 @@ class ObjectsCase(HobCase):
 
 
 class Domains(ObjectsCase):
+    def test_a_domain_leads_to_a_route_of_its_own_too(self):
+        self.hob.deploy("behind")
+        self.apply(claim("own.example.com"))
+        self.apply(mapping("own.example.com", "own", kind="Route"))
+        self.assertEqual(self.wait_for_condition("dm/own.example.com", "False")[1], "ResolveFailed")
+        self.apply({"apiVersion": "serving.knative.dev/v1", "kind": "Route", "metadata": {"name": "own"},
+                    "spec": {"traffic": [{"configurationName": "behind", "percent": 100}]}})
+        self.kubectl("wait", "--for=condition=Ready", "dm/own.example.com", "--timeout=30s")
+        self.hob.wait_for("the name to lead there", lambda: self.status_of("own.example.com") == 200)
+        self.kubectl("delete", "route/own")
+        self.hob.wait_for("the name to lead nowhere", lambda: self.status_of("own.example.com") == 404)
+        self.assertEqual(self.wait_for_condition("dm/own.example.com", "False")[1], "ResolveFailed")
+
     def test_a_claimed_domain_leads_to_its_service(self):
         self.hob.deploy("shop")
         self.assertEqual(self.status_of("shop.example.com"), 404)
