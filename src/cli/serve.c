@@ -218,9 +218,13 @@ static int node_main(const struct serve_settings *s, struct err *e)
     listen_shown(FD_API, api);
     for (int fd = FD_LINK; fd < FD_ROLE_END; fd++)
         (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+    /* The node lets go of its own copy first; at the last one the launcher sees it gone, and by then it said why. */
+    int link = fcntl(FD_LINK, F_DUPFD_CLOEXEC, FD_ROLE_END);
+    if (link < 0)
+        return err_sys(e, "the launcher's link");
     const struct node_config c = {
         .limits = &s->limits, .data_dir = "/data", .shown_dir = shown ? shown : "/data",
-        .ingress_fd = FD_INGRESS, .api_fd = FD_API, .local_fd = FD_LOCAL, .launcher_fd = FD_LINK,
+        .ingress_fd = FD_INGRESS, .api_fd = FD_API, .local_fd = FD_LOCAL, .launcher_fd = link,
         .ready_fd = ready && ready[0] == '1' ? FD_READY : -1, .ingress = ingress, .api = api,
         .local = local ? local : "", .api_open = s->api_insecure, .traces = serve_traces_on(),
         .service_name = serve_traces_name(), .request_log = s->request_log != NULL,

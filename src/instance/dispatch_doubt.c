@@ -10,7 +10,7 @@ enum {
     LOOK_US = 2000, /* an end is often known by then, and needs no look */
     /* A process that ends closes its newest descriptor first: its port may still take a connection after it has broken
      * one, which then breaks too. How much later is up to the scheduler, so for all of doubt_ms others go before it. */
-    HOLD_US = 20000,
+    HOLD_US = 100000,
 };
 #define MUTE_FORGOTTEN_US UINT64_C(600000000)
 

@@ -221,7 +221,7 @@ static void on_child_ended(void *ctx, enum child_role role, int status)
     else if (role == CHILD_NODE && !a->any_node_served && !a->stopping) {
         a->result = err_set(&a->why, CODE_UNAVAILABLE, "node: ended with status %d before it was up", status);
         stop(a);
-    } else if (!a->stopping && (role == CHILD_NODE || a->node_said_hello))
+    } else if (!a->stopping && !asked && wanted(a, role))
         children_restart(a->children, role);
     stop_if_empty(a);
 }

@@ -108,7 +108,7 @@ class Autoscaler(HobCase):
         answers = together(1, lambda i: hob.ingress(name, path="/sleep/100"))
         self.assertEqual(answers[0][0], 200)
         hob.wait_for("three", lambda: self.ready(name) == 3)
-        self.assertEqual(self.active(name)[0], "True")
+        hob.wait_for("Active to be told", lambda: self.active(name)[0] == "True")
         hob.wait_instances(name, 0, 60)
 
     def test_the_last_one_is_retained(self):

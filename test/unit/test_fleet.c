@@ -1027,7 +1027,7 @@ TEST(the_only_instance_is_waited_for_while_it_is_doubted_and_replaced_when_it_is
         settle();
         CHECK_EQ(next.state, CALL_WAITS);
         iso.deaf = dead;
-        pass(40000);
+        pass(140000);
         CHECK_EQ(next.state, CALL_RUNS);
         CHECK_EQ(iso.starts, 1 + dead);
         CHECK(dead || next.lease.instance == doubted);
