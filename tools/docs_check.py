@@ -94,7 +94,8 @@ def records():
 
 
 # Fields that record_json.c writes one by one.
-BY_HAND = {"## An invocation": ("id", "traceId", "outcome", "start"), "## Its start": ("failedPhase", "phases", "caches"),
+BY_HAND = {"## An invocation": ("id", "traceId", "outcome", "start"),
+           "## Its start": ("failedPhase", "phases", "containers", "caches"),
            "## A phase": ("name", "outcome")}
 
 

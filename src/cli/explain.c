@@ -1,5 +1,7 @@
 #include "cli/explain.h"
 
+#include <stdio.h>
+
 enum {
     US_MAX = INT32_MAX
 }; /* 35 minutes; a record may claim anything, arithmetic must not overflow */
@@ -10,6 +12,8 @@ const char *explain_what_name(unsigned what)
         return "handler";
     if (what == EXPLAIN_ANSWER)
         return "answer";
+    if (what == EXPLAIN_INIT || what == EXPLAIN_SIDECAR)
+        return what == EXPLAIN_INIT ? "init" : "sidecar";
     ASSERT(what < PHASES);
     return phase_name((enum phase)what);
 }
@@ -22,6 +26,7 @@ static struct explain_row *row_add(struct explain *x, unsigned what, int64_t sta
     *row = (struct explain_row){
         .what = what, .start_us = start_us, .duration_us = duration_us, .outcome = outcome
     };
+    snprintf(row->name, sizeof row->name, "%s", explain_what_name(what));
     return row;
 }
 
@@ -41,11 +46,33 @@ static int64_t start_offset_us(const struct invocation_record *r)
     return sane(r->queue_us);
 }
 
+static void lay_out_besides(const struct invocation_record *r, bool inits, struct explain *x)
+{
+    int64_t offset_us = start_offset_us(r);
+    for (uint32_t k = 0; k < r->start.beside_count; k++) {
+        const struct start_beside *b = &r->start.besides[k];
+        unsigned what = b->is_init ? EXPLAIN_INIT : EXPLAIN_SIDECAR;
+        if (b->is_init != inits || b->mark.outcome == PHASE_ABSENT)
+            continue;
+        struct explain_row *row = row_add(x, what, offset_us + (int64_t)MIN(b->mark.start_us, US_MAX),
+                                          sane(MAX(b->mark.duration_us, 0)), b->mark.outcome);
+        struct buf clean;
+        buf_init(&clean, sizeof row->name);
+        term_clean(&clean, str_of(b->name), false);
+        AUTO_FREE char *name = buf_take_text(&clean);
+        snprintf(row->name, sizeof row->name, "%s %.39s", explain_what_name(what), name);
+    }
+}
+
 static void lay_out_start(const struct invocation_record *r, struct explain *x)
 {
     int64_t offset_us = start_offset_us(r);
     for (unsigned p = PHASE_QUEUE + 1; p < PHASES; p++) {
         const struct phase_mark *m = &r->start.phases[p];
+        if (p == PHASE_SANDBOX)
+            lay_out_besides(r, true, x);
+        if (p == PHASE_READY)
+            lay_out_besides(r, false, x);
         if (m->outcome == PHASE_ABSENT || p == PHASE_FIRST_REQUEST_DELTA)
             continue;
         int64_t start_us = offset_us + (int64_t)MIN(m->start_us, US_MAX);

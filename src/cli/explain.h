@@ -18,12 +18,15 @@
 enum explain_what { /* the phases, and what a request does besides */
                     EXPLAIN_HANDLER = PHASES,
                     EXPLAIN_ANSWER,
+                    EXPLAIN_INIT,    /* an init container */
+                    EXPLAIN_SIDECAR, /* from its start to ready */
                     EXPLAIN_KINDS,
 };
 const char *explain_what_name(unsigned what);
 
 struct explain_row {
     unsigned what;    /* enum phase or enum explain_what */
+    char name[48];    /* of the row: explain_what_name(), or the container's */
     int64_t start_us; /* since arrival; negative: before it */
     int64_t duration_us;
     int64_t blame_us;
@@ -31,7 +34,7 @@ struct explain_row {
     enum phase_outcome outcome;
 };
 struct explain {
-    struct explain_row rows[EXPLAIN_KINDS];
+    struct explain_row rows[EXPLAIN_KINDS + START_BESIDES_MAX];
     size_t row_count;
     int64_t wait_us;     /* arrival to first byte, or to the end when there was none */
     int64_t end_us;      /* the right edge of the picture */

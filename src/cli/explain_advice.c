@@ -152,6 +152,14 @@ static void on_handler(const struct context *c, struct explain_advice *a)
     }
 }
 
+static void on_beside(const struct context *c, struct explain_advice *a)
+{
+    FINDING(a, "the request waited for %s%s", c->row->name, c->row->what == EXPLAIN_INIT ? " to end" : " to be ready");
+    CHANGE(a, "%s", c->row->what == EXPLAIN_INIT
+                        ? "it runs at every start: put what it prepares into an image or a model, or keep one instance warm"
+                        : "its readinessProbe decides: let it listen sooner, or probe it more often");
+}
+
 static void (*const rules[EXPLAIN_KINDS])(const struct context *c, struct explain_advice *a) = {
     [PHASE_QUEUE] = on_queue,
     [PHASE_SCHEDULE] = on_schedule,
@@ -167,6 +175,8 @@ static void (*const rules[EXPLAIN_KINDS])(const struct context *c, struct explai
     [PHASE_WARMUP] = on_own_work,
     [PHASE_READY] = on_ready,
     [EXPLAIN_HANDLER] = on_handler,
+    [EXPLAIN_INIT] = on_beside,
+    [EXPLAIN_SIDECAR] = on_beside,
 };
 
 static bool advise_failure(const struct invocation_record *r, struct explain_advice *a)

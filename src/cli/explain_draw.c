@@ -349,7 +349,7 @@ static void draw_row(const struct picture *p, const struct explain_row *row)
     share_of(p, row, share);
     if (known->count)
         human_us(known->p50_us, usual);
-    term_styled(p->term, p->out, s, "%-*s", (int)p->name_columns, explain_what_name(row->what));
+    term_styled(p->term, p->out, s, "%-*s", (int)p->name_columns, row->name);
     draw_columns(p, human_us(row->start_us, HUMAN), human_us(row->duration_us, HUMAN), usual, share,
                  STYLE_PLAIN);
     struct pen pen = { .term = p->term, .out = p->out };
@@ -380,7 +380,7 @@ static uint32_t fixed_columns(const struct picture *p)
 static void plan(struct picture *p)
 {
     for (size_t i = 0; i < p->x->row_count; i++) {
-        uint32_t size = (uint32_t)strlen(explain_what_name(p->x->rows[i].what));
+        uint32_t size = (uint32_t)strlen(p->x->rows[i].name);
         p->name_columns = MAX(p->name_columns, size);
     }
     for (unsigned detail = DETAIL_ALL; detail < DETAILS; detail++) {
@@ -506,7 +506,7 @@ static void draw_usual(const struct picture *p)
              human_us((int64_t)ready->start_us, HUMAN));
     wrap_sentence(&w, text);
     if (odd && odd_us * 10 > usual->p50_us) {
-        snprintf(text, sizeof text, "(%s took %s longer than usual)", explain_what_name(odd->what),
+        snprintf(text, sizeof text, "(%s took %s longer than usual)", odd->name,
                  human_us(odd_us, HUMAN));
         wrap_sentence(&w, text);
     }

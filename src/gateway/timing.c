@@ -97,7 +97,7 @@ void timing_write_caches(struct buf *b, const struct timing *t)
 
 uint32_t timing_coverage_permille(const struct timing *t)
 {
-    struct interval in[PHASES + 3];
+    struct interval in[PHASES + START_BESIDES_MAX + 3];
     size_t n = 0;
     if (!t->start || t->now_us <= t->arrival_us)
         return 1000;
@@ -105,6 +105,11 @@ uint32_t timing_coverage_permille(const struct timing *t)
     for (unsigned p = 0; p < PHASES; p++) {
         const struct phase_mark *m = &t->start->phases[p];
         if (phase_is_of_start((enum phase)p) && mark_is_over(m) && m->duration_us > 0)
+            in[n++] = (struct interval){ m->start_us, m->start_us + (uint64_t)m->duration_us };
+    }
+    for (uint32_t k = 0; k < t->start->beside_count; k++) {
+        const struct phase_mark *m = &t->start->besides[k].mark;
+        if (mark_is_over(m))
             in[n++] = (struct interval){ m->start_us, m->start_us + (uint64_t)m->duration_us };
     }
     if (t->dispatch_us) {

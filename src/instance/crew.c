@@ -29,6 +29,7 @@ struct crew {
     const char *volumes[SANDBOX_POD_VOLUMES_MAX]; /* names */
     uint32_t volume_count;
     bool open, gone, failed, ending, was_ready;
+    uint64_t turn_us; /* when the next init container, or the one that serves, could start */
     struct loop_task over_task;
     bool over_told;
     struct member *members;
@@ -38,6 +39,26 @@ struct crew {
 static const struct instance_env *env_of(const struct crew *c) { return c->leader->env; }
 
 static void member_start(struct member *m);
+
+/* What the start's record says of it. */
+static void member_begun(struct member *m)
+{
+    struct crew *c = m->crew;
+    bool is_init = m->revision->part == CONTAINER_INIT;
+    beside_begin(&c->leader->start, (uint32_t)(m - c->members), m->revision->container, is_init,
+                 is_init ? c->turn_us : m->begun_us);
+}
+
+static void member_over(struct member *m, enum phase_outcome o)
+{
+    struct crew *c = m->crew;
+    uint64_t now_us = loop_clock_us(env_of(c)->loop);
+    if (m->revision->part == CONTAINER_INIT)
+        c->turn_us = now_us;
+    beside_end(&c->leader->start, (uint32_t)(m - c->members), now_us, o);
+}
+
+uint64_t crew_turn_us(const struct crew *c) { return c->leader->revision->init_count > 0 ? c->turn_us : 0; }
 
 /* ---- looking -------------------------------------------------------------------------------------- */
 
@@ -216,6 +237,7 @@ static void on_member_ready(struct instance *i)
     struct member *m = member_of(i);
     m->ready = true;
     m->why[0] = '\0';
+    member_over(m, PHASE_DONE);
     turned(m->crew);
 }
 
@@ -250,6 +272,8 @@ static void on_member_ended(struct instance *i)
     bool ran = i->was_ready && !m->why[0];
     m->ready = false;
     m->done = i->completed;
+    if (m->done)
+        member_over(m, PHASE_DONE);
     if (ran && i->exit.oom_killed)
         (void)snprintf(m->why, sizeof m->why, "killed: over its memory limit");
     else if (ran && i->exit.status > 128)
@@ -295,6 +319,7 @@ static void member_start(struct member *m)
     if (c->ending || c->gone || c->failed)
         return;
     m->begun_us = loop_clock_us(env_of(c)->loop);
+    member_begun(m);
     m->at = instance_new(env_of(c), &member_ops, m->revision, m->resolved, "", m);
     m->at->crew = c;
     (void)snprintf(m->at->id, sizeof m->at->id, "%s", c->leader->id);
@@ -360,6 +385,7 @@ int crew_open(struct instance *leader, const struct crew_events *events, struct 
     c->leader = leader;
     c->events = events;
     c->over_task.run = on_over_task;
+    c->turn_us = loop_clock_us(leader->env->loop);
     c->members = xcalloc(r->other_count, sizeof *c->members);
     c->count = r->other_count;
     ASSERT(leader->resolved->other_count == r->other_count);

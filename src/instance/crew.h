@@ -29,6 +29,7 @@ void crew_why(const struct crew *c, char *into, size_t size); /* what it waits f
 void crew_tell_end(struct crew *c); /* SIGTERM; nobody is started any more */
 void crew_kill(struct crew *c);
 
+uint64_t crew_turn_us(const struct crew *c); /* when the last init container ended; 0: there is none */
 struct sandbox_pod *crew_pod(const struct crew *c);
 uint32_t crew_volume(const struct crew *c, const char *name); /* its number, from 1; 0: none of the pod's */
 

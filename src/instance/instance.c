@@ -269,7 +269,8 @@ static void sandbox_begin(struct instance *i)
 {
     struct instance_internals *in = i->in;
     const struct limits *l = i->env->limits;
-    phase_begin(&i->start, PHASE_SANDBOX, instance_needs_present_us(in));
+    uint64_t present_us = instance_needs_present_us(in), turn_us = instance_leads(i) ? crew_turn_us(i->crew) : 0;
+    phase_begin(&i->start, PHASE_SANDBOX, MAX(present_us, turn_us));
     if (!instance_needs_refresh(i))
         return;
     AUTO(config) struct config *config = TAKE(in->config);

@@ -106,6 +106,29 @@ void phase_bytes(struct start_record *r, enum phase p, uint64_t bytes)
     mark_of(r, p)->bytes += bytes;
 }
 
+void beside_begin(struct start_record *r, uint32_t index, const char *name, bool is_init, uint64_t now_us)
+{
+    if (r->finished || index >= START_BESIDES_MAX)
+        return;
+    struct start_beside *b = &r->besides[index];
+    if (b->mark.outcome == PHASE_ABSENT) {
+        snprintf(b->name, sizeof b->name, "%.39s", name);
+        b->is_init = is_init;
+        b->mark.start_us = now_us;
+        r->beside_count = MAX(r->beside_count, index + 1);
+    }
+    b->mark.outcome = PHASE_OPEN;
+}
+
+void beside_end(struct start_record *r, uint32_t index, uint64_t now_us, enum phase_outcome o)
+{
+    if (r->finished || index >= r->beside_count || r->besides[index].mark.outcome != PHASE_OPEN)
+        return;
+    struct phase_mark *m = &r->besides[index].mark;
+    m->duration_us = (int64_t)(now_us - m->start_us);
+    m->outcome = o;
+}
+
 void phase_fail(struct start_record *r, enum phase at, uint64_t now_us, const char *why)
 {
     struct phase_mark *culprit = mark_of(r, at);
@@ -116,10 +139,19 @@ void phase_fail(struct start_record *r, enum phase at, uint64_t now_us, const ch
     for (unsigned p = 0; p < PHASES; p++)
         if (r->phases[p].outcome == PHASE_OPEN)
             phase_end(r, (enum phase)p, now_us, PHASE_FAILED);
+    for (uint32_t k = 0; k < r->beside_count; k++)
+        beside_end(r, k, now_us, PHASE_FAILED);
     culprit->outcome = PHASE_FAILED;
     r->failed = r->finished = true;
     r->failed_phase = at;
     snprintf(r->error, sizeof r->error, "%s", why);
+}
+
+static void mark_relative(struct phase_mark *m, uint64_t begin_us)
+{
+    uint64_t before_us = m->start_us < begin_us ? begin_us - m->start_us : 0;
+    m->start_us = before_us ? 0 : m->start_us - begin_us;
+    m->duration_us = MAX(m->duration_us - (int64_t)before_us, 0);
 }
 
 void phase_relative(const struct start_record *running, struct start_record *into)
@@ -129,10 +161,11 @@ void phase_relative(const struct start_record *running, struct start_record *int
         struct phase_mark *m = &into->phases[p];
         if (m->outcome == PHASE_ABSENT || p == PHASE_FIRST_REQUEST_DELTA)
             continue;
-        uint64_t before_us = m->start_us < into->begin_us ? into->begin_us - m->start_us : 0;
-        m->start_us = before_us ? 0 : m->start_us - into->begin_us;
-        m->duration_us = MAX(m->duration_us - (int64_t)before_us, 0);
+        mark_relative(m, into->begin_us);
     }
+    for (uint32_t k = 0; k < into->beside_count; k++)
+        if (into->besides[k].mark.outcome != PHASE_ABSENT)
+            mark_relative(&into->besides[k].mark, into->begin_us);
 }
 
 /* From `at`, either some interval reaches further, or nothing covers until the next start. Each step

@@ -51,11 +51,22 @@ enum cache_state { CACHE_UNKNOWN = 0, CACHE_NONE, CACHE_MISS, CACHE_PARTIAL, CAC
 const char *cache_name(enum cache c);             /* "image" "model" "engine" "page_cache" … */
 const char *cache_state_name(enum cache_state s); /* "unknown" "none" "miss" "partial" "hit" */
 
+/* A container beside the one that serves: an init container from when it could start to its end, a sidecar from its start to
+ * ready. Those that fit, init containers first. */
+struct start_beside {
+    char name[40]; /* cut */
+    bool is_init;
+    struct phase_mark mark;
+};
+enum { START_BESIDES_MAX = 7 };
+
 struct start_record { /* one cold start */
     char id[40];          /* "start-<uuid>" is too long for people: it is the instance's name */
     uint64_t begin_us;    /* monotonic: when the start was decided */
     int64_t begin_wall_ms;
     struct phase_mark phases[PHASES];
+    struct start_beside besides[START_BESIDES_MAX];
+    uint32_t beside_count;
     enum cache_state caches[CACHES];
     uint32_t page_cache_permille; /* of the models' bytes, resident before the start */
     enum phase failed_phase;      /* valid when failed */
@@ -69,6 +80,10 @@ struct start_record { /* one cold start */
 void phase_begin(struct start_record *r, enum phase p, uint64_t now_us);
 void phase_end(struct start_record *r, enum phase p, uint64_t now_us, enum phase_outcome o);
 void phase_bytes(struct start_record *r, enum phase p, uint64_t bytes); /* adds */
+/* The same for the container at `index`, which comes after those that are there; one that does not fit is left out. A finished
+ * record keeps what it says: a sidecar that is started again later is not of the start. */
+void beside_begin(struct start_record *r, uint32_t index, const char *name, bool is_init, uint64_t now_us);
+void beside_end(struct start_record *r, uint32_t index, uint64_t now_us, enum phase_outcome o);
 /* Every open phase ends as failed, and `at` is named the culprit, begun or not; the record is
  * finished. The first failure stays: later ones are its consequences. */
 void phase_fail(struct start_record *r, enum phase at, uint64_t now_us, const char *why);

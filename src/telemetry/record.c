@@ -26,12 +26,18 @@ static size_t phases_append(const struct start_record *s, struct interval *into,
         uint64_t start_us = s->begin_us + m->start_us;
         into[n++] = (struct interval){ start_us, start_us + (uint64_t)m->duration_us };
     }
+    for (uint32_t k = 0; k < s->beside_count; k++) {
+        const struct phase_mark *m = &s->besides[k].mark;
+        uint64_t start_us = s->begin_us + m->start_us;
+        if (m->outcome != PHASE_ABSENT && m->outcome != PHASE_OPEN && m->duration_us > 0)
+            into[n++] = (struct interval){ start_us, start_us + (uint64_t)m->duration_us };
+    }
     return n;
 }
 
 uint32_t record_coverage_permille(const struct invocation_record *r)
 {
-    struct interval in[PHASES + 3];
+    struct interval in[PHASES + START_BESIDES_MAX + 3];
     size_t n = 0;
     uint64_t first_byte_us = r->arrival_us + r->first_byte_us;
     uint64_t dispatch_us = r->arrival_us + r->dispatch_us;

@@ -54,6 +54,13 @@ static const struct field mark_fields[] = {
 #undef M
 };
 
+static const struct field beside_fields[] = {
+#define B(name, kind, member) AT(name, kind, start_beside, member)
+    B("name", TEXT, name),
+    B("init", FLAG, is_init),
+#undef B
+};
+
 /* ---- writing ---- */
 
 static json_t *text_to_json(const char *text)
@@ -118,6 +125,21 @@ static json_t *phases_to_json(const struct start_record *r)
     return phases;
 }
 
+static json_t *besides_to_json(const struct start_record *r)
+{
+    json_t *all = json_array();
+    for (uint32_t k = 0; k < r->beside_count; k++) {
+        const struct start_beside *b = &r->besides[k];
+        json_t *one = json_object();
+        fields_write(one, beside_fields, COUNT_OF(beside_fields), b);
+        set(one, "outcome", json_string(phase_outcome_name(b->mark.outcome)));
+        fields_write(one, mark_fields, COUNT_OF(mark_fields), &b->mark);
+        int appended = json_array_append_new(all, one);
+        ASSERT(appended == 0);
+    }
+    return all;
+}
+
 json_t *start_to_json(const struct start_record *r)
 {
     json_t *j = json_object(), *caches = json_object();
@@ -125,6 +147,8 @@ json_t *start_to_json(const struct start_record *r)
     if (r->failed)
         set(j, "failedPhase", json_string(phase_name(r->failed_phase)));
     set(j, "phases", phases_to_json(r));
+    if (r->beside_count > 0)
+        set(j, "containers", besides_to_json(r));
     for (unsigned c = 0; c < CACHES; c++)
         if (r->caches[c] != CACHE_UNKNOWN)
             set(caches, cache_name((enum cache)c), json_string(cache_state_name(r->caches[c])));
@@ -237,6 +261,23 @@ static int phase_read(const json_t *j, struct start_record *into, struct err *e)
     return 0;
 }
 
+static int beside_read(const json_t *j, struct start_record *into, struct err *e)
+{
+    struct start_beside b = { 0 };
+    int o = name_index(json_object_get(j, "outcome"), PHASE_FAILED + 1, phase_outcome_at);
+    if (o < 0)
+        return err_set(e, CODE_INVALID, "containers: unknown outcome");
+    int r = fields_read(j, beside_fields, COUNT_OF(beside_fields), &b, e);
+    if (r == 0)
+        r = fields_read(j, mark_fields, COUNT_OF(mark_fields), &b.mark, e);
+    if (r < 0)
+        return err_wrap(e, "containers");
+    b.mark.outcome = (enum phase_outcome)o;
+    if (into->beside_count < START_BESIDES_MAX) /* a newer hob may keep more */
+        into->besides[into->beside_count++] = b;
+    return 0;
+}
+
 static int caches_read(const json_t *caches, struct start_record *into, struct err *e)
 {
     for (unsigned c = 0; c < CACHES; c++) {
@@ -260,6 +301,9 @@ int start_from_json(const json_t *j, struct start_record *ret, struct err *e)
     const json_t *phases = json_object_get(j, "phases");
     for (size_t i = 0; r == 0 && i < json_array_size(phases); i++)
         r = phase_read(json_array_get(phases, i), &s, e);
+    const json_t *besides = json_object_get(j, "containers");
+    for (size_t i = 0; r == 0 && i < json_array_size(besides); i++)
+        r = beside_read(json_array_get(besides, i), &s, e);
     if (r < 0)
         return err_wrap(e, "start");
     int culprit = name_index(json_object_get(j, "failedPhase"), PHASES, phase_at);

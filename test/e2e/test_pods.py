@@ -185,6 +185,32 @@ class Pods(HobCase):
         self.assertEqual(self.members("ahead")["side"]["state"], "waiting")
         hob.delete("ahead")
 
+    def test_a_cold_start_names_each_container_and_still_accounts_for_all(self):
+        hob = self.hob
+        inits = [self.shell("first", "sleep 0.4"), self.shell("second", "sleep 0.2")]
+        self.pod("told", self.containers(), inits, annotations={"initial-scale": 0})
+        _, headers, _ = hob.ingress("told", path="/about")
+        invocation = {k.lower(): v for k, v in headers.items()}["hob-invocation-id"]
+        status, _, record = hob.call("GET", f"/v1/invocations/{invocation}")
+        self.assertEqual(status, 200)
+        start = record["start"]
+        beside = {c["name"]: c for c in start["containers"]}
+        self.assertEqual([c["name"] for c in start["containers"]], ["first", "second", "side"])
+        self.assertTrue(beside["first"]["init"] and beside["second"]["init"] and "init" not in beside["side"])
+        self.assertEqual({c["outcome"] for c in beside.values()}, {"done"})
+        ends = {n: c.get("startUs", 0) + c["durationUs"] for n, c in beside.items()}
+        self.assertGreaterEqual(beside["first"]["durationUs"], 400000)
+        self.assertGreaterEqual(beside["second"]["durationUs"], 200000)
+        self.assertEqual(beside["second"]["startUs"], ends["first"], "one after the other, nothing between")
+        sandbox = next(p for p in start["phases"] if p["name"] == "sandbox")
+        self.assertGreaterEqual(sandbox["startUs"], ends["second"], "the sandbox's time is its own")
+        self.assertGreaterEqual(beside["side"]["startUs"], ends["second"])
+        self.assertGreaterEqual(record["coveragePermille"], 990)
+        drawn = hob.hob("explain", invocation)[1]
+        for row in ("init first", "init second", "sidecar side"):
+            self.assertRegex(drawn, rf"(?m)^{row} ")
+        self.assertIn("waited for init first to end", " ".join(drawn.split()))
+
     def test_what_the_images_of_all_containers_became_is_in_the_status_and_stays_after_a_restart(self):
         hob = self.hob
         setup = self.shell("setup", "cat /app/nothing >/work/was")

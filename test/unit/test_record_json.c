@@ -173,6 +173,9 @@ static const struct {
     { "{" ID ",\"start\":{\"phases\":[7]}}", "phases" },
     { "{" ID ",\"start\":{\"caches\":{\"model\":\"lukewarm\"}}}", "model" },
     { "{" ID ",\"start\":{\"failed\":true}}", "failedPhase" },
+    { "{" ID ",\"start\":{\"containers\":[{\"name\":\"a\",\"outcome\":\"well\"}]}}", "containers" },
+    { "{" ID ",\"start\":{\"containers\":[{\"name\":7,\"outcome\":\"done\"}]}}", "containers" },
+    { "{" ID ",\"start\":{\"containers\":[{\"name\":\"a\",\"outcome\":\"done\",\"durationUs\":3}]}}", NULL },
     { "{" ID ",\"start\":{\"failed\":true,\"failedPhase\":\"sandbox\"}}", NULL },
     { "{\"outcome\":\"ok\"}", "id" },
     { "{\"id\":\"00000000-0000-0000-0000-000000000000\",\"outcome\":\"fine\"}", "outcome" },
@@ -191,6 +194,28 @@ TEST(trees_of_unknown_origin_are_checked)
         if (cases[i].named &&
             (r != -CODE_INVALID || out.status != 7 || !strstr(e.text, cases[i].named)))
             FAIL("%s: r=%d %s", cases[i].text, r, e.text);
+    }
+}
+
+TEST(containers_beside_come_back_as_they_were_and_more_than_fit_are_left_out)
+{
+    struct invocation_record in = { .outcome = INVOCATION_OK, .has_start = true }, out;
+    struct err e = { 0 };
+    for (uint32_t k = 0; k < START_BESIDES_MAX + 1; k++) {
+        beside_begin(&in.start, k, k ? "side" : "setup", k == 0, 100 + k);
+        beside_end(&in.start, k, 200, PHASE_DONE);
+    }
+    CHECK_EQ(in.start.beside_count, START_BESIDES_MAX);
+    AUTO_JSON json_t *j = record_to_json(&in);
+    json_t *list = json_object_get(json_object_get(j, "start"), "containers");
+    (void)json_array_append_new(list, json_pack("{s:s,s:s}", "name", "more", "outcome", "done"));
+    CHECK_EQ(record_from_json(j, &out, &e), 0);
+    CHECK_EQ(out.start.beside_count, START_BESIDES_MAX);
+    for (uint32_t k = 0; k < START_BESIDES_MAX; k++) {
+        const struct start_beside *b = &out.start.besides[k];
+        CHECK_STR(b->name, k ? "side" : "setup");
+        CHECK(b->is_init == (k == 0) && b->mark.outcome == PHASE_DONE);
+        CHECK(b->mark.start_us == 100 + k && b->mark.duration_us == (int64_t)(100 - k));
     }
 }
 
