@@ -156,20 +156,29 @@ static void on_over_task(struct loop_task *t)
     c->events->on_over(c->leader);
 }
 
+/* Where it failed, for the record and the conditions of the leader. Its image is none of the leader's. */
+static enum phase failed_phase(const struct member *m)
+{
+    enum phase at = m && m->at && m->at->failed ? m->at->start.failed_phase : PHASE_SANDBOX;
+    return at == PHASE_IMAGE_PULL || at == PHASE_IMAGE_UNPACK ? PHASE_SANDBOX : at;
+}
+
 static void failed(struct crew *c, bool retryable, const struct member *m, const char *why)
 {
     char text[480];
     if (c->failed || c->ending)
         return;
     c->failed = true;
-    if (m && m->at && !c->leader->was_ready)
+    if (m && m->at && !c->leader->was_ready) {
         c->leader->config_reason = m->at->config_reason;
+        c->leader->exit = m->at->exit;
+    }
     if (m)
         (void)snprintf(text, sizeof text, "%s %s: %s%s%s", container_part_name(m->revision->part), m->revision->container,
                        why, m->said[0] ? "; it said: " : "", m->said);
     else
         (void)snprintf(text, sizeof text, "%s", why);
-    c->events->on_failed(c->leader, retryable, text);
+    c->events->on_failed(c->leader, failed_phase(m), retryable, text);
 }
 
 static void next_init(struct crew *c)

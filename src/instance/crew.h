@@ -14,7 +14,7 @@ struct crew;
 struct crew_events {
     void (*on_go)(struct instance *leader);
     void (*on_turned)(struct instance *leader); /* crew_ready() says what it is now */
-    void (*on_failed)(struct instance *leader, bool retryable, const char *why);
+    void (*on_failed)(struct instance *leader, enum phase at, bool retryable, const char *why);
     void (*on_over)(struct instance *leader); /* once, never before crew_tell_end() or crew_kill() returned */
 };
 

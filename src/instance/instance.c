@@ -322,10 +322,10 @@ static void on_crew_turned(struct instance *i)
     i->ops->on_turned(i, ready, text);
 }
 
-static void on_crew_failed(struct instance *i, bool retryable, const char *why)
+static void on_crew_failed(struct instance *i, enum phase at, bool retryable, const char *why)
 {
     if (i->state == INSTANCE_STARTING)
-        instance_fail(i, PHASE_SANDBOX, retryable, why);
+        instance_fail(i, at, retryable, why);
     else if (i->state == INSTANCE_READY)
         give_up(i, why);
 }

@@ -8,8 +8,9 @@
 #define AUTOSCALER "config-autoscaler"
 #define DEFAULTS   "config-defaults"
 #define GC         "config-gc"
+#define NETWORK    "config-network"
 
-const char *const cluster_maps[] = { AUTOSCALER, DEFAULTS, GC, NULL };
+const char *const cluster_maps[] = { AUTOSCALER, DEFAULTS, GC, NETWORK, NULL };
 
 enum kind {
     KIND_WHOLE,    /* a whole number */
@@ -28,7 +29,7 @@ static const struct row {
     size_t limit;
     double min, max;           /* of the value as it is written; durations in seconds */
     const char *before, *after; /* of a value out of range */
-    double factor;
+    double factor;             /* 0: checked, and kept elsewhere or nowhere */
 } rows[] = {
 #define L(name) offsetof(struct limits, name)
     { AUTOSCALER, "allow-zero-initial-scale", KIND_BOOL, L(scale_initial_zero), 0, 1, "", "", 1 },
@@ -78,6 +79,7 @@ static const struct row {
     { GC, "retain-since-create-time", KIND_AGE, L(gc_create_s), 0, 1e9, "retain-since-create-time must be non-negative, was: ", "", 1 },
     { GC, "retain-since-last-active-time", KIND_AGE, L(gc_active_s), 0, 1e9,
       "retain-since-last-active-time must be non-negative, was: ", "", 1 },
+    { NETWORK, "autocreate-cluster-domain-claims", KIND_BOOL, 0, 0, 1, "", "", 0 }, /* domains.c reads it */
 #undef L
 };
 

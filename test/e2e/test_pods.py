@@ -255,10 +255,14 @@ class Pods(HobCase):
         def told():
             status, _, tree = hob.call("GET", "/apis/serving.knative.dev/v1/namespaces/default/revisions/unprepared-00001")
             return status == 200 and next((c for c in tree.get("status", {}).get("conditions", [])
-                         if "init container setup" in c.get("message", "")), None)
+                         if "init container setup: exited" in c.get("message", "")), None)
         condition = hob.wait_for("the condition to say so", told)
-        self.assertIn("exited with status 7", condition["message"])
+        self.assertEqual((condition["type"], condition["reason"]), ("ContainerHealthy", "ExitCode7"))
+        self.assertIn("Container failed with: init container setup: exited with status 7", condition["message"])
         self.assertIn("no such table", condition["message"])
+        status, _, problem = hob.ingress("unprepared", path="/x")
+        self.assertEqual(status, 503)
+        self.assertIn("does not start: runtime_init: init container setup: exited with status 7", str(problem))
         self.assertNotIn("main says", hob.hob("logs", "unprepared", "--all-containers")[1])
         self.assertNotEqual(hob.ingress("unprepared", path="/x")[0], 200)
 

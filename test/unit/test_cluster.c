@@ -50,6 +50,9 @@ TEST(values_become_limits)
     CHECK_EQ(l.gc_active_s, 7200);
     CHECK_EQ(l.gc_min, 1);
     CHECK_EQ(l.gc_max, LIMIT_DISABLED);
+    struct limits before = l;
+    CHECK_STR(read_into("config-network", "{\"autocreate-cluster-domain-claims\":\"true\"}", &l), "");
+    CHECK(memcmp(&l, &before, sizeof l) == 0); /* no limit is behind it */
 }
 
 TEST(what_is_wrong_is_refused_in_knatives_words_and_changes_nothing)
@@ -84,6 +87,8 @@ TEST(what_is_wrong_is_refused_in_knatives_words_and_changes_nothing)
           "min-non-active-revisions(9) exceeds max-non-active-revisions(8): data.min-non-active-revisions" },
         { "config-gc", "{\"retain-since-create-time\":\"-1s\"}",
           "retain-since-create-time must be non-negative, was: -1s: data.retain-since-create-time" },
+        { "config-network", "{\"autocreate-cluster-domain-claims\":\"maybe\"}",
+          "failed to parse \"autocreate-cluster-domain-claims\": \"maybe\" is none of its values: data.autocreate-cluster-domain-claims" },
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct limits l, before;
@@ -97,6 +102,7 @@ TEST(what_is_wrong_is_refused_in_knatives_words_and_changes_nothing)
 TEST(only_knatives_own_maps_are_meant)
 {
     CHECK(cluster_is("knative-serving", "config-gc"));
+    CHECK(cluster_is("knative-serving", "config-network"));
     CHECK(!cluster_is("default", "config-gc"));
     CHECK(!cluster_is("knative-serving", "config-x"));
     CHECK(!cluster_is(NULL, "config-gc"));
