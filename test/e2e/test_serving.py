@@ -315,6 +315,8 @@ class Lasting(unittest.TestCase):
     def test_objects_survive_a_restart_and_a_kill(self):
         with Hob() as hob:
             kept = hob.deploy("kept", env={"WHO": "me"}, annotations={"initial-scale": 0})
+            path = f"{SERVICES.rsplit('/', 1)[0]}/revisions/kept-00001"
+            made = hob.call("GET", path, want=200)[2]["metadata"]
             for number in (signal.SIGTERM, signal.SIGKILL):
                 status, _, _ = hob.call("POST", SERVICES, service(f"before-{int(number)}", hob.probe(),
                                                                  [*PYTHON, "/app/probe.py"]))
@@ -324,6 +326,9 @@ class Lasting(unittest.TestCase):
                 for field in ("uid", "generation", "creationTimestamp"):
                     self.assertEqual(again["metadata"][field], kept["metadata"][field])
                 self.assertEqual(again["spec"], kept["spec"])
+                revision = hob.call("GET", path, want=200)[2]["metadata"]
+                self.assertEqual((revision["uid"], revision["creationTimestamp"]),
+                                 (made["uid"], made["creationTimestamp"]))
                 self.assertEqual(hob.tree("kept", "/look")["env"]["WHO"], "me")
                 hob.wait_ready(f"before-{int(number)}")
                 self.assertEqual(hob.ingress(f"before-{int(number)}")[0], 200)
