@@ -1,6 +1,7 @@
 #include "cli/remote.h"
 
 #include "base/suggest.h"
+#include "cli/warnings.h"
 #include "net/http_client.h"
 
 #include <errno.h>
@@ -84,6 +85,16 @@ static bool found_socket(struct cli *c, int status)
     return c->global.server != before;
 }
 
+static void warn(const struct cli *c, const struct http_client_answer *a)
+{
+    struct buf b;
+    buf_init(&b, TARGET_BYTES_MAX);
+    warnings_read(buf_str(&a->head), &b);
+    if (b.size > 0 && !c->global.quiet)
+        (void)fprintf(stderr, STR_FMT, STR_ARG(buf_str(&b)));
+    buf_done(&b);
+}
+
 static int call(struct cli *c, const char *method, const char *target, struct str body,
                 uint32_t timeout_ms, json_t **ret, struct err *e)
 {
@@ -113,6 +124,8 @@ static int call(struct cli *c, const char *method, const char *target, struct st
                            target);
         return r;
     }
+    if (strcmp(method, "GET") != 0)
+        warn(c, &answer);
     if (answer.status >= 400)
         r = remote_error(answer.status, buf_str(&answer.body), &c->limits, e);
     else if (ret && answer.body.size)

@@ -289,6 +289,17 @@ spec:
         self.assertEqual([(r["kind"], r["state"], r["sizeBytes"], r["originBytes"]) for r in rows],
                          [("model", "present", len(weights), len(weights))])
 
+    def test_a_misspelled_annotation_is_warned_of_by_the_command_line_too(self):
+        hob = self.hob
+        tree = service("warned", hob.bundle({"nothing": "x"}), annotations={"max-scal": "4", "initial-scale": "1"})
+        status, out, told = hob.hob("apply", "--no-wait", "-f", "-", stdin=json.dumps(tree))
+        self.assertEqual((status, out), (0, "service.serving.knative.dev/warned created\n"))
+        self.assertIn("Warning: no annotation has this name", told)
+        self.assertIn('did you mean "autoscaling.knative.dev/max-scale"?', told)
+        self.assertIn("metadata.annotations.autoscaling.knative.dev/max-scal", told)
+        tree["metadata"]["name"] = "warned-quietly"
+        self.assertEqual(hob.hob("apply", "-q", "--no-wait", "-f", "-", stdin=json.dumps(tree))[2], "")
+
 
 class Lasting(unittest.TestCase):
     def test_the_node_ends_in_order_while_a_deleted_service_still_drains(self):

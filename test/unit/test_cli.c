@@ -9,6 +9,7 @@
 #include "cli/redeploy.h"
 #include "cli/remote.h"
 #include "cli/table.h"
+#include "cli/warnings.h"
 #include "tap.h"
 
 int serve_main(int argc, char **argv) { return argc + (argv != NULL); }
@@ -526,6 +527,27 @@ TEST(a_folder_that_changed_makes_a_revision_and_the_same_again_none)
         const char *got = redeploy_digest(rows[i].pinned, rows[i].was, rows[i].now, rows[i].failed);
         if (!got != !rows[i].wanted || (got && strcmp(got, rows[i].wanted) != 0))
             FAIL("row %zu: %s", i, got ? got : "none");
+    }
+}
+
+TEST(warnings_are_read_as_they_were_meant)
+{
+    static const struct {
+        const char *head, *shown;
+    } rows[] = {
+        { "HTTP/1.1 200 OK\r\nWarning: 299 - \"one\"\r\nDate: x\r\nwarning: 299 hob \"say \\\"two\\\"\"\r\n\r\n",
+          "Warning: one\nWarning: say \"two\"\n" },
+        { "HTTP/1.1 200 OK\r\nWarning: 199 - \"other\"\r\nWarning: 299 - none\r\nWarning: 299\r\n\r\n", "" },
+        { "HTTP/1.1 200 OK\r\nWarning: 299 - \"\"\r\n\r\n", "Warning: \n" },
+        { "HTTP/1.1 200 OK\r\nWarning: 299 \"\r\n\r\n", "" },
+        { "", "" },
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct buf b;
+        buf_init(&b, 1024);
+        warnings_read(str_of(rows[i].head), &b);
+        AUTO_FREE char *got = buf_take_text(&b);
+        CHECK_STR(got ? got : "", rows[i].shown);
     }
 }
 
