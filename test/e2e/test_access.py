@@ -139,7 +139,7 @@ class Doors(unittest.TestCase):
         self.assertEqual(as_user(self.hob.socket, 0, 0).stdout, "in\n")  # the control
         refused = as_user(self.hob.socket, NOBODY, NOBODY)
         self.assertIn("PermissionError", refused.stderr)
-        done = subprocess.run([BINARY, "get", "services"], user=NOBODY, group=NOBODY, extra_groups=[],
+        done = subprocess.run([self.hob.reachable(BINARY), "get", "services"], user=NOBODY, group=NOBODY, extra_groups=[],
                               env={**self.hob.env, "HOB_SERVER": self.hob.api_address}, capture_output=True, text=True,
                               timeout=30)
         self.assertEqual(done.returncode, 4, done.stderr)

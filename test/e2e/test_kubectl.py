@@ -3,6 +3,7 @@ the PATH, and those that HOB_KUBECTL names (joined by colons). kn is not to be h
 replayed as it was recorded."""
 
 import http.client
+import itertools
 import json
 import os
 import shutil
@@ -32,11 +33,14 @@ class Tool:
         return done.stdout + done.stderr
 
 
+NUMBERS = itertools.count()  # what one test leaves when it fails is in no other's way
+
+
 @unittest.skipUnless(KUBECTLS, "kubectl is not installed")
 class Kubectl(HobCase):
     def each(self):
-        for i, path in enumerate(KUBECTLS):
-            yield Tool(path, self.hob), f"k{i}"  # which one failed is in its message
+        for path in KUBECTLS:
+            yield Tool(path, self.hob), f"k{next(NUMBERS)}"  # which one failed is in its message
 
     def deploy(self, tool, name):
         tree = service(name, self.hob.probe(), [*PYTHON, "/app/probe.py"])
@@ -111,9 +115,8 @@ class Kubectl(HobCase):
     def test_describe_tells_the_events(self):
         for tool, name in self.each():
             self.deploy(tool, name)
-            self.hob.wait_for("the event", lambda: "RevisionReady" in tool("get", "events"))
-            said = tool("describe", "rev", f"{name}-00001")
-            self.assertIn("Revision becomes ready upon all resources being ready", said)
+            self.hob.wait_for("the event", lambda: "Revision becomes ready upon all resources being ready" in
+                              tool("describe", "rev", f"{name}-00001"))
             self.assertRegex(tool("get", "events"), rf"revision/{name}-00001")
             self.assertIn(f"{name}-00001", tool("get", "rev"))
             self.assertIn("ExternalName", tool("get", "svc", name))
