@@ -10,8 +10,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define PLACE "/.new" /* an empty folder of the stage */
@@ -71,18 +73,19 @@ static int hear(int in_fd, int pidfd, struct word *w, struct fd_packet *p, struc
 
 /* ---- a child inside --------------------------------------------------------------------------- */
 
+static bool entered(int fd, int kinds) { return !fault_hit("setns") && setns(fd, kinds) == 0; }
+
 static int pod_enter(const struct join_place *j, struct err *e)
 {
-    if (j->leader_pidfd >= 0)
-        return setns(j->leader_pidfd, CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) < 0 ? err_sys(e, "enter the pod") : 0;
-    if (setns(j->net_fd, CLONE_NEWNET) < 0 || setns(j->ipc_fd, CLONE_NEWIPC) < 0 || setns(j->uts_fd, CLONE_NEWUTS) < 0)
-        return err_sys(e, "enter the pod");
-    return 0;
+    bool in = j->leader_pidfd >= 0 ? entered(j->leader_pidfd, CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)
+                                   : entered(j->net_fd, CLONE_NEWNET) && entered(j->ipc_fd, CLONE_NEWIPC) &&
+                                         entered(j->uts_fd, CLONE_NEWUTS);
+    return in ? 0 : err_sys(e, "enter the pod");
 }
 
 static int place_enter(const struct join_place *j, struct fd_packet *p, struct err *e)
 {
-    if (j->volumes_fd >= 0 && setns(j->volumes_fd, CLONE_NEWNS) < 0)
+    if (j->volumes_fd >= 0 && !entered(j->volumes_fd, CLONE_NEWNS))
         return err_sys(e, "enter the pod's volumes");
     int r = volumes_copy(j->volumes_fd >= 0 ? j->volume_count : 0, p, e);
     if (r < 0)
@@ -90,13 +93,13 @@ static int place_enter(const struct join_place *j, struct fd_packet *p, struct e
     r = pod_enter(j, e);
     if (r < 0)
         return r;
-    if (sethostname(j->name, strlen(j->name)) < 0)
+    if (fault_hit("sethostname") || sethostname(j->name, strlen(j->name)) < 0)
         return err_sys(e, "pod: host name");
-    return setns(j->stage_fd, CLONE_NEWNS) < 0 ? err_sys(e, "enter stage") : 0;
+    return entered(j->stage_fd, CLONE_NEWNS) ? 0 : err_sys(e, "enter stage");
 }
 
 /* True: this is the child. */
-static bool helper_main(const struct join_place *j, int out_fd)
+static bool helper_main(const struct join_place *j, int out_fd, pid_t *born)
 {
     struct word w = { .pid = 0 };
     struct fd_packet p = { .fd_count = 1 };
@@ -110,21 +113,20 @@ static bool helper_main(const struct join_place *j, int out_fd)
         close(out_fd);
         return true;
     }
-    w.pid = pid;
+    *born = w.pid = pid;
     say(out_fd, &w, &p);
 }
 
-int join_clone(const struct join_place *j, int *ret_pidfd, int *ret_volumes, struct err *e)
+static int helper_run(const struct join_place *j, pid_t *born, int *ret_pidfd, int *ret_volumes, struct err *e)
 {
     AUTO_CLOSE int ours = -1, theirs = -1, helper = -1;
     struct word w;
     struct fd_packet p = { 0 };
-    ASSERT(j->volume_count <= JOIN_VOLUMES_MAX);
     int r = fd_pair(&ours, &theirs, e);
     if (r < 0)
         return r;
     int pid = ns_clone(0, &helper, e);
-    if (pid == 0 && helper_main(j, theirs)) {
+    if (pid == 0 && helper_main(j, theirs, born)) {
         close(TAKE_FD(ours));
         (void)TAKE_FD(theirs); /* closed */
         return 0;
@@ -141,6 +143,29 @@ int join_clone(const struct join_place *j, int *ret_pidfd, int *ret_volumes, str
     return w.pid;
 }
 
+/* Born as our child, and we were not told: nobody else can end or reap it. */
+static void born_end(pid_t pid)
+{
+    ASSERT(kill(pid, SIGKILL) == 0);
+    while (waitpid(pid, NULL, __WALL) < 0)
+        ASSERT(errno == EINTR);
+}
+
+int join_clone(const struct join_place *j, int *ret_pidfd, int *ret_volumes, struct err *e)
+{
+    ASSERT(j->volume_count <= JOIN_VOLUMES_MAX);
+    /* Shared with the helper: its word may be lost (we have no descriptor left for what it passes), its child must not. */
+    pid_t *born = fault_hit("mmap") ? MAP_FAILED
+                                    : mmap(NULL, sizeof *born, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (born == MAP_FAILED)
+        return err_sys(e, "pod: shared word");
+    int r = helper_run(j, born, ret_pidfd, ret_volumes, e);
+    if (r < 0 && *born > 0)
+        born_end(*born);
+    ASSERT(munmap(born, sizeof *born) == 0);
+    return r;
+}
+
 /* ---- volumes ---------------------------------------------------------------------------------- */
 
 static int volume_make(uint32_t index, uint64_t bytes, uint32_t owner, struct err *e)
@@ -148,7 +173,7 @@ static int volume_make(uint32_t index, uint64_t bytes, uint32_t owner, struct er
     char path[32], options[160];
     uint64_t inodes = MIN(MAX(bytes / 4096, (uint64_t)INODES_MIN), (uint64_t)INODES_MAX);
     volume_path(index, path, sizeof path);
-    if (mkdir(path, 0700) < 0)
+    if (fault_hit("mkdir") || mkdir(path, 0700) < 0)
         return err_sys(e, "volume %u", index);
     snprintf(options, sizeof options, "size=%llu,nr_inodes=%llu,mode=1777,uid=%u,gid=%u", (unsigned long long)bytes,
              (unsigned long long)inodes, owner, owner);
@@ -157,9 +182,9 @@ static int volume_make(uint32_t index, uint64_t bytes, uint32_t owner, struct er
 
 static int volumes_make(const struct join_volumes *v, struct fd_packet *p, struct err *e)
 {
-    if (setns(v->stage_fd, CLONE_NEWNS) < 0 || unshare(CLONE_NEWNS) < 0)
+    if (!entered(v->stage_fd, CLONE_NEWNS) || fault_hit("unshare") || unshare(CLONE_NEWNS) < 0)
         return err_sys(e, "mount namespace for volumes");
-    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+    if (fault_hit("mount") || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         return err_sys(e, "mount namespace for volumes");
     int r = mnt_new("tmpfs", PLACE, MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=64k,nr_inodes=64,mode=0700", 0, e);
     for (uint32_t i = 0; r >= 0 && i < v->count; i++)

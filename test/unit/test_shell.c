@@ -4,6 +4,7 @@
 #include "fds.h"
 #include "os/fault.h"
 #include "os/fd.h"
+#include "sandbox/join.h"
 #include "sandbox/native.h"
 #include "sandbox/rootfs.h"
 #include "sandbox/shell.h"
@@ -176,6 +177,108 @@ TEST(a_stage_that_fails_anywhere_leaves_nothing)
         CHECK(no_children());
     }
     CHECK(failures >= 40);
+    fixture_close(&f);
+}
+
+/* Living and dead ones that nobody reaped. */
+static int children_count(void)
+{
+    char path[64], text[4096] = "";
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    FILE *f = fopen(path, "re");
+    size_t size = f ? fread(text, 1, sizeof text - 1, f) : 0;
+    int count = f ? 0 : -1;
+    if (f)
+        fclose(f);
+    for (size_t i = 0; i < size; i++)
+        count += text[i] == ' ';
+    return count;
+}
+
+/* One turn of the sweep: what was made is taken away again. */
+static void volumes_turn(const struct join_volumes *v, bool *ret_made)
+{
+    int mnt = -1, fds[JOIN_VOLUMES_MAX];
+    struct err e = { 0 };
+    int r = join_volumes_make(v, &mnt, fds, &e);
+    *ret_made = r == 0;
+    CHECK((mnt >= 0) == (r == 0) && (r == 0 || e.text[0]));
+    for (uint32_t i = 0; r == 0 && i < v->count; i++)
+        CHECK_EQ(close(fds[i]), 0);
+    if (r == 0)
+        CHECK_EQ(close(mnt), 0);
+}
+
+static void clone_turn(const struct join_place *j, bool *ret_made)
+{
+    int pidfd = -1, fds[JOIN_VOLUMES_MAX];
+    struct ns_exit gone;
+    struct err e = { 0 };
+    int pid = join_clone(j, &pidfd, fds, &e);
+    if (pid == 0) {
+        if (ns_die_with_parent(-1))
+            pause(); /* lives until somebody ends it: who forgets it is seen */
+        _exit(0);
+    }
+    *ret_made = pid > 0;
+    CHECK((pidfd >= 0) == (pid > 0) && (pid > 0 || e.text[0]));
+    if (pid < 0)
+        return;
+    for (uint32_t i = 0; i < j->volume_count; i++)
+        CHECK_EQ(close(fds[i]), 0);
+    CHECK_EQ(ns_signal(pidfd, SIGKILL, &e), 0);
+    CHECK_EQ(ns_reap(pidfd, true, &gone, &e), 0);
+    CHECK_EQ(close(pidfd), 0);
+}
+
+TEST(who_cannot_join_a_pod_leaves_nothing)
+{
+    if (geteuid() != 0)
+        SKIP("needs root");
+    struct fixture f;
+    struct shell *leader = NULL;
+    struct err e = { 0 };
+    const uint64_t bytes[] = { 65536, 65536 };
+    int fds[JOIN_VOLUMES_MAX], volumes_failed = 0, clones_failed = 0;
+    CHECK(fixture_open(&f));
+    CHECK_EQ(shell_open(&f.maker, 1, 7, &leader, &e), 0);
+    until_settled(&f);
+    CHECK(f.seen.ready && !f.seen.ended);
+    const struct join_volumes v = { .stage_fd = f.maker.stage_fd, .bytes = bytes, .count = 2, .owner = shell_owner(leader) };
+    int open_before = fds_open(), children = children_count();
+    CHECK(children >= 1);
+    for (int nth = 1, quiet = 0; quiet < IN_A_ROW; nth++) {
+        CHECK(nth < STEPS_MAX);
+        fault_arm(nth);
+        bool made = false;
+        volumes_turn(&v, &made);
+        fault_arm(0);
+        quiet = made ? quiet + 1 : 0;
+        volumes_failed += !made;
+        CHECK_EQ(fds_open(), open_before);
+        CHECK_EQ(children_count(), children);
+    }
+    CHECK_EQ(join_volumes_make(&v, &leader->pod_fd, fds, &e), 0);
+    const struct join_place at = { .stage_fd = f.maker.stage_fd, .leader_pidfd = leader->pidfd, .net_fd = -1, .ipc_fd = -1,
+                                   .uts_fd = -1, .name = "joins", .volumes_fd = leader->pod_fd, .volume_count = 2 };
+    open_before = fds_open();
+    for (int nth = 1, quiet = 0; quiet < IN_A_ROW; nth++) {
+        CHECK(nth < STEPS_MAX);
+        fault_arm(nth);
+        bool made = false;
+        clone_turn(&at, &made);
+        fault_arm(0);
+        quiet = made ? quiet + 1 : 0;
+        clones_failed += !made;
+        CHECK_EQ(fds_open(), open_before);
+        CHECK_EQ(children_count(), children);
+    }
+    printf("# %d failures of volumes, %d of who joins\n", volumes_failed, clones_failed);
+    CHECK(volumes_failed >= 12 && clones_failed >= 10); /* the sweep really reached the last steps */
+    close(fds[0]);
+    close(fds[1]);
+    shell_free(leader);
+    CHECK(no_children());
     fixture_close(&f);
 }
 
