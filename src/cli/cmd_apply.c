@@ -1,17 +1,10 @@
 /* hob apply: what files describe, created or replaced. */
 #include "cli/commands.h"
+#include "cli/documents.h"
+#include "cli/kinds.h"
 #include "cli/put.h"
-#include "os/fault.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-enum { DOCUMENTS_MAX = 1000, FILES_MAX = 1000, TIMEOUT_MS = 60000 };
+enum { TIMEOUT_MS = 60000 };
 
 struct args {
     struct opt_list files;
@@ -27,131 +20,44 @@ static const struct opt opts[] = {
       .complete = OPT_COMPLETE_FILES },
     { "wait", 0, OPT_FLAG, AT(wait), NULL,
       "until everything is ready (default; --no-wait: do not)" },
-    { "timeout", 0, OPT_MS, AT(timeout_ms), "TIME", "of waiting, per service (default 60s)" },
+    { "timeout", 0, OPT_MS, AT(timeout_ms), "TIME", "of waiting, per object (default 60s)" },
     { "redeploy", 0, OPT_FLAG, AT(redeploy), NULL,
       "a new revision, also when nothing changed: reads folders and models without a digest again" },
-    { "dry-run", 0, OPT_FLAG, AT(dry_run), NULL, "only read and check the files here" },
+    { "dry-run", 0, OPT_FLAG, AT(dry_run), NULL, "the server checks everything and changes nothing" },
     { "output", 'o', OPT_CHOICE, AT(output), "FORMAT", "json|jsonl|yaml|name",
       "json|jsonl|yaml|name", .complete = OPT_COMPLETE_CHOICES },
 #undef AT
 };
 
-struct documents {
-    json_t *at[DOCUMENTS_MAX];
-    size_t count;
-};
-
-static int document_add(struct documents *d, json_t *take_j, const char *from, struct err *e)
+/* One order for all files: a folder's names do not say what stands on what. Stable. Refuses before anything is done. */
+static int sort(struct documents *d, struct err *e)
 {
-    AUTO_JSON json_t *j = take_j;
-    json_t *items = json_at(j, "items"), *one;
-    size_t i;
-    if (json_is_array(items) &&
-        strcmp(json_text_at(j, "kind") ? json_text_at(j, "kind") : "", "List") == 0) {
-        int r = 0;
-        json_array_foreach(items, i, one)
-            if (r == 0)
-                r = document_add(d, json_incref(one), from, e);
-        return r;
+    size_t orders[DOCUMENTS_MAX];
+    for (size_t i = 0; i < d->count; i++) {
+        const struct kube_resource *kind = NULL;
+        json_t *one = d->at[i];
+        size_t at = i;
+        int r = kinds_of_object(one, &kind, e);
+        if (r < 0)
+            return r;
+        for (; at > 0 && orders[at - 1] > kinds_order(kind); at--) {
+            orders[at] = orders[at - 1];
+            d->at[at] = d->at[at - 1];
+        }
+        orders[at] = kinds_order(kind);
+        d->at[at] = one;
     }
-    if (d->count == DOCUMENTS_MAX)
-        return err_set(e, CODE_EXHAUSTED, "%s: more than %d objects", from, DOCUMENTS_MAX);
-    d->at[d->count++] = TAKE(j);
     return 0;
-}
-
-static int read_all(int fd, const char *from, struct buf *into, struct err *e)
-{
-    for (;;) {
-        size_t room;
-        char *at = buf_reserve(into, KIB(64), &room);
-        if (room == 0)
-            return err_set(e, CODE_EXHAUSTED,
-                           "%s: longer than %zu bytes (limit api_body_bytes_max)", from, into->max);
-        ssize_t got = fault_hit("read") ? -1 : read(fd, at, room);
-        if (got == 0)
-            return 0;
-        if (got < 0 && errno != EINTR)
-            return err_sys(e, "%s", from);
-        buf_commit(into, (size_t)MAX(got, 0));
-    }
-}
-
-static int read_fd(struct cli *c, int fd, const char *from, struct documents *d, struct err *e)
-{
-    json_t *docs[DOCUMENTS_MAX];
-    struct buf text;
-    size_t count = 0;
-    buf_init(&text, c->limits.api_body_bytes_max);
-    int r = read_all(fd, from, &text, e);
-    if (r == 0) {
-        r = yaml_read(buf_str(&text), &c->limits, docs, DOCUMENTS_MAX, &count, e);
-        if (r < 0)
-            r = err_wrap(e, "%s", from);
-    }
-    for (size_t i = 0; i < count; i++)
-        if (r < 0)
-            json_decref(docs[i]);
-        else
-            r = document_add(d, docs[i], from, e);
-    buf_done(&text);
-    return MIN(r, 0);
-}
-
-static int manifest_only(const struct dirent *d)
-{
-    struct str name = str_of(d->d_name);
-    return d->d_name[0] != '.' && (str_ends(name, STR(".yaml")) || str_ends(name, STR(".yml")) ||
-                                   str_ends(name, STR(".json")));
-}
-
-static int read_path(struct cli *c, const char *path, struct documents *d, struct err *e);
-
-static int read_folder(struct cli *c, const char *path, struct documents *d, struct err *e)
-{
-    struct dirent **names = NULL;
-    int count = fault_hit("scandir") ? -1 : scandir(path, &names, manifest_only, alphasort), r = 0;
-    if (count < 0)
-        return err_sys(e, "%s", path);
-    if (count == 0)
-        r = err_set(e, CODE_NOT_FOUND, "%s: no .yaml, .yml or .json file in it", path);
-    for (int i = 0; i < count; i++) {
-        AUTO_FREE char *file = xasprintf("%s/%s", path, names[i]->d_name);
-        struct stat st;
-        if (r == 0 && stat(file, &st) == 0 && S_ISREG(st.st_mode)) /* one level, no folders below */
-            r = read_path(c, file, d, e);
-        free(names[i]);
-    }
-    free(names);
-    return r;
-}
-
-static int read_path(struct cli *c, const char *path, struct documents *d, struct err *e)
-{
-    struct stat st;
-    if (strcmp(path, "-") == 0)
-        return read_fd(c, STDIN_FILENO, "stdin", d, e);
-    AUTO_CLOSE int fd = fault_hit("open") ? -1 : open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return err_sys(e, "%s", path);
-    if (S_ISDIR(st.st_mode))
-        return read_folder(c, path, d, e);
-    return read_fd(c, fd, path, d, e);
 }
 
 static int apply_all(struct cli *c, const struct documents *d, struct err *e)
 {
     const struct args *args = c->args;
-    const struct put_options o = { args->wait, args->redeploy, args->timeout_ms,
-                                   c->global.json ? "json" : args->output };
+    const struct put_options o = { .wait = args->wait && !args->dry_run, .redeploy = args->redeploy,
+                                   .dry_run = args->dry_run, .timeout_ms = args->timeout_ms,
+                                   .output = c->global.json ? "json" : args->output };
     for (size_t i = 0; i < d->count; i++) {
-        const char *name = json_text_at(d->at[i], "metadata.name");
-        int r = 0;
-        if (args->dry_run)
-            buf_printf(&c->out, "service.serving.knative.dev/%s would be applied\n",
-                       name ? name : "(no name)");
-        else
-            r = put_service(c, d->at[i], &o, e);
+        int r = put_object(c, d->at[i], &o, e);
         /* What was done is said, also when the next one fails. */
         int flushed = r < 0 ? 0 : cli_flush(c, e);
         if (r < 0 || flushed < 0)
@@ -163,23 +69,15 @@ static int apply_all(struct cli *c, const struct documents *d, struct err *e)
 static int run(struct cli *c, struct err *e)
 {
     const struct args *args = c->args;
-    struct documents *d;
-    int r = 0;
     if (args->files.count == 0) {
         err_set(e, CODE_INVALID, "nothing to apply; name files with -f");
         return cli_usage(c, e);
     }
-    d = xcalloc(1, sizeof *d);
-    for (size_t i = 0; r == 0 && i < args->files.count; i++)
-        r = read_path(c, args->files.at[i], d, e);
-    if (r == 0 && d->count == 0)
-        r = err_set(e, CODE_INVALID, "%s: no object in it", args->files.at[0]);
+    AUTO(documents) struct documents *d = documents_new();
+    int r = documents_read(d, &args->files, &c->limits, e);
     if (r == 0)
-        r = apply_all(c, d, e);
-    for (size_t i = 0; i < d->count; i++)
-        json_decref(d->at[i]);
-    free(d);
-    return r;
+        r = sort(d, e);
+    return r < 0 ? r : apply_all(c, d, e);
 }
 
 const struct cli_command cmd_apply = {
@@ -189,8 +87,10 @@ const struct cli_command cmd_apply = {
     .examples = "hob apply -f service.yaml  one or several documents\n"
                 "hob apply -f manifests/ --timeout 5m  every manifest of a folder\n"
                 "generate | hob apply -f -  from another program\n"
-                "hob apply -f service.yaml --no-wait  do not wait until it is ready",
-    .notes = "Replaces: what the manifest does not say goes back to its default.\n\n"
+                "hob apply -f service.yaml --no-wait  do not wait until it is ready\n"
+                "hob apply -f service.yaml --dry-run  what the server would say, and nothing changes",
+    .notes = "Every kind that the API serves, those first that others need: Namespace, ConfigMap, Secret, Service,\n"
+             "Configuration, Route, DomainMapping. Replaces: what the manifest does not say goes back to its default.\n\n"
              "A revision keeps the content that its file:// image had at its first start. Where the folder's is another\n"
              "one now, apply says so and makes a new revision (annotation hob.dev/image-digest), as kubectl cannot.\n"
              "A model without a digest is read again only by a new revision: --redeploy.",

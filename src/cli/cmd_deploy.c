@@ -121,8 +121,9 @@ static int deploy(struct cli *c, struct err *e)
         return cli_usage(c, e);
     const char *format = c->global.json ? "json" : args->output;
     if (!args->dry_run)
-        return put_service(c, service,
-                           &(struct put_options){ args->wait, false, args->timeout_ms, format }, e);
+        return put_object(c, service,
+                           &(struct put_options){ .wait = args->wait, .timeout_ms = args->timeout_ms,
+                                                  .output = format }, e);
     output_tree(c, output_of(c, format ? format : "yaml"), service);
     return EXITS_OK;
 }

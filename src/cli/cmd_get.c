@@ -1,9 +1,11 @@
-/* hob get: services and revisions as a list. */
+/* hob get: services and revisions as a list, every other kind as the server shows it. */
 #include "cli/commands.h"
 #include "cli/human.h"
+#include "cli/kinds.h"
 #include "cli/objects.h"
 #include "cli/output.h"
 #include "cli/remote.h"
+#include "cli/served_table.h"
 #include "cli/table.h"
 
 struct args {
@@ -67,56 +69,53 @@ static void revision_row(const struct cli *c, struct table *t, const json_t *j)
     table_cell(t, STYLE_PLAIN, "%s", object_text(j, "spec.containers.0.image"));
 }
 
+/* The kinds with columns of our own. */
 static const struct noun {
-    const char *plural, *names; /* names: every way to write it */
+    const char *full;
     const struct table_column *columns;
     size_t column_count;
     void (*row)(const struct cli *c, struct table *t, const json_t *j);
 } nouns[] = {
-    { "services", "services|service|ksvc|svc", service_columns, COUNT_OF(service_columns),
-      service_row },
-    { "revisions", "revisions|revision|rev", revision_columns, COUNT_OF(revision_columns),
-      revision_row },
+    { "services.serving.knative.dev", service_columns, COUNT_OF(service_columns), service_row },
+    { "revisions.serving.knative.dev", revision_columns, COUNT_OF(revision_columns), revision_row },
 };
 
-static const struct noun *noun_find(struct str word)
+static const struct noun *noun_of(const struct kube_resource *kind)
 {
-    for (size_t i = 0; i < COUNT_OF(nouns); i++) {
-        struct str rest = str_of(nouns[i].names), name;
-        while (opt_choice_next(&rest, &name))
-            if (str_eq(name, word))
-                return &nouns[i];
-    }
+    for (size_t i = 0; i < COUNT_OF(nouns); i++)
+        if (strcmp(nouns[i].full, kind->full) == 0)
+            return &nouns[i];
     return NULL;
 }
 
-/* `get services a b`, `get service/a`, and `get a`: what is no noun is a service's name. */
-static const struct noun *noun_of(struct opt_words *words)
+/* `get cm a b`, `get cm/a`, and `get a`: what is no kind is a service's name. */
+static const struct kube_resource *kind_of(struct opt_words *words)
 {
-    const struct noun *noun = NULL;
+    const struct kube_resource *services = kinds_of_word(STR("ksvc")), *kind;
     if (words->count == 0)
-        return &nouns[0];
-    struct str name = str_of(words->at[0]), kind = str_cut(&name, '/');
-    noun = noun_find(kind);
-    if (noun && strchr(words->at[0], '/')) {
-        words->at[0] = name.at;
-    } else if (noun) {
-        words->count--;
-        memmove(words->at, words->at + 1, words->count * sizeof words->at[0]);
-    }
-    return noun ? noun : &nouns[0];
+        return services;
+    kind = kinds_split(words->at[0], &words->at[0]);
+    if (kind)
+        return kind;
+    kind = kinds_of_word(str_of(words->at[0]));
+    if (!kind)
+        return services;
+    words->count--;
+    memmove(words->at, words->at + 1, words->count * sizeof words->at[0]);
+    return kind;
 }
 
-static int get_named(struct cli *c, const struct noun *noun, json_t **ret, struct err *e)
+typedef int get_fn(struct cli *c, const char *target, json_t **ret, struct err *e);
+
+static int get_named(struct cli *c, const struct kube_resource *kind, get_fn *get, json_t **ret, struct err *e)
 {
     AUTO_JSON json_t *items = json_array();
     for (size_t i = 0; i < c->words.count; i++) {
         const char *name = c->words.at[i];
         json_t *one = NULL;
-        AUTO_FREE char *target = remote_target(REMOTE_KNATIVE "/namespaces/", c->global.ns, "/",
-                                               noun->plural, "/", name, NULL);
-        int r = remote_get(c, target, &one, e);
-        if (r == -CODE_NOT_FOUND && noun == &nouns[0])
+        AUTO_FREE char *target = kinds_target(kind, c->global.ns, name);
+        int r = get(c, target, &one, e);
+        if (r == -CODE_NOT_FOUND && kind == kinds_of_word(STR("ksvc")))
             remote_suggest_service(c, name, e);
         if (r < 0)
             return r;
@@ -126,18 +125,28 @@ static int get_named(struct cli *c, const struct noun *noun, json_t **ret, struc
     return 0;
 }
 
-static int get_list(struct cli *c, const struct noun *noun, json_t **ret, struct err *e)
+static int get_list(struct cli *c, const struct kube_resource *kind, get_fn *get, json_t **ret, struct err *e)
 {
     const struct args *args = c->args;
-    AUTO_FREE char *all = remote_target(REMOTE_KNATIVE "/", noun->plural, NULL);
-    AUTO_FREE char *some =
-        remote_target(REMOTE_KNATIVE "/namespaces/", c->global.ns, "/", noun->plural, NULL);
-    return remote_get(c, args->all ? all : some, ret, e);
+    AUTO_FREE char *target = kinds_target(kind, args->all ? NULL : c->global.ns, NULL);
+    return get(c, target, ret, e);
 }
 
-static void show_table(struct cli *c, const struct noun *noun, const json_t *list, bool wide)
+static void none_note(const struct cli *c, const struct kube_resource *kind)
 {
     const struct args *args = c->args;
+    if (!args->all && kind->namespaced)
+        cli_note(c, "no %s in namespace %s; -A shows every namespace", kind->plural, c->global.ns);
+    else if (noun_of(kind))
+        cli_note(c, "no %s yet; `hob apply -f FILE` or `hob deploy` makes one", kind->plural);
+    else
+        cli_note(c, "no %s yet", kind->plural);
+}
+
+static void show_table(struct cli *c, const struct kube_resource *kind, const json_t *list, bool wide)
+{
+    const struct args *args = c->args;
+    const struct noun *noun = noun_of(kind);
     struct table_column columns[TABLE_COLUMNS_MAX];
     struct table t;
     json_t *one;
@@ -149,44 +158,50 @@ static void show_table(struct cli *c, const struct noun *noun, const json_t *lis
         noun->row(c, &t, one);
     if (t.cell_count)
         table_write(&t, &c->out_term, &c->out);
-    else if (args->all)
-        cli_note(c, "no %s yet; `hob apply -f FILE` or `hob deploy` makes one", noun->plural);
     else
-        cli_note(c, "no %s in namespace %s; -A shows every namespace", noun->plural, c->global.ns);
+        none_note(c, kind);
     table_done(&t);
 }
 
 static int run(struct cli *c, struct err *e)
 {
     const struct args *args = c->args;
-    const struct noun *noun = noun_of(&c->words);
+    const struct kube_resource *kind = kind_of(&c->words);
     enum output o = output_of(c, args->output);
+    bool in_columns = o == OUTPUT_TABLE || o == OUTPUT_WIDE, served = in_columns && !noun_of(kind);
+    get_fn *get = served ? remote_get_table : remote_get;
     AUTO_JSON json_t *list = NULL;
-    int r = c->words.count ? get_named(c, noun, &list, e) : get_list(c, noun, &list, e);
+    int r = c->words.count ? get_named(c, kind, get, &list, e) : get_list(c, kind, get, &list, e);
     if (r < 0)
         return r;
-    if (o == OUTPUT_TABLE || o == OUTPUT_WIDE)
-        show_table(c, noun, list, o == OUTPUT_WIDE);
-    else if (c->words.count == 1)
+    if (served && !served_table_show(c, list, args->all && kind->namespaced, o == OUTPUT_WIDE))
+        none_note(c, kind);
+    else if (in_columns && !served)
+        show_table(c, kind, list, o == OUTPUT_WIDE);
+    else if (!in_columns && c->words.count == 1)
         output_tree(c, o, json_at(list, "items.0"));
-    else
+    else if (!in_columns)
         output_tree(c, o, list);
     return EXITS_OK;
 }
 
 const struct cli_command cmd_get = {
     .name = "get",
-    .summary = "list services or revisions",
-    .words = "[services|revisions] [NAME...]",
+    .summary = "list services, revisions, and every other kind",
+    .words = "[KIND] [NAME...]",
     .examples = "hob get  the services of the namespace\n"
                 "hob get -A -o wide  of every namespace, with images and scale\n"
                 "hob get revisions  every revision\n"
+                "hob get cm  ConfigMaps; so do configurations, routes, dm, secrets, ns, events\n"
                 "hob get greeter -o yaml  one service, whole",
+    .notes = "Kinds as kubectl writes them: plural, singular or short (ksvc, rev, cfg, rt, dm, cm, ns), also KIND/NAME.\n"
+             "What is no kind is a service's name; of one that is named like a kind: hob get service/NAME.",
     .opts = opts,
     .opt_count = COUNT_OF(opts),
     .args_size = sizeof(struct args),
     .words_max = OPT_WORDS_MAX,
     .complete = OPT_COMPLETE_SERVICES,
-    .choices = "services|revisions",
+    .choices = "services|revisions|configurations|routes|domainmappings|clusterdomainclaims|configmaps|secrets|"
+               "namespaces|events",
     .run = run,
 };

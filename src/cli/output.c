@@ -24,9 +24,11 @@ static void name_of(const json_t *j, struct buf *b)
     if (kind && version && json_text_at(j, "metadata.name")) {
         struct str group = str_of(version), rest = group;
         group = str_cut(&rest, '/');
+        if (rest.size == 0) /* "v1": the core has no group */
+            group.size = 0;
         for (const char *at = kind; *at; at++)
             buf_printf(b, "%c", *at >= 'A' && *at <= 'Z' ? *at | 0x20 : *at);
-        buf_printf(b, "." STR_FMT "/", STR_ARG(group));
+        buf_printf(b, "%s" STR_FMT "/", group.size ? "." : "", STR_ARG(group));
     }
     for (size_t i = 0; i < COUNT_OF(ids); i++)
         if (json_text_at(j, ids[i])) {

@@ -95,7 +95,11 @@ static void warn(const struct cli *c, const struct http_client_answer *a)
     buf_done(&b);
 }
 
-static int call(struct cli *c, const char *method, const char *target, struct str body,
+#define ACCEPT_JSON  "Accept: application/json\r\n"
+#define ACCEPT_TABLE "Accept: application/json;as=Table;v=v1;g=meta.k8s.io\r\n"
+#define SENDS_JSON   "Content-Type: application/json\r\n"
+
+static int call(struct cli *c, const char *method, const char *target, const char *headers, struct str body,
                 uint32_t timeout_ms, json_t **ret, struct err *e)
 {
     struct http_client_call spec = {
@@ -103,8 +107,7 @@ static int call(struct cli *c, const char *method, const char *target, struct st
         .token = c->global.token,
         .method = method,
         .target = target,
-        .headers = body.at ? "Accept: application/json\r\nContent-Type: application/json\r\n"
-                           : "Accept: application/json\r\n",
+        .headers = headers,
         .body = body,
         .timeout_ms = timeout_ms,
         .body_bytes_max = REMOTE_BODY_BYTES_MAX,
@@ -138,7 +141,12 @@ static int call(struct cli *c, const char *method, const char *target, struct st
 
 int remote_get(struct cli *c, const char *target, json_t **ret, struct err *e)
 {
-    return call(c, "GET", target, (struct str){ 0 }, REMOTE_TIMEOUT_MS, ret, e);
+    return call(c, "GET", target, ACCEPT_JSON, (struct str){ 0 }, REMOTE_TIMEOUT_MS, ret, e);
+}
+
+int remote_get_table(struct cli *c, const char *target, json_t **ret, struct err *e)
+{
+    return call(c, "GET", target, ACCEPT_TABLE, (struct str){ 0 }, REMOTE_TIMEOUT_MS, ret, e);
 }
 
 int remote_send(struct cli *c, const char *method, const char *target, const json_t *body,
@@ -148,8 +156,8 @@ int remote_send(struct cli *c, const char *method, const char *target, const jso
     buf_init(&b, REMOTE_BODY_BYTES_MAX);
     if (body)
         json_write(body, &b);
-    int r =
-        call(c, method, target, body ? buf_str(&b) : (struct str){ 0 }, REMOTE_TIMEOUT_MS, ret, e);
+    int r = call(c, method, target, body ? ACCEPT_JSON SENDS_JSON : ACCEPT_JSON,
+                 body ? buf_str(&b) : (struct str){ 0 }, REMOTE_TIMEOUT_MS, ret, e);
     buf_done(&b);
     return r;
 }
@@ -158,8 +166,8 @@ json_t *remote_peek(struct cli *c, const char *target)
 {
     struct err ignored = { 0 };
     json_t *j = NULL;
-    return call(c, "GET", target, (struct str){ 0 }, REMOTE_COMPLETE_MS, &j, &ignored) < 0 ? NULL
-                                                                                           : j;
+    int r = call(c, "GET", target, ACCEPT_JSON, (struct str){ 0 }, REMOTE_COMPLETE_MS, &j, &ignored);
+    return r < 0 ? NULL : j;
 }
 
 void remote_suggest_service(struct cli *c, const char *name, struct err *e)

@@ -14,6 +14,8 @@ enum { REMOTE_BODY_BYTES_MAX = 64 << 20, REMOTE_TIMEOUT_MS = 30000, REMOTE_COMPL
 char *remote_target(const char *literal, ...) __attribute__((sentinel));
 
 int remote_get(struct cli *c, const char *target, json_t **ret, struct err *e) MUST_USE;
+/* As the server would show it in columns (a Table of meta.k8s.io/v1). */
+int remote_get_table(struct cli *c, const char *target, json_t **ret, struct err *e) MUST_USE;
 /* body NULL: none. ret NULL: not wanted. */
 int remote_send(struct cli *c, const char *method, const char *target, const json_t *body,
                 json_t **ret, struct err *e) MUST_USE;

@@ -37,6 +37,7 @@ class Fake:
     def __init__(self):
         self.services, self.version, self.requests = {}, 100, []
         self.never_ready = self.broken = self.cut = None
+        self.races = 0  # changes by somebody else between a look and the change after it
         self.lag = 0  # looks at a service before its status is about what was last asked for
         self.function = (200, {"Content-Type": "text/plain"}, b"hello\n")
         self.invoked = threading.Event()
@@ -190,7 +191,11 @@ class Fake:
                 return answer(200, {"kind": "Status", "status": "Success"})
             if h.command == "PUT":
                 if name == "raced":
-                    self.services[ns, name]["metadata"]["resourceVersion"] = "changed"
+                    self.races = 1
+                if self.races:
+                    self.races -= 1
+                    self.version += 1
+                    self.services[ns, name]["metadata"]["resourceVersion"] = str(self.version)
                 done = self.put(ns, json.loads(body))
                 if done is None:
                     return refuse(409, "Conflict", "the object has been modified")
@@ -362,7 +367,7 @@ class Cli(unittest.TestCase):
         self.hob("apply", "-f", self.file("bad.yaml", "a: [1\n"), expect=1)
         self.assertRegex(self.err, r"bad\.yaml.*line")
         self.hob("apply", "-f", "-", stdin=b"kind: Pod\napiVersion: v1\n", expect=1)
-        self.assertIn("only Service of serving.knative.dev/v1", self.err)
+        self.assertRegex(self.err, "v1 Pod: no kind .*ConfigMap.*DomainMapping")
         self.hob("apply", "-f", "-", stdin=b"", expect=1)
         self.hob("apply", "-f", "-", stdin=(MANIFEST % ("refused", "a")).encode(), expect=1)
         self.assertIn("spec.template: must not be so", self.err)
@@ -393,6 +398,23 @@ class Cli(unittest.TestCase):
         self.deploy("raced")
         self.hob("deploy", "raced", "--image", "file:///other", expect=5)
         self.assertIn("modified", self.err)
+
+    def test_what_the_server_changed_meanwhile_is_looked_at_again(self):
+        self.deploy()
+        self.fake.races = 4
+        self.assertIn("configured", self.deploy("greeter", "--memory", "64Mi"))
+        self.assertEqual(self.fake.races, 0)
+        kept = self.hob("get", "greeter", "-o", "json")
+        self.deploy("greeter", "--memory", "65Mi")
+        puts = len([one for one in self.fake.requests if one[0] == "PUT"])
+        self.hob("apply", "-f", "-", stdin=kept.encode(), expect=5)  # it names the version that it is about
+        self.assertEqual(len([one for one in self.fake.requests if one[0] == "PUT"]), puts + 1)
+
+    def test_a_dry_run_asks_the_server(self):
+        path = self.file("a.yaml", MANIFEST % ("greeter", "a"))
+        self.assertEqual(self.hob("apply", "-f", path, "--dry-run"),
+                         "service.serving.knative.dev/greeter created (server dry run)\n")
+        self.assertEqual(self.fake.requests[-1][:2], ("POST", KNATIVE + "/namespaces/default/services?dryRun=All"))
 
     def test_a_cut_answer_to_a_change_is_ambiguous_and_to_a_look_is_not(self):
         self.fake.cut = "POST"
