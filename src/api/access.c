@@ -67,8 +67,9 @@ int access_check(const struct access *a, bool local, struct str path, struct str
         return 0;
     if (!authorization.at)
         return err_set(e, CODE_UNAUTHENTICATED,
-                       "this address asks for a token: `hob kubeconfig` prints what kubectl needs, the token itself is in "
-                       "the data folder's api-token; hob serve --api-insecure asks for none");
+                       "this address asks for a token, in HOB_TOKEN; who runs hob has it in the data folder's api-token, "
+                       "and `hob kubeconfig` prints it for kubectl. Users of a group need none after "
+                       "hob serve --api-group GROUP; --api-insecure asks nobody");
     struct str scheme = str_cut(&authorization, ' ');
     struct str credentials = str_trim(authorization);
     bool bearer = str_eq_nocase(scheme, STR("Bearer")), basic = str_eq_nocase(scheme, STR("Basic"));

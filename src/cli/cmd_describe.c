@@ -185,6 +185,7 @@ static void instances(struct page *p)
 {
     uint32_t count = 0;
     int64_t in_flight = 0, memory = 0;
+    bool known = true; /* not where hob has no cgroups */
     json_t *one;
     size_t i;
     json_array_foreach(json_at(p->instances, "items"), i, one) {
@@ -194,10 +195,12 @@ static void instances(struct page *p)
         count++;
         in_flight += json_int_at(one, "inFlight", 0);
         memory += json_int_at(one, "memoryBytes", 0);
+        known = known && json_at(one, "memoryBytes");
     }
     if (count)
-        line(p, STYLE_PLAIN, "instances", "%u, with %lld requests in flight and %s of memory",
-             count, (long long)in_flight, human_bytes((uint64_t)MAX(memory, 0), HUMAN));
+        line(p, STYLE_PLAIN, "instances", "%u, with %lld requests in flight and %s%s",
+             count, (long long)in_flight, known ? human_bytes((uint64_t)MAX(memory, 0), HUMAN) : "",
+             known ? " of memory" : "memory that cannot be measured here");
     else
         line(p, STYLE_PLAIN, "instances", "none: at zero");
 }

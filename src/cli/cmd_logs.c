@@ -39,6 +39,7 @@ static const struct opt opts[] = {
 struct reader {
     struct cli *c;
     struct buf line; /* begun and not ended */
+    bool any;        /* a line was shown */
     struct err e;
 };
 
@@ -47,6 +48,7 @@ static void line_show(struct reader *r, struct str whole)
 {
     const struct args *args = r->c->args;
     const struct term *t = &r->c->out_term;
+    r->any = true;
     struct str text = whole, when = str_cut(&text, ' '), instance = str_cut(&text, ' ');
 
     if (!args->plain && t->tty && when.size >= 23) {
@@ -97,6 +99,53 @@ static const char *container_of(const struct args *args, const json_t *service)
     return json_text_at(json_array_get(containers, 0), "name");
 }
 
+/* "the init container warm, the container web": of its newest template. */
+static char *containers_said(const json_t *service, const char *wanted, bool *ret_found)
+{
+    static const char *const lists[] = { "spec.template.spec.initContainers", "spec.template.spec.containers" };
+    struct buf b;
+    buf_init(&b, KIB(64));
+    *ret_found = false;
+    for (size_t l = 0; l < COUNT_OF(lists); l++) {
+        json_t *one;
+        size_t i;
+        json_array_foreach(json_at(service, lists[l]), i, one) {
+            const char *name = json_text_at(one, "name");
+            *ret_found |= name && strcmp(name, wanted) == 0;
+            if (name)
+                buf_printf(&b, "%s%s%s", b.size ? ", " : "", name, l == 0 ? " (init)" : "");
+        }
+    }
+    return buf_take_text(&b);
+}
+
+/* Another revision may have had other containers: only of the newest is it known here. */
+static int container_check(const struct cli *c, const json_t *service, struct err *e)
+{
+    const struct args *args = c->args;
+    bool found = false;
+    if (!args->container || args->revision || args->instance)
+        return 0;
+    AUTO_FREE char *all = containers_said(service, args->container, &found);
+    if (found || !all[0])
+        return 0;
+    return err_set(e, CODE_NOT_FOUND, "service %s/%s: no container '%s'; there are: %s", c->global.ns,
+                   c->words.at[0], args->container, all);
+}
+
+/* Nothing from the one that serves: while an init container fails, what there is to read is elsewhere. */
+static void elsewhere_note(const struct cli *c, const json_t *service, const char *of)
+{
+    const struct args *args = c->args;
+    bool found;
+    size_t count = json_array_size(json_at(service, "spec.template.spec.initContainers")) +
+                   json_array_size(json_at(service, "spec.template.spec.containers"));
+    if (!of || args->container || args->follow || count < 2)
+        return;
+    AUTO_FREE char *all = containers_said(service, of, &found);
+    cli_note(c, "nothing yet from container %s; with --all-containers, or -c NAME, those of: %s", of, all);
+}
+
 static char *target_of(struct cli *c, const char *of)
 {
     const struct args *args = c->args;
@@ -144,12 +193,18 @@ static int run(struct cli *c, struct err *e)
     int r = remote_service(c, c->words.at[0], &service, e);
     if (r < 0)
         return r;
+    r = container_check(c, service, e);
+    if (r < 0)
+        return r;
     struct reader reader = { .c = c };
-    AUTO_FREE char *target = target_of(c, container_of(c->args, service));
+    const char *of = container_of(c->args, service);
+    AUTO_FREE char *target = target_of(c, of);
     buf_init(&reader.line, LINE_BYTES_MAX);
     r = stream(c, target, &reader, e);
     if (r < 0 && reader.e.code != CODE_OK)
         *e = reader.e; /* our own stdout, not the server */
+    else if (r >= 0 && !reader.any)
+        elsewhere_note(c, service, of);
     buf_done(&reader.line);
     return r < 0 ? r : EXITS_OK;
 }

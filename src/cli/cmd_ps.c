@@ -78,7 +78,7 @@ static void containers_rows(struct table *t, const json_t *j)
         table_cell(t, STYLE_PLAIN, "%s", "");
         table_cell(t, STYLE_PLAIN, "  %s %s", object_text(one, "part"), object_text(one, "name"));
         if (restarts)
-            table_cell(t, style_of(state), "%s, %lld restarts", state, restarts);
+            table_cell(t, style_of(state), "%s, %lld restart%s", state, restarts, restarts == 1 ? "" : "s");
         else
             table_cell(t, strcmp(state, "completed") == 0 ? STYLE_PLAIN : style_of(state), "%s", state);
         for (size_t k = 3; k < COUNT_OF(columns); k++)

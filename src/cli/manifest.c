@@ -1,5 +1,8 @@
 #include "cli/manifest.h"
 
+#include "codec/quantity.h"
+
+#include <ctype.h>
 #include <stdio.h>
 
 #define SCALING "autoscaling.knative.dev/"
@@ -72,9 +75,33 @@ static int models_of(const struct manifest_flags *f, json_t *spec, json_t *conta
     return 0;
 }
 
-static void resources_of(const struct manifest_flags *f, json_t *container)
+/* The server would say so too, by a regular expression. */
+static int quantity_check(const char *option, const char *given, bool is_size, struct err *e)
+{
+    struct quantity q;
+    struct err why = { 0 };
+    if (!given || quantity_parse(str_of(given), &q, &why) >= 0)
+        return 0;
+    int digits = (int)strspn(given, "0123456789.");
+    const char *unit = given + digits + strspn(given + digits, " ");
+    char letter = (char)toupper((unsigned char)*unit);
+    if (is_size && digits > 0 && letter && strchr("KMGTP", letter))
+        return err_set(e, CODE_INVALID, "--%s: '%s' is no size; did you mean %.*s%c or %.*s%ci?", option, given, digits,
+                       given, letter == 'K' ? 'k' : letter, digits, given, letter);
+    return err_set(e, CODE_INVALID, "--%s: '%s' is no quantity; say it as %s", option, given,
+                   is_size ? "512Mi" : "500m or 2");
+}
+
+static int resources_of(const struct manifest_flags *f, json_t *container, struct err *e)
 {
     AUTO_JSON json_t *limits = json_object();
+    int r = quantity_check("memory", f->memory, true, e);
+    if (r == 0)
+        r = quantity_check("cpu", f->cpu, false, e);
+    if (r == 0)
+        r = quantity_check("ephemeral-storage", f->ephemeral, true, e);
+    if (r < 0)
+        return r;
     if (f->memory)
         json_object_set_new(limits, "memory", json_string(f->memory));
     if (f->cpu)
@@ -83,6 +110,7 @@ static void resources_of(const struct manifest_flags *f, json_t *container)
         json_object_set_new(limits, "ephemeral-storage", json_string(f->ephemeral));
     if (json_object_size(limits))
         json_object_set_new(container, "resources", json_pack("{s:O}", "limits", limits));
+    return 0;
 }
 
 static void number_annotation(json_t *annotations, const char *key, uint32_t value)
@@ -131,8 +159,9 @@ static int container_of(const struct manifest_flags *f, json_t *spec, json_t *co
     if (f->port)
         json_object_set_new(container, "ports",
                             json_pack("[{s:i}]", "containerPort", (int)f->port));
-    resources_of(f, container);
-    int r = env_of(f, container, e);
+    int r = resources_of(f, container, e);
+    if (r == 0)
+        r = env_of(f, container, e);
     return r < 0 ? r : models_of(f, spec, container, e);
 }
 

@@ -86,7 +86,7 @@ const char *object_scale(const json_t *service, char into[HUMAN_TEXT])
     const json_t *template = json_at(service, "spec.template");
     const char *min = object_annotation(template, "autoscaling.knative.dev/min-scale");
     const char *max = object_annotation(template, "autoscaling.knative.dev/max-scale");
-    snprintf(into, HUMAN_TEXT, "%s..%s", min[0] ? min : "0", max[0] && max[0] != '0' ? max : "");
+    snprintf(into, HUMAN_TEXT, "%s..%s", min[0] ? min : "0", max[0] && max[0] != '0' ? max : "any");
     return into;
 }
 

@@ -15,7 +15,7 @@ const char *object_age(const struct cli *c, const json_t *j, char into[HUMAN_TEX
  * ready one. */
 enum { OBJECT_SERVING = 512 };
 const char *object_serving(const json_t *service, char into[OBJECT_SERVING]);
-const char *object_scale(const json_t *service, char into[HUMAN_TEXT]); /* "0..4" */
+const char *object_scale(const json_t *service, char into[HUMAN_TEXT]); /* "0..4", "0..any" */
 
 struct object_condition {
     const char *status, *reason, *message,

@@ -288,7 +288,7 @@ static int roots_resolve(struct serve *s, struct err *e)
     return 0;
 }
 
-static int sockets_open(struct serve *s, struct err *e)
+static int ports_open(struct serve *s, struct err *e)
 {
     const struct serve_settings *t = &s->settings;
     const struct listen_tcp ingress = { "--listen-ingress", t->listen_ingress, t->insecure,
@@ -298,14 +298,14 @@ static int sockets_open(struct serve *s, struct err *e)
     int r = listen_tcp(&ingress, &s->ingress_fd, e);
     if (r == 0)
         r = listen_tcp(&api, &s->api_fd, e);
-    if (r == 0)
-        r = listen_local(listen_port(s->api_fd), t->api_group, s->local, &s->local_fd, e);
     return r;
 }
 
 static int prepare(struct serve *s, struct err *e)
 {
     int r = roots_resolve(s, e);
+    if (r == 0) /* first: a port that is taken leaves no new folder behind */
+        r = ports_open(s, e);
     if (r < 0)
         return r;
     AUTO_CLOSE int data_fd = -1, store_fd = -1;
@@ -322,7 +322,7 @@ static int prepare(struct serve *s, struct err *e)
     s->program_fd = fault_hit("open") ? -1 : open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     if (s->program_fd < 0)
         return err_sys(e, "find my own program");
-    return sockets_open(s, e);
+    return listen_local(listen_port(s->api_fd), s->settings.api_group, s->local, &s->local_fd, e);
 }
 
 static void descriptors_raise(void)

@@ -110,7 +110,8 @@ class Doors(unittest.TestCase):
             status, headers, answer = self.hob.call(method, path, tree if method == "POST" else None)
             self.assertEqual((status, answer["kind"], answer["reason"]), (401, "Status", "Unauthorized"), path)
             self.assertIn("Bearer", headers["WWW-Authenticate"])
-            self.assertIn("hob kubeconfig", answer["message"])
+            for way in ("HOB_TOKEN", "hob serve --api-group", "hob kubeconfig"):
+                self.assertIn(way, answer["message"])
             self.assertNotIn(self.token, str(answer))
         listed = self.hob.call("GET", f"{KNATIVE}/default/services",
                                headers={"Authorization": f"Bearer {self.token}"}, want=200)[2]

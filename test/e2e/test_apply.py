@@ -70,6 +70,10 @@ class Folders(unittest.TestCase):
         for _ in range(2):
             self.assertEqual(self.apply(path), ("unchanged", ""))
         self.assertEqual(self.revisions("greeter"), ["greeter-00001", "greeter-00002"])
+        listed = self.hob.hob("get", "revisions")[1].splitlines()
+        digests = {line.split()[0]: line.split()[4] for line in listed if line.startswith("greeter-")}
+        self.assertRegex(" ".join(digests.values()), "^[0-9a-f]{12} [0-9a-f]{12}$")
+        self.assertEqual(len(set(digests.values())), 2, listed)  # the two copies can be told apart
         self.write(image, RUN.replace("{word}", "one"))
         self.assertEqual(self.apply(path)[0], "configured")
         self.assertEqual(self.answer("greeter"), "one")

@@ -37,6 +37,7 @@ class Fake:
     def __init__(self):
         self.services, self.version, self.requests = {}, 100, []
         self.never_ready = self.broken = self.cut = None
+        self.memory = {"memoryBytes": 1048576}  # not there where it cannot be measured
         self.races = 0  # changes by somebody else between a look and the change after it
         self.lag = 0  # looks at a service before its status is about what was last asked for
         self.function = (200, {"Content-Type": "text/plain"}, b"hello\n")
@@ -212,7 +213,8 @@ class Fake:
         if url.path == "/v1/instances":
             return answer(200, {"items": [{"id": "greeter-00001-abcde", "namespace": "default",
                 "service": "greeter", "revision": "greeter-00001", "state": "ready", "inFlight": 2,
-                "ageSeconds": 70, "memoryBytes": 1048576, "cpuUs": 1500, "requests": 7}]})
+                "ageSeconds": 70, "cpuUs": 1500, "requests": 7, **self.memory,
+                "containers": [{"part": "sidecar", "name": "side", "state": "ready", "restarts": 1}]}]})
         if url.path == "/v1/models":
             return answer(200, {"items": [
                 {"digest": "sha256:" + d * 32, "kind": "model", "reference": "file:///m.bin",
@@ -437,6 +439,9 @@ class Cli(unittest.TestCase):
         self.hob("deploy", "greeter", expect=2)
         self.hob("deploy", "greeter", "--image", "./nowhere", expect=3)
         self.hob("deploy", "greeter", "--image", "x", "-e", "A", expect=2)
+        self.hob("deploy", "greeter", "--image", "x", "--memory", "64MB", expect=2)
+        self.assertIn("--memory: '64MB' is no size; did you mean 64M or 64Mi?", self.err)
+        self.hob("deploy", "greeter", "--image", "x", "--cpu", "half", expect=2)
 
     def test_get_in_every_format(self):
         self.assertEqual(self.hob("get"), "")
@@ -483,9 +488,21 @@ class Cli(unittest.TestCase):
         page = self.hob("describe", "greeter")
         for part in ("default/greeter", "http://greeter.default.localhost:8080", "True",
                      "file:///m.bin at /model", "memory 64Mi", "10, 1 of them cold (10.0 %)",
-                     "1, with 2 requests in flight", "missed: p99 of the starts never is ready", "hob explain " + RECORD["id"], "sandbox"):
+                     "1, with 2 requests in flight and 1.00 MiB of memory", "0..any instances", "missed: p99 of the starts never is ready", "hob explain " + RECORD["id"], "sandbox"):
             self.assertIn(part, page)
         self.assertEqual(json.loads(self.hob("describe", "greeter", "-o", "json"))["stats"]["cold"], 1)
+        self.fake.memory = {}
+        self.assertIn("memory that cannot be measured here", self.hob("describe", "greeter"))
+        self.assertRegex(self.hob("ps"), r"side +ready, 1 restart\n")
+
+    def test_a_taken_port_leaves_no_folder_behind(self):
+        data = os.path.join(self.dir, "new-data")
+        for taken in ("--listen-api", "--listen-ingress"):
+            free = {"--listen-api": "127.0.0.1:0", "--listen-ingress": "127.0.0.1:0"}
+            words = [w for pair in (free | {taken: self.fake.api_at}).items() for w in pair]
+            self.hob("serve", *words, "--data", data, expect=1, HOB_RUNTIME_DIR=os.path.join(self.dir, "run"))
+            self.assertIn("Address already in use", self.err)
+            self.assertFalse(os.path.exists(data))
 
     def test_delete(self):
         self.deploy()

@@ -120,6 +120,9 @@ class Pods(HobCase):
         self.assertNotIn("side says", hob.hob("logs", "beside")[1])
         self.assertIn("main says", hob.hob("logs", "beside")[1])
         self.assertIn("side says", hob.hob("logs", "beside", "-c", "side")[1])
+        status, _, said = hob.hob("logs", "beside", "-c", "nope")
+        self.assertEqual(status, 3)
+        self.assertRegex(said, "no container 'nope'; there are: .*side")
 
     def core(self, kind, name, data):
         tree = {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": "default"}, "data": data}
@@ -264,6 +267,7 @@ class Pods(HobCase):
         self.assertEqual(status, 503)
         self.assertIn("does not start: runtime_init: init container setup: exited with status 7", str(problem))
         self.assertNotIn("main says", hob.hob("logs", "unprepared", "--all-containers")[1])
+        self.assertRegex(hob.hob("logs", "unprepared")[2], r"--all-containers, or -c NAME, those of: \S+ \(init\)")
         self.assertNotEqual(hob.ingress("unprepared", path="/x")[0], 200)
 
     def test_a_sidecar_that_ends_is_started_again_and_the_instance_stays(self):
