@@ -493,7 +493,7 @@ class Cli(unittest.TestCase):
         self.assertEqual(json.loads(self.hob("describe", "greeter", "-o", "json"))["stats"]["cold"], 1)
         self.fake.memory = {}
         self.assertIn("memory that cannot be measured here", self.hob("describe", "greeter"))
-        self.assertRegex(self.hob("ps"), r"side +ready, 1 restart\n")
+        self.assertRegex(self.hob("ps"), r"side +ready, 1 restart\s")
 
     def test_a_taken_port_leaves_no_folder_behind(self):
         data = os.path.join(self.dir, "new-data")
