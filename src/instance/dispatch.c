@@ -139,6 +139,20 @@ static void on_connect_late(struct loop_timer *timer)
     ticket_refuse(t, TICKET_LATE, REFUSED_RETRY_AFTER_S, &e);
 }
 
+/* As `hob ps` counts them: one that was ready and is not now does not start. */
+static void late_text(const struct rev *v, struct err *e)
+{
+    uint32_t not_ready = 0;
+    LIST_EACH(&v->instances, n, tmp)
+        not_ready += CONTAINER_OF(n, struct instance, node)->counted == COUNTED_UNREADY;
+    if (not_ready > 0)
+        err_set(e, CODE_DEADLINE, "no instance of %s became free in time (%u ready, %u not ready, %u starting)",
+                v->spec->name, v->ready, not_ready, v->starting - not_ready);
+    else
+        err_set(e, CODE_DEADLINE, "no instance of %s became free in time (%u ready, %u starting)", v->spec->name,
+                v->ready, v->starting);
+}
+
 static void on_ticket_late(struct loop_timer *timer)
 {
     struct ticket *t = CONTAINER_OF(timer, struct ticket, timer);
@@ -147,8 +161,7 @@ static void on_ticket_late(struct loop_timer *timer)
     ASSERT(t->state == TICKET_QUEUED);
     list_remove(&v->queue, &t->node);
     note_load(v);
-    err_set(&e, CODE_DEADLINE, "no instance of %s became free in time (%u ready, %u starting)",
-            v->spec->name, v->ready, v->starting);
+    late_text(v, &e);
     ticket_refuse(t, TICKET_LATE, REFUSED_RETRY_AFTER_S, &e);
 }
 

@@ -39,8 +39,8 @@ enum phase instance_phase(const struct instance *i)
         return in->image.present ? PHASE_MODEL_FETCH : PHASE_IMAGE_PULL;
     if (!in->exec_seen)
         return PHASE_SANDBOX;
-    if (in->checks.health.ready)
-        return PHASE_MODEL_VERIFY;
+    if (in->checks.health.ready && !instance_needs_verified(in))
+        return PHASE_MODEL_VERIFY; /* else it waits for those beside it, which begin to run as it did */
     for (size_t k = 0; k < COUNT_OF(own); k++)
         if (i->start.phases[own[k]].outcome == PHASE_OPEN)
             return own[k];

@@ -240,7 +240,7 @@ const struct manifest_row manifest_rows[] = {
       .meaning = "where the volumes appear" },
     { "spec.template.spec.containers[].volumeMounts[]", MANIFEST_OBJECT, MANIFEST_MAY },
     { "spec.template.spec.containers[].volumeMounts[].mountPath", MANIFEST_TEXT, MANIFEST_MAY,
-      .meaning = "absolute, once; not /, /dev or /dev/log" },
+      .meaning = "absolute, once; not /, /dev, /dev/log or in /proc; no .." },
     { "spec.template.spec.containers[].volumeMounts[].mountPropagation", MANIFEST_ANY, MANIFEST_NOT },
     { "spec.template.spec.containers[].volumeMounts[].name", MANIFEST_TEXT, MANIFEST_MAY,
       .meaning = "of a volume" },

@@ -631,9 +631,18 @@ static void clean_path(const char *path, char *into, size_t size)
 
 enum { MOUNT_PATH_MAX = 1024 };
 
+/* A step up, which no mount follows. */
+static bool leads_up(const char *path)
+{
+    for (struct str rest = str_of(path); rest.size > 0;)
+        if (str_is(str_cut(&rest, '/'), ".."))
+            return true;
+    return false;
+}
+
 static void mount_path_check(const struct check *c, const json_t *mounts, size_t index)
 {
-    static const char *const reserved[] = { "/", "/dev", "/dev/log" };
+    static const char *const reserved[] = { "/", "/dev", "/dev/log", "/proc" };
     const char *given = text_at(json_array_get(mounts, index), "mountPath");
     struct refusal_path path = refusal_path("%s.volumeMounts[%zu].mountPath", c->at, index);
     char clean[MOUNT_PATH_MAX + 2], other[MOUNT_PATH_MAX + 2];
@@ -644,7 +653,9 @@ static void mount_path_check(const struct check *c, const json_t *mounts, size_t
         refusals_add(c->refused, path.text, NULL, "invalid value: %s", given);
     else if (strlen(given) > MOUNT_PATH_MAX)
         refusals_add(c->refused, path.text, "longer than 1024 bytes", "invalid value: %.64s", given);
-    else if (among(reserved, COUNT_OF(reserved), clean))
+    else if (leads_up(given))
+        refusals_add(c->refused, path.text, "must not contain '..'", "invalid value: %s", given);
+    else if (among(reserved, COUNT_OF(reserved), clean) || str_starts(str_of(clean), STR("/proc/")))
         refusals_add(c->refused, path.text, NULL, "mountPath \"%s\" is a reserved path", clean);
     for (size_t i = 0; *given == '/' && i < index; i++) {
         clean_path(text_at(json_array_get(mounts, i), "mountPath"), other, sizeof other);

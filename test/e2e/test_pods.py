@@ -270,6 +270,19 @@ class Pods(HobCase):
         self.assertRegex(hob.hob("logs", "unprepared")[2], r"--all-containers, or -c NAME, those of: \S+ \(init\)")
         self.assertNotEqual(hob.ingress("unprepared", path="/x")[0], 200)
 
+    def test_a_sidecar_that_crashes_from_the_first_is_told_in_a_phase_that_is_one(self):
+        side, main = self.containers()
+        side["command"] = ["/bin/sh", "-c", "exit 4"]
+        self.pod("crashes", [side, main], wait=False)
+        path = "/apis/serving.knative.dev/v1/namespaces/default/revisions/crashes-00001"
+
+        def told():
+            status, _, tree = self.hob.call("GET", path)
+            return status == 200 and next((c["message"] for c in tree.get("status", {}).get("conditions", [])
+                                           if "sidecar side: exited with status 4" in c.get("message", "")), None)
+        said = self.hob.wait_for("the condition to say so", told)
+        self.assertIn(": runtime_init for ", said)
+
     def test_a_sidecar_that_ends_is_started_again_and_the_instance_stays(self):
         hob = self.hob
         self.pod("returns", self.containers())

@@ -248,6 +248,7 @@ struct call { /* what the gateway would be */
     enum { CALL_NEW, CALL_WAITS, CALL_RUNS, CALL_REFUSED, CALL_DONE } state;
     enum ticket_result result;
     uint32_t retry_after_s;
+    char why[160];
 };
 static void on_facts(void *c, const struct revision *r, const struct fleet_facts *f)
 {
@@ -277,6 +278,7 @@ static void on_turn(struct ticket *t, enum ticket_result r, const struct lease *
     c->state = r == TICKET_GRANTED ? CALL_RUNS : CALL_REFUSED;
     c->result = r;
     c->retry_after_s = retry_after_s;
+    (void)snprintf(c->why, sizeof c->why, "%s", e ? e->text : "");
     if (l)
         c->lease = *l;
 }
@@ -1965,6 +1967,10 @@ TEST(an_instance_that_turns_not_ready_keeps_its_requests_and_gets_no_new_ones)
     CHECK_EQ(b.facts.actual, 0);
     CHECK(b.facts.active && b.facts.starting == 1);
     CHECK_EQ(iso.open, 1);
+    ask(&waits, HOST, SECOND);
+    pass(2 * SECOND);
+    CHECK(waits.state == CALL_REFUSED && waits.result == TICKET_LATE);
+    CHECK(strstr(waits.why, "(0 ready, 1 not ready, 0 starting)")); /* as `hob ps` counts it */
     ask(&waits, HOST, 60 * SECOND);
     pass(SECOND);
     CHECK_EQ(waits.state, CALL_WAITS);

@@ -285,16 +285,24 @@ static const struct {
       C0 ".startupProbe.httpGet.httpHeaders[0].name\ninvalid value: x\r\ny: " C0
       ".startupProbe.httpGet.httpHeaders[0].value\ninvalid value: x y: " C0 ".startupProbe.httpGet.host" },
     /* volumes and mounts */
+    { 'P', "{\"containers\":[{\"image\":\"file:///f\",\"volumeMounts\":[{\"name\":\"m\",\"mountPath\":"
+           "\"/c/../../etc\"},{\"name\":\"m\",\"mountPath\":\"//proc/\"},{\"name\":\"m\",\"mountPath\":"
+           "\"/proc/1\"},{\"name\":\"m\",\"mountPath\":\"/process/..x\"}]}],\"volumes\":[{\"name\":\"m\",\"configMap\":"
+           "{\"name\":\"a\"}}]}",
+      SERVICE_NOT_VALID,
+      "invalid value: /c/../../etc: " C0 ".volumeMounts[0].mountPath\nmust not contain '..'\nmountPath \"/proc\" is a "
+      "reserved path: " C0 ".volumeMounts[1].mountPath\nmountPath \"/proc/1\" is a reserved path: " C0
+      ".volumeMounts[2].mountPath" },
     { 'P', "{\"volumes\":[{\"name\":\"m\",\"emptyDir\":{}}]}", SERVICE_NOT_VALID,
       "volume with name \"m\" not mounted: spec.template.spec.volumes[0].name" },
     { 'C', "{\"volumeMounts\":[{\"name\":\"m\",\"mountPath\":\"/m\"}]}", SERVICE_NOT_VALID,
       "volumeMount has no matching volume: " C0 ".volumeMounts[0].name" },
     { 'P', "{\"containers\":[{\"image\":\"file:///f\",\"volumeMounts\":[{\"name\":\"m\",\"mountPath\":"
-           "\"/a\"},{\"name\":\"m\",\"mountPath\":\"/x/..//a/\"},{\"name\":\"m\",\"mountPath\":"
+           "\"/a\"},{\"name\":\"m\",\"mountPath\":\"/.//a/\"},{\"name\":\"m\",\"mountPath\":"
            "\"/dev/./log\"},{\"name\":\"m\",\"mountPath\":\"b\"},{\"name\":\"m\"}]}],"
            "\"volumes\":[{\"name\":\"m\",\"emptyDir\":{\"medium\":\"Disk\",\"sizeLimit\":\"-1Mi\"}}]}",
       SERVICE_NOT_VALID,
-      "invalid value: \"/x/..//a/\" must be unique: " C0 ".volumeMounts[1].mountPath\ninvalid value: "
+      "invalid value: \"/.//a/\" must be unique: " C0 ".volumeMounts[1].mountPath\ninvalid value: "
       "-1Mi: spec.template.spec.volumes[0].emptyDir.sizeLimit\ninvalid value: Disk: "
       "spec.template.spec.volumes[0].emptyDir.medium\ninvalid value: b: " C0
       ".volumeMounts[3].mountPath\nmissing field(s): " C0
