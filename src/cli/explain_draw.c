@@ -153,7 +153,8 @@ static void draw_head(const struct picture *p)
     if (r->method[0])
         piece(&w, dim, "invocation %s", id);
     else
-        piece(&w, dim, "%s: no cold request is on record yet", r->revision);
+        piece(&w, dim, "%s: no cold %s", r->revision,
+              r->start.failed ? "start has served a request yet" : "request is on record yet");
     buf_text(p->out, "\n\n");
 }
 

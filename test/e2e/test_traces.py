@@ -351,6 +351,7 @@ class LastStart(unittest.TestCase):
             hob.wait_for("g to fail", lambda: hob.hob("explain", "g")[0] == 0)
             out = hob.hob("explain", "g")[1]
             self.assertRegex(out, r"the last start +failed in \w+")
+            self.assertIn("g-00001: no cold start has served a request yet", out)  # who waited for it was refused
             item = hob.call("GET", "/v1/starts?namespace=default&service=g", want=200)[2]["items"]
             self.assertEqual([(i["revision"], i["start"]["failed"]) for i in item], [("g-00001", True)])
             hob.delete("g")
