@@ -151,6 +151,18 @@ static _Noreturn void role_fail(const char *role, const struct err *e)
     _exit(70);
 }
 
+/* Who root of our user namespace is outside of it: 0 where there is none. Before the jail, which has no /proc. */
+static unsigned root_outside(void)
+{
+    unsigned inside = 0, outside = 0;
+    FILE *f = fopen("/proc/self/uid_map", "re");
+    if (f && (fscanf(f, "%u %u", &inside, &outside) != 2 || inside != 0))
+        outside = 0;
+    if (f)
+        (void)fclose(f);
+    return outside;
+}
+
 /* In a fork of the launcher: what the role may see is settled, then this program again. */
 static _Noreturn void role_exec(const struct serve *s, const char *role, int link_fd,
                                 const struct jail_spec *jail)
@@ -163,6 +175,8 @@ static _Noreturn void role_exec(const struct serve *s, const char *role, int lin
         if (high[i] >= 0 && (high[i] = fcntl(high[i], F_DUPFD_CLOEXEC, FD_ROLE_END + 8)) < 0)
             _exit(70);
     terminal_leave();
+    char root[16];
+    (void)snprintf(root, sizeof root, "%u", root_outside());
     if (jail_enter(jail, &e) < 0)
         role_fail(role, &e);
     /* Whatever the operator's shell left open is not for those who parse bytes from outside. */
@@ -176,6 +190,7 @@ static _Noreturn void role_exec(const struct serve *s, const char *role, int lin
     setenv("HOB_ROLE", role, 1);
     setenv("HOB_DATA_SHOWN", s->data, 1);
     setenv("HOB_LOCAL", s->local, 1);
+    setenv("HOB_ROOT_UID", root, 1);
     setenv("HOB_READY", s->ready_fd >= 0 ? "1" : "0", 1);
     serve_traces_give(&s->traces, !node);
     (void)ns_die_with_parent(-1); /* changed credentials cleared it */
@@ -222,7 +237,9 @@ static int node_main(const struct serve_settings *s, struct err *e)
     int link = fcntl(FD_LINK, F_DUPFD_CLOEXEC, FD_ROLE_END);
     if (link < 0)
         return err_sys(e, "the launcher's link");
+    const char *root = getenv("HOB_ROOT_UID");
     const struct node_config c = {
+        .root_uid = root ? (uint32_t)strtoul(root, NULL, 10) : 0,
         .limits = &s->limits, .data_dir = "/data", .shown_dir = shown ? shown : "/data",
         .ingress_fd = FD_INGRESS, .api_fd = FD_API, .local_fd = FD_LOCAL, .launcher_fd = link,
         .ready_fd = ready && ready[0] == '1' ? FD_READY : -1, .ingress = ingress, .api = api,

@@ -290,7 +290,7 @@ static void change_log(const struct node *n, const struct http_call *c)
         return;
     snprintf(user, sizeof user, "%s", n->access.open ? "anyone" : "token");
     if (http_call_user(c, &uid))
-        snprintf(user, sizeof user, "uid:%u", uid);
+        snprintf(user, sizeof user, "uid:%u", uid == 0 ? n->config->root_uid : uid);
     snprintf(shown, sizeof shown, STR_FMT, (int)MIN(path.size, sizeof shown - 1), path.at);
     log_event(LOG_INFO, "api.change", "user=%s method=" STR_FMT " path=\"%s\"", user, STR_ARG(method),
               LOG_QUOTED(shown));

@@ -17,6 +17,7 @@ struct node_config {
     int ready_fd; /* -1: nobody waits */
     const char *ingress, *api; /* addresses, for URLs and /version */
     const char *local;         /* path of the unix socket, for messages */
+    uint32_t root_uid;         /* who uid 0 is outside of our user namespace */
     bool api_open;             /* the TCP address asks for no token */
     bool request_log;          /* the launcher opens one */
     bool traces;               /* the fetcher knows a collector */
