@@ -278,7 +278,7 @@ static void on_turn(struct ticket *t, enum ticket_result r, const struct lease *
     c->state = r == TICKET_GRANTED ? CALL_RUNS : CALL_REFUSED;
     c->result = r;
     c->retry_after_s = retry_after_s;
-    (void)snprintf(c->why, sizeof c->why, "%s", e ? e->text : "");
+    (void)snprintf(c->why, sizeof c->why, "%.159s", e ? e->text : "");
     if (l)
         c->lease = *l;
 }

@@ -144,12 +144,13 @@ static void check_refused(struct pair *p)
 TEST(numbers_that_the_peer_picks_are_not_computed_with)
 {
     struct pair p;
+    char groups[] = "ffdhe8192";
     pair_open_with(&p, TLS1_2_VERSION, EVP_RSA_gen(2048));
     SSL_set_dh_auto(p.server, 1);
     SSL_set_cipher_list(p.server, "DHE-RSA-AES128-GCM-SHA256");
     check_refused(&p);
     pair_open(&p, 0);
-    SSL_set1_groups_list(p.server, "ffdhe8192");
+    SSL_set1_groups_list(p.server, groups);
     check_refused(&p);
 }
 
