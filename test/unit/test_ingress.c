@@ -93,7 +93,7 @@ static const struct exchange_case exchanges[] = {
       false, "Transfer-Encoding: chunked\r\n", NULL, true, INVOCATION_OK },
     { "an answer does not speak in hob's name", GET, "GET", NULL,
       "HTTP/1.1 200 OK\r\nHob-Problem: forged\r\nServer-Timing: ready;dur=777\r\nX-A: 1\r\n"
-      "Content-Length: 2\r\n\r\nhi", false, "200 OK\r\nX-A: 1\r\nContent-Length: 2\r\n", "777", true, INVOCATION_OK },
+      "Content-Length: 2\r\n\r\nhi", false, "200 OK\r\nX-A: 1\r\nContent-Length: 2\r\n", "dur=777", true, INVOCATION_OK },
     { "nor does its trailer", GET, "GET", NULL,
       "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nHob-X: forged\r\nX-Sum: 9\r\n\r\n",
       false, "0\r\nX-Sum: 9\r\n\r\n", "forged", true, INVOCATION_OK },
@@ -458,7 +458,7 @@ TEST(expect_continue_is_answered_when_an_instance_is_granted_and_not_before)
     CHECK(hear(&b, f, "\r\n\r\nhi") && !has(&b, "Expect"));
     forget(&b);
     say(f, "HTTP/1.1 100 Continue\r\n\r\n" OK); /* the function's own is one too many */
-    CHECK(hear(&b, c, "\r\n\r\nhi") && !has(&b, "100"));
+    CHECK(hear(&b, c, "\r\n\r\nhi") && !has(&b, "HTTP/1.1 100"));
     close(c);
     bench_end(&b);
 }
