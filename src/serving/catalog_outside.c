@@ -1,11 +1,7 @@
 #include "serving/catalog_impl.h"
 
-#include "codec/duration.h"
-
 #include <stdio.h>
 #include <stdlib.h>
-
-enum { NS_PER_MS = 1000000 };
 
 struct outside { /* a Route that is no Service's */
     char ns[OBJECT_NS_MAX], name[OBJECT_NAME_MAX];
@@ -153,20 +149,6 @@ static struct meant meant_make(const struct catalog *c, const struct outside *o,
 
 /* ---- the Route as it is now ---- */
 
-static int64_t rollout_ms(const json_t *object)
-{
-    const char *text = json_text_key(object, "metadata.annotations", SERVICE_ROLLOUT);
-    int64_t ns;
-    struct err ignored; /* refused when it came in */
-    return text && duration_parse(str_of(text), &ns, &ignored) == 0 ? ns / NS_PER_MS : 0;
-}
-
-static bool cluster_local(const json_t *object)
-{
-    const char *label = json_text_key(object, "metadata.labels", SERVICE_VISIBILITY);
-    return label && strcmp(label, "cluster-local") == 0;
-}
-
 static json_t *status_make(const struct outside *o, const struct route_ask *ask, const struct route *r,
                            const json_t *object)
 {
@@ -271,9 +253,9 @@ json_t *catalog_outside_set(struct catalog *c, const char *ns, const char *name,
         .others = m.configurations + (m.configuration_count > 0),
         .other_count = m.configuration_count - (m.configuration_count > 0),
         .before = o->traffic,
-        .rollout_ms = rollout_ms(object),
+        .rollout_ms = service_rollout_ms(object),
         .now_ms = loop_wall_ms(),
-        .cluster_local = cluster_local(object),
+        .cluster_local = service_cluster_local(object),
     };
     struct route r;
     route_make(&ask, &o->rolling, &r);

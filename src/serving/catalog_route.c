@@ -1,26 +1,10 @@
 #include "serving/catalog_impl.h"
 
-#include "codec/duration.h"
-
 #include <stdlib.h>
 
-enum { NS_PER_MS = 1000000, ROLL_RETRY_MS = 1 };
+enum { ROLL_RETRY_MS = 1 };
 
 /* ---- what the Route of a Service is now ---- */
-
-static int64_t rollout_ms(const json_t *object)
-{
-    const char *text = json_text_key(object, "metadata.annotations", SERVING_GROUP "/rollout-duration");
-    int64_t ns;
-    struct err ignored; /* refused when it came in */
-    return text && duration_parse(str_of(text), &ns, &ignored) == 0 ? ns / NS_PER_MS : 0;
-}
-
-static bool cluster_local(const json_t *object)
-{
-    const char *label = json_text_key(object, "metadata.labels", SERVICE_VISIBILITY);
-    return label && strcmp(label, "cluster-local") == 0;
-}
 
 struct known { /* the Revisions that a Route may mean */
     struct route_revision *rows;
@@ -95,9 +79,9 @@ static void make(const struct catalog *c, const struct service *s, const json_t 
         .latest_created = created && created->text ? s->latest_created : "",
         .created = created ? created->ready : STATUS_UNKNOWN,
         .before = s->traffic,
-        .rollout_ms = rollout_ms(object),
+        .rollout_ms = service_rollout_ms(object),
         .now_ms = loop_wall_ms(),
-        .cluster_local = cluster_local(object),
+        .cluster_local = service_cluster_local(object),
     };
     rolling_read(s, &ret->rolling);
     route_make(&ask, &ret->rolling, &ret->route);

@@ -89,12 +89,6 @@ static void claim_look(struct domains *d, const struct catalog_item *mapping, st
     }
 }
 
-static bool is_private(const json_t *object)
-{
-    const char *label = json_text_key(object, "metadata.labels", SERVICE_VISIBILITY);
-    return label && strcmp(label, "cluster-local") == 0;
-}
-
 /* The Route is there as soon as its Service is. */
 static void resolve_look(const struct domains *d, const json_t *object, const char *ns, struct finding *f)
 {
@@ -104,7 +98,7 @@ static void resolve_look(const struct domains *d, const json_t *object, const ch
     bool found = catalog_find(d->catalog, service ? CATALOG_SERVICES : CATALOG_ROUTES, ns, name, &item) ||
                  (!service && registry_find(d->registry, REGISTRY_ROUTES, ns, name, &item));
     AUTO_JSON json_t *target = tree_of(found, &item);
-    f->status.resolved = found && !is_private(target) ? STATUS_TRUE : STATUS_FALSE;
+    f->status.resolved = found && !service_cluster_local(target) ? STATUS_TRUE : STATUS_FALSE;
     if (f->status.resolved == STATUS_TRUE)
         return;
     f->status.resolve_reason = "ResolveFailed";

@@ -275,6 +275,21 @@ static void change_check(const json_t *before, const json_t *object, struct refu
     }
 }
 
+int64_t service_rollout_ms(const json_t *object)
+{
+    enum { NS_PER_MS = 1000000 };
+    const char *text = json_text_key(object, "metadata.annotations", SERVICE_ROLLOUT);
+    int64_t ns;
+    struct err ignored; /* refused when it came in */
+    return text && duration_parse(str_of(text), &ns, &ignored) == 0 ? ns / NS_PER_MS : 0;
+}
+
+bool service_cluster_local(const json_t *object)
+{
+    const char *label = json_text_key(object, "metadata.labels", SERVICE_VISIBILITY);
+    return label && strcmp(label, "cluster-local") == 0;
+}
+
 bool service_template_same(const json_t *a, const json_t *b) { return json_equal(a, b); }
 
 /* ---- all of it ---- */

@@ -56,5 +56,8 @@ void service_traffic_check(const json_t *object, bool of_service, const struct l
 /* What Knative asks of the name, labels and annotations of each of its kinds. */
 void service_metadata_check(const json_t *object, struct refusals *refused);
 /* Whether two templates make the same Revision. */
+/* Of a Service or a Route that was accepted: how long a rollout takes, 0: at once; whether it has no public name. */
+int64_t service_rollout_ms(const json_t *object);
+bool service_cluster_local(const json_t *object);
 bool service_template_same(const json_t *a, const json_t *b);
 void service_document(FILE *out); /* docs/reference/manifest.md */

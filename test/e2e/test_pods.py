@@ -95,7 +95,7 @@ class Pods(HobCase):
 
     def shell(self, name, script):
         return {"name": name, "image": self.hob.bundle({"nothing": "x"}), "command": ["/bin/sh", "-c", script],
-                "volumeMounts": mounted("/work")}
+                "volumeMounts": mounted("/prepared")}
 
     def members(self, name):
         found = self.hob.instances(name)
@@ -134,9 +134,9 @@ class Pods(HobCase):
         hob = self.hob
         self.core("ConfigMap", "conf", {"color": "blue", "level": "3"})
         self.core("Secret", "keys", {"token": base64.b64encode(b"s3cret").decode()})
-        setup = self.shell("setup", 'echo "$COLOR $(cat /keys/token) $#" >/work/seen')
+        setup = self.shell("setup", 'echo "$COLOR $(cat /keys/token) $#" >/prepared/seen')
         setup["env"] = [{"name": "COLOR", "valueFrom": {"configMapKeyRef": {"name": "conf", "key": "color"}}}]
-        setup["volumeMounts"] = [*mounted("/work"), {"name": "keys", "mountPath": "/keys"}]
+        setup["volumeMounts"] = [*mounted("/prepared"), {"name": "keys", "mountPath": "/keys"}]
         side, main = self.containers(envFrom=[{"prefix": "C_", "configMapRef": {"name": "conf"}}], args=["$(C_level)"])
         side["volumeMounts"] = [*mounted("/mine"), {"name": "both", "mountPath": "/conf"}]
         main["env"] = [{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "token"}}}]
@@ -162,8 +162,8 @@ class Pods(HobCase):
 
     def test_what_an_init_container_lacks_is_said_in_the_condition_and_mended_by_making_it(self):
         hob = self.hob
-        setup = self.shell("setup", "cp /keys/token /work/token")
-        setup["volumeMounts"] = [*mounted("/work"), {"name": "keys", "mountPath": "/keys"}]
+        setup = self.shell("setup", "cp /keys/token /prepared/token")
+        setup["volumeMounts"] = [*mounted("/prepared"), {"name": "keys", "mountPath": "/keys"}]
         self.pod("lacking", self.containers(), [setup], wait=False,
                  volumes=[*SHARED, {"name": "keys", "secret": {"secretName": "later"}}])
 
@@ -216,7 +216,7 @@ class Pods(HobCase):
 
     def test_what_the_images_of_all_containers_became_is_in_the_status_and_stays_after_a_restart(self):
         hob = self.hob
-        setup = self.shell("setup", "cat /app/nothing >/work/was")
+        setup = self.shell("setup", "cat /app/nothing >/prepared/was")
         side, main = self.containers()
         self.pod("pinned", [side, main], [setup])
 
@@ -243,8 +243,8 @@ class Pods(HobCase):
 
     def test_init_containers_run_in_order_before_the_others(self):
         hob = self.hob
-        inits = [self.shell("first", "sleep 0.3; echo one >/work/list"),
-                 self.shell("second", "echo two >>/work/list")]
+        inits = [self.shell("first", "sleep 0.3; echo one >/prepared/list"),
+                 self.shell("second", "echo two >>/prepared/list")]
         self.pod("prepared", self.containers(), inits)
         self.assertEqual(hob.ingress("prepared", path="/list")[2], b"one\ntwo\n")
         self.assertEqual([(c["state"], c["part"]) for c in self.members("prepared").values()],
