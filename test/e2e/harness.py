@@ -80,6 +80,26 @@ def descendants(pid):
     return found
 
 
+def descriptors(pid):
+    """{number: inode} of what a process holds open. One may close between the listing and the look: it is not held."""
+    folder, held = f"/proc/{pid}/fd", {}
+    for number in os.listdir(folder):
+        try:
+            held[int(number)] = os.stat(os.path.join(folder, number)).st_ino
+        except FileNotFoundError:
+            pass
+    return held
+
+
+def reserve_port():
+    """(socket, port) on loopback: nobody is given the port while the socket lives, and who connects is refused. A
+    server that asks for SO_REUSEADDR may still take it."""
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("127.0.0.1", 0))
+    return s, s.getsockname()[1]
+
+
 def command_of(pid):
     return read_text(f"/proc/{pid}/cmdline").replace("\0", " ").strip() or read_text(f"/proc/{pid}/comm").strip()
 
@@ -473,7 +493,7 @@ class Hob:
         self.reap()
         return list(Traces().new_since(self.before, self.data))
 
-    def assert_nothing_left(self, deadline=10):
+    def assert_nothing_left(self, deadline=WAIT_S):
         """Killed processes and their cgroups take the kernel a moment; the deadline allows for that."""
         until = time.monotonic() + deadline
         while left := self.left():

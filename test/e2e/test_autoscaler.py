@@ -134,13 +134,13 @@ class Autoscaler(HobCase):
             hob.wait_for("four instances", lambda: self.ready(name) >= 4)
         before = {i["id"] for i in hob.instances(name)}
         answers = []
-        asking = [threading.Thread(target=lambda: answers.append(hob.ingress(name, path="/sleep/16000")))
+        asking = [threading.Thread(target=lambda: answers.append(hob.ingress(name, path="/sleep/25000", timeout=90)))
                   for _ in range(2)]
         for t in asking:
             t.start()
         hob.wait_for("both to run", lambda: sum(i["inFlight"] for i in hob.instances(name)) == 2)
         busy = {i["id"] for i in hob.instances(name) if i["inFlight"]}
-        hob.wait_for("the idle ones to go", lambda: len(hob.instances(name)) == 2, 14)
+        hob.wait_for("the idle ones to go", lambda: len(hob.instances(name)) == 2, 23)
         self.assertEqual({i["id"] for i in hob.instances(name)}, busy)
         self.assertLess(busy, before)
         for t in asking:

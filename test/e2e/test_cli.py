@@ -72,7 +72,7 @@ class Fake:
                              "host": self.headers["Host"], "headers": self.headers}
                 fake.invoked.set()
                 if fake.function is None:
-                    fake.release.wait(20)
+                    fake.release.wait(60)
                     self.close_connection = True
                     return
                 status, headers, answer = fake.function
@@ -242,7 +242,7 @@ class Fake:
             h.wfile.write(b"%x\r\n%s\r\n" % (len(lines) + 1, lines + b"\n"))
             h.wfile.flush()
             self.following.set()
-            self.release.wait(20)
+            self.release.wait(60)
             self.stream_over.set()
             h.close_connection = True
             return None
@@ -593,19 +593,19 @@ class Cli(unittest.TestCase):
             self.assertIn(b"no end", p.stdout.readline())
             self.assertFalse(self.fake.stream_over.is_set(), "it came only when the stream was over")
             p.send_signal(signal.SIGINT)
-            self.assertEqual(p.wait(20), -signal.SIGINT)  # what a shell shows as 130
+            self.assertEqual(p.wait(60), -signal.SIGINT)  # what a shell shows as 130
         finally:
             p.kill()
             p.communicate()
-        self.assertTrue(self.fake.following.wait(20))
+        self.assertTrue(self.fake.following.wait(60))
         self.fake.following.clear()
         shell = subprocess.Popen(["sh", "-c", '"$0" logs greeter -f; echo "status $?"', HOB],
                                  stdout=subprocess.PIPE, env=self.env())
         try:
-            self.assertTrue(self.fake.following.wait(20))
+            self.assertTrue(self.fake.following.wait(60))
             with open("/proc/%d/task/%d/children" % (shell.pid, shell.pid)) as f:
                 os.kill(int(f.read()), signal.SIGINT)
-            self.assertIn(b"status 130", shell.communicate(timeout=20)[0])
+            self.assertIn(b"status 130", shell.communicate(timeout=60)[0])
         finally:
             shell.kill()
             shell.communicate()
@@ -619,7 +619,7 @@ class Cli(unittest.TestCase):
             self.assertIn(b"hello", p.stdout.readline())
             p.send_signal(signal.SIGINT)
             self.fake.release.set()  # the server ends the stream in the middle of its framing
-            self.assertEqual(p.wait(20), 1)
+            self.assertEqual(p.wait(60), 1)
         finally:
             p.kill()
             p.communicate()
@@ -629,9 +629,9 @@ class Cli(unittest.TestCase):
         p = subprocess.Popen([HOB, "deploy", "greeter", "--image", "file:///x"], env=self.env(),
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
-            self.assertTrue(self.fake.polled.wait(20))
+            self.assertTrue(self.fake.polled.wait(60))
             p.send_signal(signal.SIGINT)
-            err = p.communicate(timeout=20)[1]
+            err = p.communicate(timeout=60)[1]
             self.assertEqual(p.returncode, -signal.SIGINT)
             self.assertIn(b"goes on becoming ready", err)
         finally:

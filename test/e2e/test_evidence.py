@@ -235,9 +235,9 @@ class Records(HobCase):
         try:
             hob.wait_for("the stream", lambda: any("listening" in line for line in lines))
             hob.ingress("followed", path="/print/and-now")
-            self.assertTrue(came.wait(10))
+            self.assertTrue(came.wait(60))
             hob.delete("followed")
-            self.assertEqual(follower.wait(10), 0)
+            self.assertEqual(follower.wait(60), 0)
         finally:
             follower.kill()
             follower.wait()

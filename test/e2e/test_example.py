@@ -21,6 +21,8 @@ import time
 import unittest
 import zlib
 
+import harness
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 EXAMPLE = os.path.join(ROOT, "examples", "event-classifier")
 PYTHON = "/usr/bin/python3"
@@ -115,26 +117,23 @@ class Reference:
 
 
 class Function:
-    """One implementation as a process, on a port that was free a moment ago."""
+    """One implementation as a process, on a port that nobody else is given."""
 
     def __init__(self, command, model, check=True):
-        for _ in range(5):
-            with socket.socket() as s:
-                s.bind(("127.0.0.1", 0))
-                self.port = s.getsockname()[1]
-            phases, told = os.pipe()
-            self.process = subprocess.Popen(
-                command, pass_fds=[told], stderr=subprocess.PIPE,
-                preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
-                env={"PORT": str(self.port), "MODEL": model, "HOB_PHASES_FD": str(told)})
-            os.close(told)
-            up = self.wait_until_it_accepts() if check else False
-            self.phases = os.read(phases, 4096).decode() if up else ""
-            os.close(phases)
-            if up or not check:
-                return
-            self.errors = self.process.communicate()[1].decode()
-        raise AssertionError(f"{command} does not come up: {self.errors}")
+        self.reserved, self.port = harness.reserve_port()
+        phases, told = os.pipe()
+        self.process = subprocess.Popen(
+            command, pass_fds=[told], stderr=subprocess.PIPE,
+            preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
+            env={"PORT": str(self.port), "MODEL": model, "HOB_PHASES_FD": str(told)})
+        os.close(told)
+        up = self.wait_until_it_accepts() if check else False
+        self.phases = os.read(phases, 4096).decode() if up else ""
+        os.close(phases)
+        if check and not up:
+            self.process.kill()
+            self.reserved.close()
+            raise AssertionError(f"{command} does not come up: {self.process.communicate()[1].decode()}")
 
     def wait_until_it_accepts(self):
         deadline = time.monotonic() + DEADLINE_S
@@ -185,6 +184,8 @@ class Function:
             self.process.kill()
             self.process.communicate()
             raise
+        finally:
+            self.reserved.close()
         return self.process.returncode, errors.decode()
 
 
@@ -580,6 +581,7 @@ class Life(unittest.TestCase):
                 for command, _ in self.each():
                     function = Function(command, f.name, check=False)
                     _, errors = function.process.communicate(timeout=DEADLINE_S)
+                    function.reserved.close()
                     self.assertEqual(function.process.returncode, 1, (name, command))
                     self.assertTrue(errors.startswith(b"event-classifier: "), (name, errors))
 

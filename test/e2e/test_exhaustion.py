@@ -41,11 +41,11 @@ class Descriptors(unittest.TestCase):
                 crowd = []
                 try:
                     for _ in range(DESCRIPTORS + 100):
-                        s = socket.create_connection(split_address(hob.ingress_address), timeout=10)
+                        s = socket.create_connection(split_address(hob.ingress_address), timeout=harness.WAIT_S)
                         crowd.append(s)
                     # hob holds what it can, and whoever is in goes on being served.
                     held = hob.wait_for("the descriptors to be used up",
-                                        lambda: len(os.listdir(f"/proc/{node}/fd")) >= DESCRIPTORS - 20)
+                                        lambda: len(harness.descriptors(node)) >= DESCRIPTORS - 20)
                     self.assertTrue(held)
                     for _ in range(20):
                         self.assertEqual(self.ask(hob, before), 200)
@@ -78,7 +78,7 @@ class Descriptors(unittest.TestCase):
     @staticmethod
     def new_client(hob):
         try:
-            return hob.ingress("f", timeout=2)[0]
+            return hob.ingress("f", timeout=harness.WAIT_S)[0]
         except OSError:
             return None
 

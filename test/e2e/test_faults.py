@@ -127,7 +127,7 @@ class Serve(unittest.TestCase):
             if came_up:  # who came up, serves; one operation on the way may have been the one that failed
                 hob.wait_for("it to be ready", hob.is_ready)
                 hob.wait_for("it to take a service", lambda: works(lambda: hob.get_service("f") or hob.apply(tree, wait=False)))
-                hob.wait_for("an answer", lambda: works(lambda: hob.ingress("f", timeout=20)[0] == 200))
+                hob.wait_for("an answer", lambda: works(lambda: hob.ingress("f")[0] == 200))
                 hob.stop()
             log = hob.log()
             self.assertNotIn("Sanitizer", log)

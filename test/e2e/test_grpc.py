@@ -34,7 +34,7 @@ class GRPC(HobCase):
 
     def test_a_unary_call_and_its_metadata(self):
         call = self.channel().unary_unary("/t.Echo/One", **raw)
-        answer, told = call.with_call(b"hi" * 50_000, timeout=20)
+        answer, told = call.with_call(b"hi" * 50_000, timeout=60)
         self.assertEqual(answer, b"hi" * 50_000)
         head = dict(told.initial_metadata())
         record = self.hob.invocation(head["hob-invocation-id"])

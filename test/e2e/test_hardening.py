@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import unittest
 
-from harness import BINARY, KNATIVE, Hob, read_text, service
+from harness import BINARY, KNATIVE, Hob, descriptors, read_text, service
 
 NODE_UID = 268369920
 
@@ -59,9 +59,8 @@ class Node(unittest.TestCase):
                 # assertTrue: a failure must not print what else is in there
                 self.assertTrue("CLOUD_TOKEN=" in read_text(f"/proc/{hob.process.pid}/environ"))
                 self.assertTrue("CLOUD_TOKEN" not in read_text(f"/proc/{pid}/environ"))
-                held = lambda p: {os.stat(f"/proc/{p}/fd/{fd}").st_ino for fd in os.listdir(f"/proc/{p}/fd")}
-                self.assertIn(inode, held(hob.process.pid))
-                self.assertNotIn(inode, held(pid))
+                self.assertIn(inode, descriptors(hob.process.pid).values())
+                self.assertNotIn(inode, descriptors(pid).values())
         finally:
             subprocess.Popen = real
             os.close(high)

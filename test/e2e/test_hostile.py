@@ -114,7 +114,7 @@ class Hostile(unittest.TestCase):
             s.sendall(f"GET /bomb HTTP/1.1\r\nHost: {self.hob.host('hostile')}\r\n\r\n".encode())
             until, answered = time.monotonic() + 1, 0
             while time.monotonic() < until:
-                self.assertEqual(self.hob.ingress("victim", timeout=20)[0], 200)
+                self.assertEqual(self.hob.ingress("victim")[0], 200)
                 answered += 1
             self.assertGreater(answered, 3)
         self.new_instance()
@@ -254,8 +254,12 @@ class Hostile(unittest.TestCase):
             self.assertFalse(self.inside("openw", path)["worked"], path)
         for folder in ("/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/unified"):
             self.assertFalse(self.inside("mkdir", f"{folder}/deeper")["worked"], folder)
+        # Those of the function that is never stopped: a group of the pool may go while it is looked at.
+        steady = [pid for pid in harness.descendants(self.hob.process.pid) if harness.command_of(pid) == "/app/fn"]
+        own = {line.split(":", 2)[2] for line in read_text(f"/proc/{steady[0]}/cgroup").splitlines()}
+        own = {path for path in own if harness.group_name(self.hob.data) in path}
         groups = [folder for folder, _, files in os.walk("/sys/fs/cgroup")
-                  if harness.group_name(self.hob.data) in folder and "cgroup.procs" in files]
+                  if "cgroup.procs" in files and any(folder.endswith(path) for path in own)]
         self.assertTrue(groups)
         for folder in groups[:4]:
             self.refused("openw", f"{folder}/cgroup.procs")
@@ -273,7 +277,7 @@ class Hostile(unittest.TestCase):
         self.assertFalse(self.inside("open", "/proc/1/environ")["worked"])
         stored = [os.path.join(folder, name) for folder, _, names in os.walk(data) for name in names]
         bundles = [path for path in stored if path.endswith("/fn")]
-        databases = [path for path in stored if ".db" in path or "sqlite" in path]
+        databases = [path for path in stored if path.endswith(".db")]
         self.assertTrue(bundles and databases, stored)
         for path in bundles[:1] + databases[:1]:
             self.refused("open", path)
@@ -320,7 +324,7 @@ class Hostile(unittest.TestCase):
             self.refused("abstract", name)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
             s.bind(("127.0.0.1", 0))
-            s.settimeout(10)
+            s.settimeout(harness.WAIT_S)
             port = s.getsockname()[1]
             self.inside("udp", port, "127.0.0.1", "inside")
             outside("udp", port, "127.0.0.1", "outside")
@@ -346,9 +350,9 @@ class Hostile(unittest.TestCase):
         self.deploy("drip", responseStartTimeoutSeconds=1, timeoutSeconds=1)
         self.assertEqual(self.hob.ingress("drip", path="/driphead?100")[0], 200)
         begin = time.monotonic()
-        status, _, body = self.hob.ingress("drip", path="/driphead?20000")
+        status, _, body = self.hob.ingress("drip", path="/driphead?120000", timeout=100)
         self.assertEqual(status, 504, body)
-        self.assertLess(time.monotonic() - begin, 10)
+        self.assertLess(time.monotonic() - begin, 60)
         self.hob.delete("drip")
 
     def test_closing_its_output_changes_nothing(self):
@@ -380,7 +384,7 @@ class Hostile(unittest.TestCase):
             took = time.monotonic() - begin
             if name == "stubborn":
                 self.assertGreater(took, 0.25, "it was not given its grace")
-            self.assertLess(took, 10)
+            self.assertLess(took, harness.WAIT_S)
             self.hob.delete(name)
 
 

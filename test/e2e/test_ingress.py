@@ -313,7 +313,7 @@ class Bounds(HobCase):
         self.assertNotIn("firstByteUs", record)  # of the answer, which was hob's own
         self.assertGreaterEqual(record["totalUs"], 299000)
         out = hob.hob("explain", ident)[1]
-        self.assertRegex(out, r"queue +0 ms +3\d\d ms")
+        self.assertRegex(out, r"queue +0 ms +\d{3,} ms")
         self.assertNotIn("handler", out)
 
     def test_a_deadline_of_the_caller_holds_too(self):

@@ -70,7 +70,7 @@ class Kinds(unittest.TestCase):
 
     def test_one_object_is_shown_by_its_kind_in_every_format(self):
         self.run_hob("apply", "-f", "-", stdin=json.dumps(CONFIG))
-        self.assertRegex(self.run_hob("get", "cm", "words"), r"^NAME +DATA +AGE\nwords +1 +\d+s\n$")
+        self.assertRegex(self.run_hob("get", "cm", "words"), r"^NAME +DATA +AGE\nwords +1 +\d+[sm]\S*\n$")
         self.assertEqual(json.loads(self.run_hob("get", "cm/words", "-o", "json"))["data"], CONFIG["data"])
         self.assertIn("greeting: hello", self.run_hob("get", "configmap", "words", "-o", "yaml"))
         self.assertIn("configmap/words\n", self.run_hob("get", "cm", "-o", "name"))

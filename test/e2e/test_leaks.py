@@ -24,10 +24,6 @@ WARM_REQUESTS, COLD_STARTS, DEPLOYS, FAILURES, LEAVERS = 400, 12, 8, 4, 12
 RESIDENT_SLOP = 1 << 20  # a page of records, an arena's rounding; a leak of 100 bytes a request is more
 
 
-def descriptors(pid):
-    return len(os.listdir(f"/proc/{pid}/fd"))
-
-
 def resident(pid):
     """Private memory: what is mapped from files comes and goes with the page cache."""
     return sum(int(line.split()[1]) << 10 for line in read_text(f"/proc/{pid}/smaps_rollup").splitlines()
@@ -41,8 +37,8 @@ class Held:
         node, launcher = hob.roles()["node"], hob.process.pid
         group = harness.group_name(hob.data)
         self.counts = {
-            "descriptors of the node": descriptors(node),
-            "descriptors of the launcher": descriptors(launcher),
+            "descriptors of the node": len(harness.descriptors(node)),
+            "descriptors of the launcher": len(harness.descriptors(launcher)),
             "processes": len(harness.descendants(launcher)),
             "threads of the node": len(os.listdir(f"/proc/{node}/task")),
             "cgroups": sum(group in folder for folder, _, _ in os.walk("/sys/fs/cgroup")),

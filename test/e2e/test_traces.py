@@ -293,8 +293,9 @@ class Export(unittest.TestCase):
             self.assertIn("traces.taken_again", hob.log())
 
     def test_without_a_collector_requests_go_on_and_spans_are_bounded_and_counted(self):
-        with Collector() as gone:
-            url = gone.url
+        nobody, port = harness.reserve_port()
+        self.addCleanup(nobody.close)
+        url = f"http://127.0.0.1:{port}"
         limits = {"trace_batch_ms": 10, "trace_batch_bytes": 65536, "trace_held_bytes_max": 131072, "trace_flush_ms": 100}
         with Hob("--otlp-endpoint", url, limits=limits) as hob:
             hob.deploy("f")
@@ -331,7 +332,7 @@ class Export(unittest.TestCase):
                                  ([], {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://h", "OTEL_EXPORTER_OTLP_HEADERS": "k secret"},
                                   "OTEL_EXPORTER_OTLP_HEADERS")):
             done = subprocess.run([harness.BINARY, "serve", "--data", "/nonexistent/x", *words], capture_output=True, text=True,
-                                  timeout=20, env={**os.environ, **env}, check=False)
+                                  timeout=60, env={**os.environ, **env}, check=False)
             self.assertEqual(done.returncode, 2, done.stderr)
             self.assertIn(said, done.stderr)
             self.assertNotIn("secret", done.stderr)
@@ -405,7 +406,7 @@ class RequestLog(unittest.TestCase):
         with Hob() as outer:
             done = subprocess.run([harness.BINARY, "serve", "--data", os.path.join(outer.folder, "x"), "--listen-api",
                                    "127.0.0.1:0", "--listen-ingress", "127.0.0.1:0", "--request-log", "/nonexistent/log"],
-                                  capture_output=True, text=True, timeout=20, env=outer.env, check=False)
+                                  capture_output=True, text=True, timeout=60, env=outer.env, check=False)
             self.assertEqual(done.returncode, 1)
             self.assertIn("--request-log /nonexistent/log: No such file", done.stderr)
 

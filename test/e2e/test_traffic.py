@@ -177,14 +177,14 @@ class Traffic(HobCase):
 
     def test_a_gradual_rollout_goes_step_by_step_and_says_so(self):
         self.deploy("slow", "one")
-        self.patch("slow", {"metadata": {"annotations": {"serving.knative.dev/rollout-duration": "6s"}}})
+        self.patch("slow", {"metadata": {"annotations": {"serving.knative.dev/rollout-duration": "15s"}}})
         self.patch("slow", {"spec": {"template": {"metadata": {"annotations": {"example.dev/turn": "two"}}}}})
         self.hob.wait_for("the rollout to begin", lambda: (self.hob.condition("slow", "RoutesReady") or {})
                           .get("reason") == "RolloutInProgress")
         begun = time.monotonic()
-        early = self.seen("slow.default.localhost", 40)
+        early = self.seen("slow.default.localhost", 30)
         self.assertGreater(early["slow-00001"], early["slow-00002"], early)
-        self.hob.wait_ready("slow")
+        self.hob.wait_ready("slow", deadline=120)
         self.assertGreater(time.monotonic() - begun, 2)
         self.assertEqual(self.seen("slow.default.localhost", 40), {"slow-00002": 40})
 
