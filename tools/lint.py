@@ -9,12 +9,13 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # A room may include the rooms before it in this list, and itself.
-ROOMS = ["base", "os", "codec", "net", "telemetry", "store", "artifact", "sandbox", "serving", "scale",
+ROOMS = ["base", "os", "codec", "net", "telemetry", "store", "durable", "artifact", "sandbox", "serving", "scale",
          "instance", "workflow", "invocation", "gateway", "api", "console", "node", "cli"]
 BANNED = re.compile(r"(?<![\w.>])(strcpy|strcat|sprintf|vsprintf|strtok|atoi|atol|gets|alloca|setjmp|longjmp|"
                     r"system|popen|rand|srand|localtime|gmtime)\s*\(")
-DECIDES = ["scale", "serving"]  # no clock, no randomness, no I/O of their own
-EFFECTS = ["src/serving/catalog", "src/serving/registry", "src/serving/asked"]  # but these talk to the store, and make ids
+DECIDES = ["scale", "serving", "workflow", "durable"]  # no clock, no randomness, no I/O of their own
+EFFECTS = ["src/serving/catalog", "src/serving/registry", "src/serving/asked",  # but these talk to the store, and make ids
+           "src/workflow/service"]
 IMPURE = re.compile(r"(?<![\w.>])(time|clock_gettime|gettimeofday|read|write|open|getrandom|getenv|arc4random\w*)\s*\(")
 COMMENT = re.compile(r"/\*.*?\*/|\"(?:\\.|[^\"\\])*\"", re.S)
 
