@@ -13,6 +13,7 @@
  * machines as fields of the turn; the host itself takes them from its world, which a simulator replaces. */
 #pragma once
 
+#include "base/buf.h"
 #include "base/rng.h"
 #include "store/journal.h"
 

@@ -2,7 +2,8 @@
  * detail message (temporal.api.errordetails.v1.*). Owned by whoever declares it; refusal_done() frees. */
 #pragma once
 
-#include "codec/temporal.h"
+#include "base/err.h"
+#include "codec/temporal.pb-c.h"
 
 struct refusal {
     enum code code; /* CODE_OK: none */

@@ -11,7 +11,7 @@
  * checked by its reader for sizes and presence (api/temporal); what depends on the state is checked here. */
 #pragma once
 
-#include "codec/temporal.h"
+#include "codec/temporal.pb-c.h"
 #include "durable/host.h"
 #include "workflow/refusal.h"
 
