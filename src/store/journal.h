@@ -95,7 +95,8 @@ enum { JOURNAL_WRITES_MAX = 8 };
 
 struct journal_load { /* one entity; embedded */
     struct journal_key key; /* borrowed until on_done */
-    /* -CODE_NOT_FOUND: none. `now` is its row: key.run, version, state, open, due_ms; of `current` the run. */
+    /* -CODE_NOT_FOUND: none. `now` is its row: key.run, version, state, open, ready, due_ms; of `current` the run
+     * (all zero: none). */
     void (*on_done)(struct journal_load *q, int r, const struct journal_write *now,
                     const struct uuid *current, const struct err *e);
     void *internal;
@@ -111,10 +112,11 @@ struct journal_read { /* some of a history; embedded */
 };
 struct journal_scan { /* keys; embedded */
     enum journal_kind kind;
-    int64_t before_ms;  /* journal_due(): due before */
+    int64_t from_ms, before_ms; /* journal_due(): from_ms <= due < before_ms */
     uint32_t limit;     /* 1..10000 */
-    uint64_t after;     /* journal_ready(): where the last page ended; 0 first */
-    /* dues: of each key. next: 0, or `after` of the page that follows. */
+    uint64_t after;     /* 0: the first page; else the `next` of the page before. For journal_due() from_ms is
+                         * then the last due time of that page, and those of that time up to `after` are left out */
+    /* dues: of each key. next: 0, or there is more. */
     void (*on_done)(struct journal_scan *q, int r, const struct journal_key *keys,
                     const int64_t *dues, size_t count, uint64_t next, const struct err *e);
     void *internal;
