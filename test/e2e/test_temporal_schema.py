@@ -200,6 +200,15 @@ class TemporalSchema(unittest.TestCase):
         self.assertEqual(LEFT_OUT, seen.left_out)
         self.assertGreater(len(seen.ours), 400)
 
+    def test_the_names_that_travel_are_the_official_ones(self):
+        with open(os.path.join(SRC, "codec", "temporal.c"), encoding="utf-8") as f:
+            rows = re.findall(r'X\(tp__(\w+), "([^"]+)"\)', f.read())
+        own = {name.removeprefix("tp.").lower(): official for name, official in self.names.items()}
+        self.assertGreater(len(rows), 20)
+        for snake, official in rows:
+            self.assertEqual(own.get(snake.replace("_", "")), official)
+            self.assertIn(official, index(self.official))
+
     def compare_broken(self, change):
         """What the comparison says of a schema with this mistake in it."""
         broken = copy.deepcopy(self.ours)
