@@ -139,6 +139,9 @@
     X(records_waiting_max,        "",      65536, 256, 10000000, "records not yet written; more are dropped and counted") \
     X(store_waiting_bytes_max,    "bytes", 67108864, 1048576, 1099511627776, "text of the changes waiting for their commit") \
     X(store_waiting_max,          "",      4096, 16, 1000000, "changes waiting for their commit")       \
+    X(filter_bytes_max,           "bytes", 16384, 256, 1048576, "the filter of a list or count of workflows")     \
+    X(filter_depth_max,           "",      64, 4, 200, "parentheses in parentheses of such a filter") \
+    X(filter_parts_max,           "",      1000, 8, 30000, "its conditions and values together")      \
     /* --- traces ------------------------------------------------------------------------------- */ \
     X(trace_sample_ppm,           "",      1000000, 0, 1000000, "traces that begin here and are sampled, of a million (--trace-sample); others go on as the caller decided") \
     X(starts_kept_max,            "",      64, 1, 10000, "services whose last start is kept for hob explain; the oldest go first") \

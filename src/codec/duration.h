@@ -11,4 +11,6 @@
 enum { DURATION_TEXT = 64 };
 
 int duration_parse(struct str text, int64_t *ret_ns, struct err *e) MUST_USE;
+/* The same, and "d" of exactly 24 hours in front: "7d", "1.5d12h". */
+int duration_parse_days(struct str text, int64_t *ret_ns, struct err *e) MUST_USE;
 void duration_format(int64_t ns, char into[DURATION_TEXT]); /* as Go's Duration.String() */
