@@ -142,6 +142,11 @@
     X(filter_bytes_max,           "bytes", 16384, 256, 1048576, "the filter of a list or count of workflows")     \
     X(filter_depth_max,           "",      64, 4, 200, "parentheses in parentheses of such a filter") \
     X(filter_parts_max,           "",      1000, 8, 30000, "its conditions and values together")      \
+    /* --- workflows ---------------------------------------------------------------------------- */ \
+    X(matching_polls_max,         "",      100000, 16, 10000000, "workers' polls that wait for a task, all task queues together") \
+    X(matching_queues_max,        "",      100000, 16, 10000000, "task queues known at once, sticky ones included; one without polls and tasks makes room") \
+    X(matching_tasks_max,         "",      1000000, 16, 100000000, "tasks that wait for a worker and are held in memory; further ones are asked for again when half of these are done") \
+    X(matching_queries_max,       "",      10000, 1, 1000000, "queries that wait for a worker")        \
     /* --- traces ------------------------------------------------------------------------------- */ \
     X(trace_sample_ppm,           "",      1000000, 0, 1000000, "traces that begin here and are sampled, of a million (--trace-sample); others go on as the caller decided") \
     X(starts_kept_max,            "",      64, 1, 10000, "services whose last start is kept for hob explain; the oldest go first") \
