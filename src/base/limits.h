@@ -87,6 +87,7 @@
     /* --- sandbox ----------------------------------------------------------------------------- */ \
     X(sandbox_pool,               "",      4, 0, 256, "sandboxes kept ready and empty; 0: none, ever")  \
     X(sandbox_pool_max,           "",      64, 0, 1024, "sandboxes kept ready after as many starts came at once; about a megabyte of memory each") \
+    X(sandbox_pool_ahead,         "",      16, 0, 1024, "sandboxes kept ready for as many functions, which may all be called at once; sandbox_pool_max at most") \
     X(sandbox_pool_keep_s,        "s",     300, 1, 86400, "how long a burst of starts is remembered so, at least; at most twice that") \
     X(sandbox_memory_bytes,       "bytes", 536870912, 4194304, 1099511627776, "memory of an instance without a memory limit") \
     X(sandbox_cpu_milli,          "milli", 1000, 10, 1024000, "CPU of an instance without a cpu limit") \

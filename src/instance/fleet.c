@@ -111,6 +111,15 @@ static void resolved_done(struct instance_resolved *d)
     free(d->models);
 }
 
+/* Any of them may be called next, and all at once. */
+static void revisions_count(struct fleet *f, int change)
+{
+    struct sandbox_tier *t = f->env.tier;
+    f->revisions += (uint32_t)change;
+    if (t->ops->pool_expect)
+        t->ops->pool_expect(t, f->revisions);
+}
+
 static void rev_free(struct rev *v)
 {
     struct fleet *f = v->target->fleet;
@@ -127,7 +136,7 @@ static void rev_free(struct rev *v)
     }
     list_remove(&v->target->revs, &v->node);
     fleet_route_forget(v);
-    f->revisions--;
+    revisions_count(f, -1);
     revision_free(v->spec);
     kpa_free(v->kpa);
     resolved_done(&v->resolved);
@@ -261,7 +270,7 @@ void fleet_add(struct fleet *f, struct revision *take_r, bool was_ready)
     list_init(&v->instances);
     list_init(&v->queue);
     list_push(&t->revs, &v->node);
-    f->revisions++;
+    revisions_count(f, 1);
     fleet_scale_open(v, was_ready);
     v->ready_once = kpa_config(v->kpa)->initial == 0;
     resolved_setup(&v->resolved, take_r);

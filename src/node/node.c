@@ -393,7 +393,7 @@ static size_t node_values(void *ctx, struct metrics_value *into, size_t max)
     VALUE("requests_queued", "Requests waiting for an instance.", false, t.queued);
     VALUE("requests_in_flight", "Requests on an instance.", false, t.running);
     VALUE("sandbox_pool_ready", "Sandboxes made ahead.", false, n->tier->ops->pool_ready(n->tier));
-    VALUE("sandbox_pool_wanted", "Sandboxes to be made ahead: as many as starts came at once lately.", false,
+    VALUE("sandbox_pool_wanted", "Sandboxes to be made ahead: as many as starts came at once lately, or may come.", false,
           n->tier->ops->pool_wanted(n->tier));
     VALUE("connections_open", "Client connections.", false, c->connections_open);
     VALUE("connections_total", "Client connections accepted.", true, c->connections);

@@ -1,9 +1,12 @@
 #include "sandbox/demand.h"
 
-void demand_init(struct demand *d, uint32_t base, uint32_t most, uint64_t keep_us)
+void demand_init(struct demand *d, uint32_t base, uint32_t most, uint32_t ahead, uint64_t keep_us)
 {
     *d = (struct demand){ .base = base, .most = base == 0 ? 0 : MAX(base, most), .keep_us = keep_us };
+    d->ahead = MIN(ahead, d->most);
 }
+
+void demand_functions(struct demand *d, uint32_t count) { d->functions = count; }
 
 static void periods_turn(struct demand *d, uint64_t now_us)
 {
@@ -33,7 +36,7 @@ void demand_start(struct demand *d, uint64_t now_us)
 uint32_t demand_wanted(struct demand *d, uint64_t now_us)
 {
     periods_turn(d, now_us);
-    uint32_t wanted = MAX(d->base, MAX(d->now, d->before));
+    uint32_t wanted = MAX(MAX(d->base, MIN(d->functions, d->ahead)), MAX(d->now, d->before));
     ASSERT(wanted <= d->most);
     return wanted;
 }

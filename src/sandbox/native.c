@@ -153,6 +153,10 @@ static const struct peer_events link_to_launcher = { on_notice, on_launcher_gone
 
 /* ---- the tier --------------------------------------------------------------------------- */
 
+static void native_pool_expect(struct sandbox_tier *tier, uint32_t functions)
+{
+    native_shell_pool_expect(native_of(tier), functions);
+}
 static uint32_t native_pool_ready(struct sandbox_tier *tier) { return native_of(tier)->ready.count; }
 static uint32_t native_pool_wanted(struct sandbox_tier *tier) { return native_of(tier)->pool; }
 
@@ -191,6 +195,7 @@ static const struct sandbox_tier_ops native_ops = {
     .pod_open = native_pod_open,
     .pod_free = native_pod_free,
     .free = native_sandbox_free,
+    .pool_expect = native_pool_expect,
     .pool_ready = native_pool_ready,
     .pool_wanted = native_pool_wanted,
     .tier_free = native_tier_free,

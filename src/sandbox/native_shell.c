@@ -49,9 +49,16 @@ void native_shell_pool_open(struct native *t)
     uint64_t most = l->sandbox_pool_max;
     if (getrlimit(RLIMIT_NOFILE, &may) == 0 && may.rlim_cur != RLIM_INFINITY)
         most = MIN(most, (uint64_t)may.rlim_cur / (POOL_FDS_SHARE * SHELL_FDS));
-    demand_init(&t->demand, (uint32_t)l->sandbox_pool, (uint32_t)most, l->sandbox_pool_keep_s * 1000000);
+    demand_init(&t->demand, (uint32_t)l->sandbox_pool, (uint32_t)most, (uint32_t)l->sandbox_pool_ahead,
+                l->sandbox_pool_keep_s * 1000000);
     t->pool = t->demand.base;
     t->pool_timer.on_due = on_pool_timer;
+}
+
+void native_shell_pool_expect(struct native *t, uint32_t functions)
+{
+    demand_functions(&t->demand, functions);
+    pool_fit(t);
 }
 
 /* ---- sockets ---- */

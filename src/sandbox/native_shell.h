@@ -48,3 +48,4 @@ void native_shell_on_sockets(struct native *t, const struct notice *n, struct fd
 
 /* How many lie ready follows what came at once lately (demand.h). */
 void native_shell_pool_open(struct native *t);
+void native_shell_pool_expect(struct native *t, uint32_t functions);

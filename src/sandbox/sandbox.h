@@ -126,8 +126,10 @@ struct sandbox_tier_ops {
     void (*pod_free)(struct sandbox_pod *p); /* after all sandboxes in it were freed */
     /* After on_ended, or before: then it is killed and no callback comes any more. */
     void (*free)(struct sandbox *sb);
+    /* So many functions may be called at any moment. NULL: this tier makes nothing ahead for them. */
+    void (*pool_expect)(struct sandbox_tier *t, uint32_t functions);
     uint32_t (*pool_ready)(struct sandbox_tier *t);
-    uint32_t (*pool_wanted)(struct sandbox_tier *t); /* how many are to be ready: follows what came at once lately */
+    uint32_t (*pool_wanted)(struct sandbox_tier *t); /* how many are to be ready: follows what came at once lately, and may come */
     void (*tier_free)(struct sandbox_tier *t);
 };
 struct sandbox_tier {

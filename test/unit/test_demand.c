@@ -14,7 +14,7 @@ static uint64_t burst(struct demand *d, uint64_t at_us, int count)
 TEST(as_many_are_wanted_as_came_at_once)
 {
     struct demand d;
-    demand_init(&d, 4, 64, 300 * (uint64_t)SECOND);
+    demand_init(&d, 4, 64, 0, 300 * (uint64_t)SECOND);
     CHECK_EQ(demand_wanted(&d, 1), 4);
     uint64_t now = burst(&d, SECOND, 3);
     CHECK_EQ(demand_wanted(&d, now), 4);
@@ -27,19 +27,19 @@ TEST(as_many_are_wanted_as_came_at_once)
 TEST(no_more_than_most_and_never_any_where_none_is_wanted)
 {
     struct demand d;
-    demand_init(&d, 4, 64, SECOND);
+    demand_init(&d, 4, 64, 0, SECOND);
     CHECK_EQ(demand_wanted(&d, burst(&d, SECOND, 500)), 64);
-    demand_init(&d, 4, 0, SECOND); /* a bound below the base is the base */
+    demand_init(&d, 4, 0, 16, SECOND); /* a bound below the base is the base */
     CHECK_EQ(demand_wanted(&d, burst(&d, SECOND, 500)), 4);
     CHECK_EQ(demand_due_us(&d), UINT64_MAX);
-    demand_init(&d, 0, 64, SECOND);
+    demand_init(&d, 0, 64, 16, SECOND);
     CHECK_EQ(demand_wanted(&d, burst(&d, SECOND, 500)), 0);
 }
 
 TEST(starts_with_room_between_them_are_no_burst)
 {
     struct demand d;
-    demand_init(&d, 4, 64, 300 * (uint64_t)SECOND);
+    demand_init(&d, 4, 64, 0, 300 * (uint64_t)SECOND);
     uint64_t now = SECOND;
     for (int i = 0; i < 100; i++, now += DEMAND_GAP_US)
         demand_start(&d, now);
@@ -53,7 +53,7 @@ TEST(a_burst_is_remembered_for_one_to_two_periods)
 {
     struct demand d;
     const uint64_t keep = 300 * (uint64_t)SECOND;
-    demand_init(&d, 4, 64, keep);
+    demand_init(&d, 4, 64, 0, keep);
     burst(&d, SECOND, 25);
     CHECK_EQ(demand_due_us(&d) / SECOND, 301);
     CHECK_EQ(demand_wanted(&d, demand_due_us(&d)), 25);
@@ -70,6 +70,31 @@ TEST(a_burst_is_remembered_for_one_to_two_periods)
     CHECK_EQ(demand_wanted(&d, demand_due_us(&d)), 10);
     CHECK_EQ(demand_wanted(&d, second + 10 * keep), 4); /* nobody asked for long */
     CHECK_EQ(demand_due_us(&d), UINT64_MAX);
+}
+
+TEST(as_many_are_wanted_as_there_are_functions_that_may_be_called_at_once)
+{
+    struct demand d;
+    demand_init(&d, 4, 64, 16, 300 * (uint64_t)SECOND);
+    demand_functions(&d, 3);
+    CHECK_EQ(demand_wanted(&d, 1), 4);
+    demand_functions(&d, 9);
+    CHECK_EQ(demand_wanted(&d, 1), 9);
+    demand_functions(&d, 1000);
+    CHECK_EQ(demand_wanted(&d, 1), 16);
+    uint64_t now = burst(&d, SECOND, 25);
+    CHECK_EQ(demand_wanted(&d, now), 25);
+    CHECK_EQ(demand_wanted(&d, demand_due_us(&d)), 25);
+    CHECK_EQ(demand_wanted(&d, demand_due_us(&d)), 16); /* the burst is forgotten, the functions are not */
+    demand_functions(&d, 0);
+    CHECK_EQ(demand_wanted(&d, now), 4);
+
+    demand_init(&d, 4, 10, 16, SECOND); /* no more than the pool may be */
+    demand_functions(&d, 1000);
+    CHECK_EQ(demand_wanted(&d, 1), 10);
+    demand_init(&d, 0, 64, 16, SECOND);
+    demand_functions(&d, 1000);
+    CHECK_EQ(demand_wanted(&d, 1), 0);
 }
 
 TEST_MAIN()

@@ -209,8 +209,14 @@ static void tier_sb_free(struct sandbox *sb)
     iso.open--;
     free(sb);
 }
+static uint32_t tier_expects;
+static void tier_expect(struct sandbox_tier *t, uint32_t functions)
+{
+    (void)t;
+    tier_expects = functions;
+}
 static const struct sandbox_tier_ops tier_ops = {
-    .name = "fake", .start = tier_start, .signal = tier_signal, .kill = tier_kill,
+    .name = "fake", .pool_expect = tier_expect, .start = tier_start, .signal = tier_signal, .kill = tier_kill,
     .socket = tier_socket, .want_socket = tier_want, .usage = tier_usage, .free = tier_sb_free,
 };
 
@@ -465,6 +471,25 @@ TEST(a_burst_of_200_on_a_cold_function_starts_max_scale_and_answers_all)
     CHECK_EQ(rounds, 5);
     CHECK_EQ(cold, 200);
     CHECK_EQ(iso.starts, 4);
+    CHECK(teardown());
+}
+
+TEST(the_tier_knows_how_many_functions_there_are)
+{
+    setup();
+    deploy(revision("f", 1), true);
+    CHECK_EQ(tier_expects, 1);
+    fleet_add(b.fleet, revision("f", 2), true);
+    CHECK_EQ(tier_expects, 2); /* it may be called by a tag, or when traffic moves */
+    fleet_add(b.fleet, revision("g", 1), true);
+    CHECK_EQ(tier_expects, 3);
+    lead("f", 2);
+    fleet_drop(b.fleet, "default", "f", "f-00001");
+    settle();
+    CHECK_EQ(tier_expects, 2);
+    fleet_remove_service(b.fleet, "default", "g");
+    settle();
+    CHECK_EQ(tier_expects, 1);
     CHECK(teardown());
 }
 

@@ -221,6 +221,28 @@ TEST(a_burst_makes_the_pool_larger_and_quiet_makes_it_small_again)
     world_close(&w);
 }
 
+TEST(the_pool_follows_how_many_functions_there_are)
+{
+    NEEDS_ROOT;
+    struct world w;
+    CHECK(world_open(&w) && bundle_make(&w));
+    w.limits.sandbox_pool = 1;
+    w.limits.sandbox_pool_max = 8;
+    w.limits.sandbox_pool_ahead = 5;
+    CHECK(world_launch(&w, false));
+    WORLD_UNTIL(&w, w.tier->ops->pool_ready(w.tier) == 1);
+    const int groups = groups_left(&w);
+    w.tier->ops->pool_expect(w.tier, 100);
+    WORLD_UNTIL(&w, w.tier->ops->pool_ready(w.tier) == 5);
+    CHECK_EQ(w.tier->ops->pool_ready(w.tier), 5);
+    w.tier->ops->pool_expect(w.tier, 0);
+    WORLD_UNTIL(&w, groups_left(&w) == groups);
+    CHECK_EQ(w.tier->ops->pool_ready(w.tier), 1);
+    CHECK_EQ(groups_left(&w), groups);
+    CHECK_EQ(world_stop(&w), 0);
+    world_close(&w);
+}
+
 TEST(what_cannot_start_says_why)
 {
     NEEDS_ROOT;
