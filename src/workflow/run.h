@@ -74,7 +74,14 @@ enum run_errand_type { /* what another run is to be told; stands in the state un
     RUN_ERRAND_CLOSE_TERMINATE,  /* parent close policy */
     RUN_ERRAND_CLOSE_CANCEL,
 };
-struct run_errand {
+struct run_close { /* how a run ended */
+    Tp__WorkflowExecutionStatus status;
+    const Tp__Payloads *result;  /* completed; canceled: details */
+    const Tp__Failure *failure;  /* failed */
+    Tp__RetryState retry_state;
+    struct uuid next_run;        /* it goes on there: nobody is told */
+};
+struct run_errand { /* what it points at is the run's own, until its next turn */
     enum run_errand_type type;
     int64_t id;                 /* the event it comes from: with the run's id, what tells a repetition */
     const char *ns;
@@ -82,11 +89,13 @@ struct run_errand {
     const char *first_run_id;   /* follows the chain; NULL: any */
     bool child_only;            /* refuse a target that is not this run's child */
     const void *attributes;     /* the Initiated event's attributes of the type's own kind; NULL: none */
-    const struct run_close *close; /* TELL_PARENT */
+    const Tp__WorkflowExecution *root; /* START_CHILD: of the tree that the child belongs to */
+    struct run_close close;     /* TELL_PARENT */
 };
 bool run_wants_errand(const struct run *r, size_t n, struct run_errand *ret);
 /* What came of it. `no`: NULL, it was done. A child's start: `child` is its run id. Fine if it is not known
- * any more. */
+ * any more. A refusal that passes (UNAVAILABLE, EXHAUSTED, ABORTED, CANCELLED, DEADLINE, DATA_LOSS) leaves it standing, to be
+ * sent again. */
 void run_errand_done(struct run *r, struct durable_turn *t, enum run_errand_type type, int64_t id,
                      const struct uuid *child, const struct refusal *no);
 
@@ -175,14 +184,8 @@ int run_request_cancel(struct run *r, struct durable_turn *t,
                        struct refusal *no) MUST_USE;
 int run_terminate(struct run *r, struct durable_turn *t, const char *reason, const Tp__Payloads *details,
                   const char *identity, struct refusal *no) MUST_USE;
-/* The parent of a child was told (RUN_ERRAND_TELL_PARENT). Fine if it knows it already. */
-struct run_close { /* how a run ended */
-    Tp__WorkflowExecutionStatus status;
-    const Tp__Payloads *result;  /* completed; canceled: details */
-    const Tp__Failure *failure;  /* failed */
-    Tp__RetryState retry_state;
-    struct uuid next_run;        /* it goes on there: nobody is told */
-};
+/* The parent of a child was told (RUN_ERRAND_TELL_PARENT). Fine if it knows it already. A parent that was reset
+ * (run_reset_to()) is told there. */
 void run_child_closed(struct run *r, struct durable_turn *t, int64_t initiated_id,
                       const struct uuid *child, const struct run_close *close);
 /* RUN_ERRAND_CHILD_SCHEDULE */
