@@ -26,7 +26,9 @@ enum run_origin { RUN_STARTED, RUN_CONTINUED, RUN_RETRIED, RUN_CRON, RUN_CHILD, 
 struct run_start {
     const Tp__StartWorkflowExecutionRequest *q;
     struct uuid run, first_run;
-    const Tp__WorkflowExecutionStartedEventAttributes *chain; /* NULL, or of the run it goes on from */
+    /* NULL, or what the first event says of the run it goes on from: continued_execution_run_id, initiator, attempt (0: 1),
+     * workflow_execution_expiration_time. (Its failure and last result are the request's.) */
+    const Tp__WorkflowExecutionStartedEventAttributes *chain;
     /* Child: who is told of its end. */
     const char *parent_ns;
     const Tp__WorkflowExecution *parent, *root;
