@@ -542,6 +542,10 @@ static enum step denied(struct client *c, enum ticket_result r, uint32_t retry_a
     };
     /* Once dispatched, only the connection to the instance can have failed. */
     bool died = r == TICKET_FAILED && c->x.dispatch_us != 0;
+    if (r == TICKET_FAILED && !died && c->x.ticket.cold) {
+        c->x.record.cold = true;
+        c->x.record.queue_us = since_arrival(&c->x, moment_of(c));
+    }
     struct problem p = { .kind = died ? PROBLEM_INSTANCE_DIED : kinds[r],
                          .detail = e ? e->text : problem_name(kinds[r]),
                          .phase = died ? "handler" : "queue",

@@ -36,7 +36,7 @@ enum ticket_result {
     TICKET_LATE,      /* its deadline came while it waited: 504 with the phase it hung in */
     TICKET_OVERLOAD,  /* the function gets more than it can do: 429 with Retry-After */
     TICKET_NO_TIME,   /* it would be answered after its deadline: 503 with Retry-After */
-    TICKET_FAILED,    /* the start failed and will not be tried now: 503, err says why */
+    TICKET_FAILED,    /* the start failed and will not be tried now: 503, err says why. ticket.cold: it had waited for that start */
 };
 
 struct lease {              /* one in-flight request on one instance */

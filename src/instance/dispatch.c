@@ -424,6 +424,8 @@ void dispatch_fail_all(struct rev *v)
 {
     struct err e;
     failing_text(v, &e);
+    LIST_EACH(&v->queue, n, tmp)
+        CONTAINER_OF(n, struct ticket, node)->cold = true; /* it was this start that they waited for */
     dispatch_refuse_all(v, &e);
 }
 

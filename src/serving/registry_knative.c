@@ -1,5 +1,6 @@
 #include "serving/registry_knative.h"
 
+#include "codec/names.h"
 #include "serving/cluster.h"
 
 /* ---- DomainMapping ---- */
@@ -21,6 +22,13 @@ static bool ends_with(const char *text, const char *end)
     return size >= tail && strcmp(text + size - tail, end) == 0;
 }
 
+/* As a browser reads it: a name whose last part is a number is an address. */
+static bool is_address(const char *name)
+{
+    const char *dot = strrchr(name, '.'), *last = dot ? dot + 1 : name;
+    return *last && strspn(last, "0123456789") == strlen(last);
+}
+
 static void domain_check(const char *name, struct refusals *refused)
 {
     static const struct {
@@ -31,6 +39,9 @@ static void domain_check(const char *name, struct refusals *refused)
                      "invalid name \"%s\": name: Invalid value: \"%s\": should be a domain with at least two "
                      "segments separated by dots",
                      name, name);
+    else if (is_address(name))
+        refusals_add(refused, "metadata.name", NULL,
+                     "invalid name \"%s\": name: Invalid value: \"%s\": must be a domain, not an IP address", name, name);
     for (size_t i = 0; i < COUNT_OF(taken); i++) {
         AUTO_FREE char *end = xasprintf(".%s", taken[i].domain);
         if (ends_with(name, end))
@@ -52,6 +63,10 @@ static void ref_check(const json_t *object, struct refusals *refused)
     for (size_t i = 0; i < COUNT_OF(needed); i++)
         if (!json_text_at(object, needed[i]))
             refusals_add(refused, needed[i], NULL, "missing field(s)");
+    const char *name = json_text_at(object, "spec.ref.name");
+    struct err why = { 0 };
+    if (name && !names_subdomain(str_of(name), &why))
+        refusals_add(refused, "spec.ref.name", why.text, "invalid value: %s", name);
     if (kind && strcmp(kind, "Service") != 0 && strcmp(kind, "Route") != 0)
         refusals_add(refused, "spec.ref.kind", "a domain leads to a Service or a Route", "invalid value: %s", kind);
     if (other && strcmp(other, ns) != 0)

@@ -157,12 +157,12 @@ void metrics_record(struct metrics *m, const struct invocation_record *r)
 
     dist_add(&f->total, r->total_us);
     buckets_add(&f->request, buckets_invoke_us, r->total_us);
-    if (r->cold)
-        buckets_add(&m->phases[PHASE_QUEUE], buckets_phase_us, r->queue_us);
-    if (r->cold)
-        dist_add(&f->phases[PHASE_QUEUE], r->queue_us);
     if (!dispatched)
         return;
+    if (r->cold) { /* one whose start failed had no such phase: it never left the queue */
+        buckets_add(&m->phases[PHASE_QUEUE], buckets_phase_us, r->queue_us);
+        dist_add(&f->phases[PHASE_QUEUE], r->queue_us);
+    }
     buckets_add(&m->queue, buckets_phase_us, r->dispatch_us);
     buckets_add(&f->invoke, buckets_invoke_us, r->total_us - MIN(r->dispatch_us, r->total_us));
     if (r->first_byte_us >= r->dispatch_us && r->first_byte_us > 0)

@@ -36,7 +36,7 @@ struct invocation_record {
     uint32_t total_us;
     uint64_t request_bytes, response_bytes; /* bodies */
     bool cold;                  /* it waited for a start; then: */
-    uint32_t queue_us;          /* arrival to the start's decision; 0 if the start was earlier */
+    uint32_t queue_us;          /* arrival to the start's decision; 0 if the start was earlier; all of it if the start failed */
     uint32_t coverage_permille; /* of arrival..first byte that the phases account for */
     bool has_start;
     struct start_record start;  /* copied in when has_start */

@@ -145,7 +145,12 @@ class Scaling(HobCase):
             hob.deploy("deaf", wait=False, probe={"tcpSocket": {"port": 9999}}, annotations=late)
             hob.deploy("sick", wait=False, probe={"httpGet": {"path": "/status/500"}}, annotations=late)
             for name in ("deaf", "sick"):
-                self.problem(hob.ingress(name), 503, "start-failed")
+                answer = hob.ingress(name)
+                self.problem(answer, 503, "start-failed")
+                record = hob.invocation(answer[1]["Hob-Invocation-Id"])
+                self.assertTrue(record["cold"])
+                self.assertGreaterEqual(record["queueUs"], 500_000)  # it waited for that start, and for nothing else
+                self.assertIn("does not start", hob.hob("explain", record["id"])[1])
                 self.assertEqual(hob.condition(name)["status"], "Unknown")  # it may still come
             for name, why in (("deaf", "nothing accepts connections"), ("sick", "500")):
                 condition = hob.wait_condition(name, "False")

@@ -766,13 +766,13 @@ TEST(a_start_that_fails_tells_the_waiting_at_once_and_pauses)
     deploy(r, false);
     ask(&c, HOST, 60 * SECOND);
     settle();
-    CHECK(c.state == CALL_REFUSED && c.result == TICKET_FAILED);
+    CHECK(c.state == CALL_REFUSED && c.result == TICKET_FAILED && c.t.cold);
     CHECK(b.facts.failing && b.facts.exit_status == 3 && b.facts.failed_phase == PHASE_RUNTIME_INIT);
     CHECK(strstr(b.facts.message, "status 3"));
     int starts = iso.starts;
     ask(&again, HOST, 60 * SECOND);
     settle();
-    CHECK(again.state == CALL_REFUSED && again.result == TICKET_FAILED); /* within the pause */
+    CHECK(again.state == CALL_REFUSED && again.result == TICKET_FAILED && !again.t.cold); /* within the pause: it waited for none */
     CHECK_EQ(iso.starts, starts);
     iso.mode = RUN_OK;
     pass(SECOND);

@@ -421,6 +421,10 @@ static const struct step {
     { "GET", CORE("secrets?fieldSelector=type%3Dx"), NULL, NULL, 200, "\"items\":[]" },
     { "PATCH", CORE("configmaps/a?fieldManager=ann"), APPLY, "apiVersion: v1\nkind: ConfigMap\ndata: {x: \"1\"}\n", 201, "\"f:data\":{\"f:x\":{}}" },
     { "POST", MAPPINGS, JSON, MAPPING("www.example.com", ""), 400, "admission webhook \\\"validation.webhook.serving.knative.dev\\\" denied the request: validation failed: missing field(s): spec.ref" },
+    { "POST", MAPPINGS, JSON, MAPPING("127.0.0.1", ",\"spec\":{\"ref\":{\"kind\":\"Service\",\"name\":\"f\"}}"), 400, "must be a domain, not an IP address: metadata.name" },
+    { "POST", MAPPINGS, JSON, MAPPING("www.example.com", ",\"spec\":{\"ref\":{\"kind\":\"Service\",\"name\":\"../a\"}}"), 400, "invalid value: ../a: spec.ref.name\na lowercase RFC 1123 subdomain" },
+    { "POST", MAPPINGS, JSON, MAPPING("1.example.com", ",\"spec\":{\"ref\":{\"kind\":\"Service\",\"name\":\"f\"}}"), 201, "\"name\":\"1.example.com\"" },
+    { "DELETE", MAPPINGS "/1.example.com", NULL, NULL, 200, "Success" },
     { "POST", MAPPINGS, JSON, MAPPING("www.example.com", ",\"spec\":{\"ref\":{\"kind\":\"Service\",\"name\":\"f\"}}"), 201, "\"generation\":1\n\"namespace\":\"default\",\"apiVersion\":\"serving.knative.dev/v1\"" },
     { "PATCH", MAPPINGS "/www.example.com", MERGE, "{\"spec\":{\"ref\":{\"name\":\"g\"}}}", 200, "\"generation\":2" },
     /* namespaces */
