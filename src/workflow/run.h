@@ -33,7 +33,7 @@ struct run_start {
     const char *parent_ns;
     const Tp__WorkflowExecution *parent, *root;
     int64_t parent_initiated_id;
-    const char *cron_or_retry; /* NULL */
+    struct str cron_zone; /* tzdata's file of the cron schedule's zone, kept for the next ones; empty: UTC */
     int64_t first_task_delay_ms;
     const Tp__Payloads *signal_input; /* signal with start: */
     const char *signal_name;          /* NULL: none */
@@ -91,7 +91,7 @@ struct run_errand { /* what it points at is the run's own, until its next turn *
     const char *first_run_id;   /* follows the chain; NULL: any */
     bool child_only;            /* refuse a target that is not this run's child */
     const void *attributes;     /* the Initiated event's attributes of the type's own kind; NULL: none */
-    const Tp__WorkflowExecution *root; /* START_CHILD: of the tree that the child belongs to */
+    const Tp__WorkflowExecution *root; /* START_CHILD: of the tree that the child belongs to; NULL: this run */
     struct run_close close;     /* TELL_PARENT */
 };
 bool run_wants_errand(const struct run *r, size_t n, struct run_errand *ret);
@@ -200,10 +200,13 @@ int run_set_options(struct run *r, struct durable_turn *t,
 
 /* 0: admitted or known; ask run_update_stage() after each commit. */
 int run_update(struct run *r, struct durable_turn *t, const Tp__UpdateRequest *q, struct refusal *no) MUST_USE;
-/* `ret_outcome`: the run's own, until its next turn; NULL unless completed. -CODE_NOT_FOUND: no such update. */
+/* `ret_outcome`: the run's own, until its next turn; NULL unless completed, and of older ones, whose outcome stands in the
+ * event run_update_completed_event(). -CODE_NOT_FOUND: no such update, or the run closed before it was accepted. -CODE_ABORTED:
+ * that too, but the run goes on in another, which may be asked. */
 int run_update_stage(const struct run *r, const char *update_id,
                      Tp__UpdateWorkflowExecutionLifecycleStage *ret, const Tp__UpdateOutcome **ret_outcome,
                      struct refusal *no) MUST_USE;
+int64_t run_update_completed_event(const struct run *r, const char *update_id); /* 0: none */
 
 /* ---- queries: in memory only; they change nothing that is written ---- */
 

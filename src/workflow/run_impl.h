@@ -182,4 +182,6 @@ void run_update_on_start(struct run *r, Tp__PollWorkflowTaskQueueResponse *answe
 void run_update_on_lost(struct run *r);
 /* A completion: Accept, Reject, Respond of q->messages that no PROTOCOL_MESSAGE command names. -1: bad. */
 int run_update_on_completed(struct run_commanding *c);
+/* A speculative task whose answer says nothing but No: it was never there. Rejects what it rejects. */
+bool run_update_discards(struct run *r, struct durable_turn *t, const Tp__RespondWorkflowTaskCompletedRequest *q);
 bool run_update_waiting(const struct run *r); /* some is admitted and not sent */
