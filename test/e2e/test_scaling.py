@@ -145,17 +145,25 @@ class Scaling(HobCase):
             hob.deploy("deaf", wait=False, probe={"tcpSocket": {"port": 9999}}, annotations=late)
             hob.deploy("sick", wait=False, probe={"httpGet": {"path": "/status/500"}}, annotations=late)
             for name in ("deaf", "sick"):
-                answer = hob.ingress(name)
-                self.problem(answer, 503, "start-failed")
-                record = hob.invocation(answer[1]["Hob-Invocation-Id"])
-                self.assertTrue(record["cold"])
-                self.assertGreaterEqual(record["queueUs"], 500_000)  # it waited for that start, and for nothing else
-                self.assertIn("does not start", hob.hob("explain", record["id"])[1])
+                self.problem(hob.ingress(name), 503, "start-failed")
                 self.assertEqual(hob.condition(name)["status"], "Unknown")  # it may still come
             for name, why in (("deaf", "nothing accepts connections"), ("sick", "500")):
                 condition = hob.wait_condition(name, "False")
                 self.assertIn("not ready within 1000 ms", condition["message"])
                 self.assertIn(why, condition["message"])
+
+    def test_who_waited_for_a_start_that_failed_was_cold(self):
+        with Hob(limits={"start_ms": 1000, "start_backoff_ms": 60000}) as hob:
+            hob.deploy("deaf", wait=False, probe={"tcpSocket": {"port": 9999}}, annotations={"initial-scale": 0})
+            hob.wait_for("its route", lambda: hob.ingress("deaf")[0] == 503)
+            records = hob.wait_for("its record", lambda: hob.call("GET", "/v1/invocations?service=deaf", want=200)[2]["items"])
+            record = hob.invocation(records[-1]["id"])
+            self.assertTrue(record["cold"])
+            self.assertGreaterEqual(record["queueUs"], 1_000_000)  # it waited for that start, and for nothing else
+            self.assertIn("does not start", hob.hob("explain", record["id"])[1])
+            again = hob.ingress("deaf")  # within the pause
+            self.problem(again, 503, "start-failed")
+            self.assertFalse(hob.invocation(again[1]["Hob-Invocation-Id"]).get("cold"))
 
     # ends
 
