@@ -40,7 +40,7 @@ class GRPC(HobCase):
         record = self.hob.invocation(head["hob-invocation-id"])
         self.assertEqual((record["service"], record["status"], record["path"]), ("g", 200, "/t.Echo/One"))
         left = int(dict(told.trailing_metadata())["x-left"])
-        self.assertTrue(0 < left <= 21_000, left)  # the deadline came along
+        self.assertTrue(0 < left <= 61_000, left)  # the deadline came along
 
     def test_the_services_own_timeout_is_a_deadline_where_the_caller_has_none(self):
         _, told = self.channel().unary_unary("/t.Echo/One", **raw).with_call(b"")
