@@ -35,11 +35,11 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LISTS = os.path.join(ROOT, "tools", "mutants")
 SCRATCH = os.path.join(ROOT, "build-mutants")
 UNIT_S, E2E_S, BUILD_S = 150, 300, 900  # a test that takes longer than this hangs
-PARTS = ["artifact", "cli", "config", "crash", "evidence", "example", "gateway", "http2", "manifest",
-         "objects", "proto", "sandbox", "scaling", "sweeps"]  # each has a list
+PARTS = ["artifact", "cli", "config", "crash", "evidence", "example", "gateway", "grpc", "http2",
+         "manifest", "objects", "proto", "sandbox", "scaling", "sweeps"]  # each has a list
 FIELDS = {"name", "holds", "file", "old", "new", "tests", "also", "needs"}
 # What end-to-end tests run, apart from the binary itself.
-E2E_TARGETS = ["src/cli/hob", "test/fn", "test/hostile", "test/artifact_driver", "src/sandbox/sandbox_probe",
+E2E_TARGETS = ["src/cli/hob", "test/fn", "test/hostile", "test/artifact_driver", "test/grpc_echo", "src/sandbox/sandbox_probe",
                "examples/event-classifier/classifier", "examples/event-classifier/classifier-checked"]
 
 

@@ -45,6 +45,22 @@
     X(api_answers_bytes_max,      "bytes", 536870912, 65536, 17179869184, "answers of the API that clients have not taken yet, together; its unix socket has as much again") \
     X(api_watchers_max,           "",      256, 1, 65536, "open watch and log streams")               \
     X(api_resolves_max,           "",      4, 1, 64, "references that are read at once to tell their digest (hob apply of what lies in a folder)") \
+    /* --- gRPC, for clients and workers ------------------------------------------------------- */ \
+    X(grpc_connections_max,       "",      1024, 1, 65536, "gRPC: connections of clients and workers")   \
+    X(grpc_streams_max,           "",      1000, 1, 100000, "gRPC: calls at once on one connection; workers hold many polls open") \
+    X(grpc_calls_max,             "",      20000, 1, 10000000, "gRPC: calls at once of all connections; more are refused (REFUSED_STREAM)") \
+    X(grpc_message_bytes_max,     "bytes", 4194304, 1024, 134217728, "gRPC: the message of a request, unpacked too, as in Temporal") \
+    X(grpc_answer_bytes_max,      "bytes", 134217728, 1024, 1073741824, "gRPC: the message of an answer, as Temporal's clients accept") \
+    X(grpc_held_bytes_max,        "bytes", 268435456, 1048576, 1099511627776, "gRPC: held for all calls together: requests that are not whole, answers that are not taken") \
+    X(grpc_window_bytes,          "bytes", 262144, 16384, 16777216, "gRPC: of one call, received or sent ahead")      \
+    X(grpc_resets_max,            "",      1000, 1, 1000000, "gRPC: calls that a client may reset per 30 s and connection") \
+    X(grpc_details_bytes_max,     "bytes", 8192, 0, 49152, "gRPC: details of an error; larger ones are left out, because clients refuse such a head") \
+    X(grpc_read_ms,               "ms",    60000, 100, 3600000, "gRPC: for the next part of a request to come")      \
+    X(grpc_stall_ms,              "ms",    60000, 100, 3600000, "gRPC: a client that takes nothing of an answer")    \
+    X(grpc_ping_ms,               "ms",    60000, 100, 86400000, "gRPC: a client's silence while its calls wait, until it is asked (PING) whether it is there") \
+    X(grpc_pong_ms,               "ms",    20000, 100, 3600000, "gRPC: for its answer; then its calls are cancelled") \
+    X(grpc_idle_ms,               "ms",    600000, 100, 86400000, "gRPC: a connection without a call")               \
+    X(grpc_gzip_bytes,            "bytes", 16384, 0, 1073741824, "gRPC: answers from this size on are packed for clients on other machines that take gzip; 0: none") \
     /* --- admission --------------------------------------------------------------------------- */ \
     X(queue_depth_max,            "",      1000, 0, 1000000, "requests that wait for an instance, per revision (hob.dev/queue-depth)") \
     X(queue_wait_ms,              "ms",    60000, 1, 3600000, "longest wait for an instance, if the request's own deadline is later") \

@@ -163,11 +163,11 @@ static int check(const ProtobufCMessageDescriptor *d, const uint8_t *in, size_t 
             depth--;
             continue;
         }
-        if (!varint_read(&at, top->end, &tag) || !payload_size(tag, &at, top->end, &payload))
-            return err_set(e, CODE_INVALID, "protobuf: the bytes are not a %s: they end within a field, or are cut",
+        bool read = varint_read(&at, top->end, &tag) && payload_size(tag, &at, top->end, &payload);
+        if (!read || tag >> 3 == 0 || tag > UINT32_MAX) /* the library would take number 0, and not know it again */
+            return err_set(e, CODE_INVALID, "protobuf: the bytes are not a %s: they are cut, or have a field that cannot be",
                            top->d->short_name);
-        const ProtobufCFieldDescriptor *f =
-            tag >> 3 <= UINT32_MAX ? protobuf_c_message_descriptor_get_field(top->d, (unsigned)(tag >> 3)) : NULL;
+        const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field(top->d, (unsigned)(tag >> 3));
         bool sized = (tag & 7) == PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED;
         if (sized && f && f->type == PROTOBUF_C_TYPE_STRING && !text_fine(at, at + payload))
             return err_set(e, CODE_INVALID, "protobuf: %s.%s is not valid UTF-8 text, or has a NUL in it",

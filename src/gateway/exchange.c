@@ -2,6 +2,7 @@
 #include "gateway/client.h"
 #include "gateway/deadline.h"
 #include "gateway/pipe.h"
+#include "net/grpc_wire.h"
 #include "net/http1_write.h"
 
 #include <stdio.h>
@@ -274,7 +275,7 @@ static bool deadline_find(struct exchange *x, const struct http1_head *h, struct
          deadline_parse(http1_field(h, HTTP_FIELD_HOB_DEADLINE), x->record.wall_ms, &own_ms,
                         &r->why) < 0) ||
         (timed &&
-         grpc_timeout_parse(http1_field(h, HTTP_FIELD_GRPC_TIMEOUT), &call_ms, &r->why) < 0))
+         grpc_wire_timeout(http1_field(h, HTTP_FIELD_GRPC_TIMEOUT), &call_ms, &r->why) < 0))
         return refuse(r, PROBLEM_BAD_HEADER, CODE_INVALID, NULL);
     uint64_t left_ms = MIN(own_ms, call_ms);
     if (left_ms <= DEADLINE_MS_MAX)

@@ -1,4 +1,5 @@
 #include "gateway/grpc.h"
+#include "net/grpc_wire.h"
 #include "tap.h"
 
 TEST(a_timeout_is_digits_and_a_unit_and_nothing_else)
@@ -13,7 +14,7 @@ TEST(a_timeout_is_digits_and_a_unit_and_nothing_else)
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         uint64_t ms = 0;
         struct err e;
-        int r = grpc_timeout_parse(str_of(rows[i].text), &ms, &e);
+        int r = grpc_wire_timeout(str_of(rows[i].text), &ms, &e);
         if ((r < 0) != (rows[i].ms < 0) || (r == 0 && ms != (uint64_t)rows[i].ms))
             FAIL("\"%s\": %d, %llu ms", rows[i].text, r, (unsigned long long)ms);
         CHECK(r == 0 || strstr(e.text, "grpc-timeout"));
@@ -31,7 +32,7 @@ TEST(a_timeout_that_is_written_can_be_read)
         grpc_timeout_write(&b, rows[i]);
         struct str text = buf_str(&b);
         CHECK(str_starts(text, STR("grpc-timeout: ")) && str_ends(text, STR("\r\n")));
-        CHECK_EQ(grpc_timeout_parse(str_head(str_from(text, 14), text.size - 16), &ms, &e), 0);
+        CHECK_EQ(grpc_wire_timeout(str_head(str_from(text, 14), text.size - 16), &ms, &e), 0);
         CHECK_EQ(ms, MIN(rows[i], 99999999));
         buf_done(&b);
     }

@@ -120,6 +120,24 @@ TEST(four_megabytes_of_empty_messages_do_not_become_three_hundred)
     free(bytes);
 }
 
+TEST(what_is_kept_is_bounded_by_all_that_it_takes_together)
+{
+    Tp__Payloads *all = proto_new(&tp__payloads__descriptor);
+    static const char data[1000];
+    struct err e = { 0 };
+    ProtobufCMessage *m = NULL;
+    struct buf b;
+    buf_init(&b, 4 * PLENTY);
+    for (int i = 0; i < 1000; i++)
+        proto_push(&all->n_payloads, &all->payloads, temporal_payload_new("x", (struct str){ data, sizeof data }));
+    proto_encode(all, &b);
+    CHECK_EQ(proto_decode_new(&tp__payloads__descriptor, buf_str(&b), PLENTY, &m, &e), -CODE_EXHAUSTED);
+    CHECK_EQ(proto_decode_new(&tp__payloads__descriptor, buf_str(&b), 2 * PLENTY, &m, &e), 0);
+    proto_free(m);
+    proto_free(all);
+    buf_done(&b);
+}
+
 TEST(what_reading_took_is_given_back_to_the_arena)
 {
     char bytes[2000];
@@ -205,7 +223,9 @@ TEST(what_is_no_protobuf_is_refused)
                                       STR("\x0a\x05hell"), /* shorter than it says */
                                       STR("\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01hell"),
                                       STR("\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01"),
-                                      STR("\x09" "1234567"), STR("\x0d" "123"), STR("\x00"), STR("\x08") };
+                                      STR("\x09" "1234567"), STR("\x0d" "123"), STR("\x00"), STR("\x08"),
+                                      STR("\x00\x01"), STR("\x80\x00\x01"), /* field 0 */
+                                      STR("\x88\x80\x80\x80\x10\x01"), /* 2^29 */ };
     for (size_t i = 0; i < COUNT_OF(bad); i++)
         CHECK(decodes(&tp__activity_type__descriptor, bad[i], CODE_INVALID));
     CHECK(decodes(&tp__activity_type__descriptor, (struct str){ NULL, 0 }, CODE_OK));
