@@ -35,6 +35,7 @@ struct disk_node {
 static struct {
     pthread_mutex_t lock;
     sqlite3_vfs vfs, *real;
+    sqlite3_vfs excl, *real_excl; /* the same over "unix-excl", under that name */
     struct disk_node nodes[DISK_NODES];
     int ops, syncs;
     int fail_at; /* the number of the operation that fails; 0: none */
@@ -214,7 +215,7 @@ static int disk_open(sqlite3_vfs *v, sqlite3_filename name, sqlite3_file *f, int
                      int *ret_flags)
 {
     struct disk_file *file = (struct disk_file *)(void *)f;
-    (void)v;
+    sqlite3_vfs *real = v == &disk.excl ? disk.real_excl : disk.real;
     pthread_mutex_lock(&disk.lock);
     int rc = disk_op(name ? name : "", SQLITE_CANTOPEN);
     file->node = name ? disk_node(name) : NULL;
@@ -222,8 +223,8 @@ static int disk_open(sqlite3_vfs *v, sqlite3_filename name, sqlite3_file *f, int
     file->base.pMethods = NULL;
     if (rc != SQLITE_OK)
         return rc;
-    file->real = calloc(1, (size_t)disk.real->szOsFile);
-    rc = disk.real->xOpen(disk.real, name, file->real, flags, ret_flags);
+    file->real = calloc(1, (size_t)real->szOsFile);
+    rc = real->xOpen(real, name, file->real, flags, ret_flags);
     if (rc == SQLITE_OK && file->node)
         file->base.pMethods = &disk_methods;
     else
@@ -257,7 +258,13 @@ static void disk_install(void)
     disk.vfs.szOsFile = sizeof(struct disk_file);
     disk.vfs.xOpen = disk_open;
     disk.vfs.xDelete = disk_delete;
+    disk.real_excl = sqlite3_vfs_find("unix-excl");
+    disk.excl = *disk.real_excl;
+    disk.excl.szOsFile = sizeof(struct disk_file);
+    disk.excl.xOpen = disk_open;
+    disk.excl.xDelete = disk_delete;
     sqlite3_vfs_register(&disk.vfs, 1);
+    sqlite3_vfs_register(&disk.excl, 0); /* found before the one whose name it has */
 }
 
 /* A disk without faults, files or memories. */
@@ -274,7 +281,7 @@ static void disk_reset(void)
 }
 
 /* Under the lock: the writer may be at work. */
-static void disk_break(int nth, enum disk_fault fault, bool stays)
+static inline void disk_break(int nth, enum disk_fault fault, bool stays)
 {
     pthread_mutex_lock(&disk.lock);
     disk.fail_at = nth ? disk.ops + nth : 0;
@@ -285,7 +292,7 @@ static void disk_break(int nth, enum disk_fault fault, bool stays)
 }
 
 /* All users have closed. Rewrites the files as a machine would find them after the cut. */
-static void disk_power_cut(struct rng *rng)
+static inline void disk_power_cut(struct rng *rng)
 {
     for (int i = 0; i < DISK_NODES && disk.nodes[i].path[0]; i++) {
         struct disk_node *n = &disk.nodes[i];

@@ -164,6 +164,12 @@
     X(matching_queues_max,        "",      100000, 16, 10000000, "task queues known at once, sticky ones included; one without polls and tasks makes room") \
     X(matching_tasks_max,         "",      1000000, 16, 100000000, "tasks that wait for a worker and are held in memory; further ones are asked for again when half of these are done") \
     X(matching_queries_max,       "",      10000, 1, 1000000, "queries that wait for a worker")        \
+    X(journal_waiting_max,        "",      16384, 16, 1000000, "commits of the durable journal that wait to be written") \
+    X(journal_waiting_bytes_max,  "bytes", 67108864, 1048576, 1099511627776, "what they hold, together") \
+    X(journal_value_bytes_max,    "bytes", 16777216, 65536, 1073741824, "one state, or one piece of a history, in the durable journal") \
+    X(journal_reads_max,          "",      4096, 16, 1000000, "questions to the durable journal that wait, of single entities and of many, each") \
+    X(journal_query_ms,           "ms",    10000, 10, 600000, "one list or count of the durable journal") \
+    X(journal_log_bytes_max,      "bytes", 1073741824, 16777216, 1099511627776, "the log of durable.db while a backup or a disk keeps it from being written back; then nothing is committed") \
     /* --- traces ------------------------------------------------------------------------------- */ \
     X(trace_sample_ppm,           "",      1000000, 0, 1000000, "traces that begin here and are sampled, of a million (--trace-sample); others go on as the caller decided") \
     X(starts_kept_max,            "",      64, 1, 10000, "services whose last start is kept for hob explain; the oldest go first") \

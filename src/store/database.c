@@ -8,8 +8,9 @@
 
 enum {
     BUSY_MS = 2000,
+    PAGE_BYTES = 4096,
     CHECK_BYTES_MAX = 64 * 1024 * 1024, /* larger files are not read through at the start */
-    WAL_FRAMES_MAX = 65536,             /* when writing back fails for long: 256 MiB are enough */
+    LOG_BYTES_MAX = 65536 * PAGE_BYTES, /* when writing back fails for long: 256 MiB are enough */
 };
 
 /* ---- errors ---- */
@@ -142,10 +143,10 @@ void database_checkpoint(struct database *d)
 
 int database_log_check(struct database *d, struct err *e)
 {
-    if (d->wal_frames < WAL_FRAMES_MAX)
+    if ((uint64_t)d->wal_frames < d->log_frames_max)
         return 0;
     database_checkpoint(d);
-    if (d->wal_frames < WAL_FRAMES_MAX)
+    if ((uint64_t)d->wal_frames < d->log_frames_max)
         return 0;
     if (d->checkpoint.code == CODE_OK)
         return err_set(e, CODE_UNAVAILABLE, "%s: the log is full and is being read", d->path);
@@ -162,7 +163,7 @@ void database_close(struct database *d)
     *d = (struct database){ 0 };
 }
 
-static void harden(struct database *d, const struct limits *l)
+static void harden(struct database *d, uint64_t value_bytes_max)
 {
     sqlite3 *db = d->db;
     (void)sqlite3_extended_result_codes(db, 1);
@@ -175,7 +176,7 @@ static void harden(struct database *d, const struct limits *l)
     (void)sqlite3_db_config(db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
     (void)sqlite3_db_config(db, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
     (void)sqlite3_limit(db, SQLITE_LIMIT_ATTACHED, 0);
-    (void)sqlite3_limit(db, SQLITE_LIMIT_LENGTH, (int)MAX(l->object_bytes_max + 65536, 1000000U));
+    (void)sqlite3_limit(db, SQLITE_LIMIT_LENGTH, (int)MAX(value_bytes_max + 65536, 1000000U));
 }
 
 /* Before anything is written: is this ours, of a version we know, and whole? */
@@ -281,10 +282,11 @@ int database_open(struct database *d, const char *dir, const struct database_spe
 {
     d->path = xasprintf("%s/%s", dir, spec->name);
     d->sql = spec->sql;
-    int rc = sqlite3_open_v2(d->path, &d->db, spec->flags | SQLITE_OPEN_NOMUTEX, NULL);
+    d->log_frames_max = (spec->log_bytes_max ? spec->log_bytes_max : LOG_BYTES_MAX) / PAGE_BYTES;
+    int rc = sqlite3_open_v2(d->path, &d->db, spec->flags | SQLITE_OPEN_NOMUTEX, spec->vfs);
     if (rc != SQLITE_OK)
         return database_err_open(d, rc, "open", e);
-    harden(d, l);
+    harden(d, spec->value_bytes_max ? spec->value_bytes_max : l->object_bytes_max);
     (void)sqlite3_db_config(d->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     int r = spec->steps ? keep_private(d, e) : 0;
     if (r < 0)

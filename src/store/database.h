@@ -10,7 +10,7 @@
 
 #include <sqlite3.h>
 
-enum { DATABASE_STATEMENTS_MAX = 8 };
+enum { DATABASE_STATEMENTS_MAX = 32 };
 
 struct database {
     sqlite3 *db;
@@ -18,11 +18,15 @@ struct database {
     const char *const *sql; /* texts of the statements below */
     sqlite3_stmt *statements[DATABASE_STATEMENTS_MAX]; /* prepared when first used */
     int wal_frames;        /* in the log, not written back */
+    uint64_t log_frames_max;
     struct err checkpoint; /* why the last one did not succeed; code 0: it did */
 };
 
 struct database_spec {
     const char *name, *pragmas;
+    const char *vfs; /* NULL: the usual one */
+    uint64_t value_bytes_max; /* 0: an object's */
+    uint64_t log_bytes_max;   /* 0: 256 MiB */
     int flags; /* SQLITE_OPEN_… */
     int64_t application;
     const char *const *steps; /* NULL: another connection to a file that was checked */
