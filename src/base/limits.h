@@ -72,6 +72,17 @@
     X(idle_timeout_s,             "s",     0, 0, 86400, "idleTimeoutSeconds likewise (revision-idle-timeout-seconds)") \
     X(container_concurrency,      "",      0, 0, 100000, "containerConcurrency likewise (container-concurrency)") \
     X(container_concurrency_zero, "",      1, 0, 1, "1: containerConcurrency may be 0, no limit (allow-container-concurrency-zero)") \
+    X(container_cpu_request_milli, "milli", 0, 0, 1024000, "cpu request of a container that does not say; 0: none (revision-cpu-request)") \
+    X(container_cpu_limit_milli,  "milli", 0, 0, 1024000, "cpu limit likewise (revision-cpu-limit)") \
+    X(container_memory_request_bytes, "bytes", 0, 0, 1099511627776, "memory request likewise (revision-memory-request)") \
+    X(container_memory_limit_bytes, "bytes", 0, 0, 1099511627776, "memory limit likewise (revision-memory-limit)") \
+    X(container_storage_request_bytes, "bytes", 0, 0, 1099511627776, "ephemeral-storage request likewise (revision-ephemeral-storage-request)") \
+    X(container_storage_limit_bytes, "bytes", 0, 0, 1099511627776, "ephemeral-storage limit likewise (revision-ephemeral-storage-limit)") \
+    X(feature_multi_container,    "",      1, 0, 1, "1: a Revision may have several containers (config-features: multi-container)") \
+    X(feature_multi_container_probing, "", 1, 0, 1, "1: those beside the one that serves may have probes (multi-container-probing)") \
+    X(feature_init_containers,    "",      1, 0, 1, "1: a Revision may have init containers (kubernetes.podspec-init-containers)") \
+    X(feature_empty_dir,          "",      1, 0, 1, "1: a Revision may have emptyDir volumes (kubernetes.podspec-volumes-emptydir)") \
+    X(feature_tag_header,         "",      1, 0, 1, "1: a request may choose a tag by its header Knative-Serving-Tag (tag-header-based-routing)") \
     X(container_concurrency_max,  "",      1000, 1, 100000, "largest containerConcurrency (Knative: container-concurrency-max-limit)") \
     /* --- scale ------------------------------------------------------------------------------- */ \
     X(scale_max,                  "",      64, 1, 10000, "instances of one revision when max-scale is 0") \

@@ -1,6 +1,8 @@
 #include "serving/cluster.h"
 
 #include "codec/duration.h"
+#include "codec/quantity.h"
+#include "serving/cluster_features.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -10,7 +12,7 @@
 #define GC         "config-gc"
 #define NETWORK    "config-network"
 
-const char *const cluster_maps[] = { AUTOSCALER, DEFAULTS, GC, NETWORK, NULL };
+const char *const cluster_maps[] = { AUTOSCALER, DEFAULTS, FEATURES_MAP, GC, NETWORK, NULL };
 
 enum kind {
     KIND_WHOLE,    /* a whole number */
@@ -21,6 +23,7 @@ enum kind {
     KIND_MS,       /* a duration */
     KIND_AGE,      /* a duration or "disabled" */
     KIND_COUNT,    /* a whole number or "disabled" */
+    KIND_QUANTITY, /* as Kubernetes has them; in units */
 };
 
 static const struct row {
@@ -70,6 +73,18 @@ static const struct row {
       "container-concurrency-max-limit = ", ", must be in [1, 100000] range", 1 },
     { DEFAULTS, "max-revision-timeout-seconds", KIND_WHOLE, L(request_timeout_s_max), 1, 86400,
       "max-revision-timeout-seconds = ", ", must be in [1, 86400] range", 1 },
+#define RESOURCE(name, max) "revision-" name " = ", ", must be more than 0 and at most " max
+    { DEFAULTS, "revision-cpu-limit", KIND_QUANTITY, L(container_cpu_limit_milli), 0.001, 1024, RESOURCE("cpu-limit", "1024"), 1000 },
+    { DEFAULTS, "revision-cpu-request", KIND_QUANTITY, L(container_cpu_request_milli), 0.001, 1024, RESOURCE("cpu-request", "1024"), 1000 },
+    { DEFAULTS, "revision-ephemeral-storage-limit", KIND_QUANTITY, L(container_storage_limit_bytes), 1, 1099511627776,
+      RESOURCE("ephemeral-storage-limit", "1Ti"), 1 },
+    { DEFAULTS, "revision-ephemeral-storage-request", KIND_QUANTITY, L(container_storage_request_bytes), 1, 1099511627776,
+      RESOURCE("ephemeral-storage-request", "1Ti"), 1 },
+    { DEFAULTS, "revision-memory-limit", KIND_QUANTITY, L(container_memory_limit_bytes), 1, 1099511627776,
+      RESOURCE("memory-limit", "1Ti"), 1 },
+    { DEFAULTS, "revision-memory-request", KIND_QUANTITY, L(container_memory_request_bytes), 1, 1099511627776,
+      RESOURCE("memory-request", "1Ti"), 1 },
+#undef RESOURCE
     { DEFAULTS, "revision-idle-timeout-seconds", KIND_WHOLE, L(idle_timeout_s), 0, 86400,
       "revision-idle-timeout-seconds = ", ", must be in [0, 86400] range", 1 },
     { DEFAULTS, "revision-timeout-seconds", KIND_WHOLE, L(request_timeout_s), 1, 86400,
@@ -117,6 +132,16 @@ static enum verdict duration_value(const struct row *row, const char *text, doub
     return row->kind == KIND_SECONDS && ns % 1000000000 != 0 ? VALUE_TOO_FINE : VALUE_FITS;
 }
 
+static enum verdict quantity_value(const char *text, double *ret)
+{
+    struct quantity q;
+    struct err ignored;
+    if (quantity_parse(str_of(text), &q, &ignored) < 0)
+        return VALUE_IS_NONE;
+    *ret = (double)quantity_milli(&q) / 1000;
+    return q.negative ? VALUE_OUT_OF_RANGE : VALUE_FITS;
+}
+
 /* *ret: as it is written, in seconds where it is a duration. */
 static enum verdict value_parse(const struct row *row, const char *text, double *ret)
 {
@@ -129,6 +154,7 @@ static enum verdict value_parse(const struct row *row, const char *text, double 
     case KIND_AGE: return duration_value(row, text, ret);
     case KIND_WHOLE:
     case KIND_COUNT: return number_parse(text, true, ret) ? VALUE_FITS : VALUE_IS_NONE;
+    case KIND_QUANTITY: return quantity_value(text, ret);
     case KIND_NUMBER: return number_parse(text, false, ret) ? VALUE_FITS : VALUE_IS_NONE;
     case KIND_FRACTION:
         if (!number_parse(text, false, ret))
@@ -176,6 +202,13 @@ static void autoscaler_check(const struct limits *l, struct refusals *refused)
                      "initial-scale = 0, must be at least 0 (or at least 1 when allow-zero-initial-scale is false)");
 }
 
+static void resource_pair_check(const char *what, uint64_t request, uint64_t limit, struct refusals *refused)
+{
+    if (limit > 0 && request > limit)
+        refusals_add(refused, REFUSAL_AT("data.revision-%s-request", what), NULL,
+                     "revision-%s-request cannot be greater than revision-%s-limit", what, what);
+}
+
 static void defaults_check(const struct limits *l, struct refusals *refused)
 {
     if (l->request_timeout_s > l->request_timeout_s_max)
@@ -186,6 +219,9 @@ static void defaults_check(const struct limits *l, struct refusals *refused)
         refusals_add(refused, "data.revision-idle-timeout-seconds", NULL,
                      "revision-idle-timeout-seconds (%llu) cannot be greater than revision-timeout-seconds (%llu)",
                      (unsigned long long)l->idle_timeout_s, (unsigned long long)l->request_timeout_s);
+    resource_pair_check("cpu", l->container_cpu_request_milli, l->container_cpu_limit_milli, refused);
+    resource_pair_check("memory", l->container_memory_request_bytes, l->container_memory_limit_bytes, refused);
+    resource_pair_check("ephemeral-storage", l->container_storage_request_bytes, l->container_storage_limit_bytes, refused);
     uint64_t least = l->container_concurrency_zero ? 0 : 1;
     if (l->container_concurrency < least || l->container_concurrency > l->container_concurrency_max)
         refusals_add(refused, "data.container-concurrency", NULL, "expected %llu <= %llu <= %llu",
@@ -211,6 +247,8 @@ void cluster_read(const char *name, const json_t *data, struct limits *into, str
         if (text)
             value_read(&rows[i], text, &said, refused);
     }
+    if (strcmp(name, FEATURES_MAP) == 0)
+        cluster_features_read(data, &said, refused);
     if (refused->count == before && strcmp(name, AUTOSCALER) == 0)
         autoscaler_check(&said, refused);
     if (refused->count == before && strcmp(name, DEFAULTS) == 0)

@@ -1,5 +1,5 @@
 /* cluster.h -- what holds for the whole cluster, as Knative's ConfigMaps say it: config-autoscaler, config-defaults,
- * config-gc and config-network in namespace knative-serving. Pure.
+ * config-features, config-gc and config-network in namespace knative-serving. Pure.
  *
  * Receives the data of one of them and the limits that hob was started with. Emits the limits with what the map says
  * instead, so that everything which is decided by a limit follows it. Refuses values that are none, out of range, or

@@ -1,6 +1,7 @@
 #include "serving/containers.h"
 
 #include "codec/names.h"
+#include "codec/quantity.h"
 #include "serving/pod.h"
 
 #include <stdio.h>
@@ -103,6 +104,61 @@ void containers_default(json_t *pod)
     names_default(pod, "initContainers", "init-container");
 }
 
+/* ---- resources ----------------------------------------------------------------------------------- */
+
+struct resource {
+    const char *name;
+    uint64_t request, limit; /* 0: the cluster says nothing */
+    enum quantity_form form;
+    uint64_t per_unit;
+};
+
+static void amount_default(json_t *resources, const char *list, const struct resource *r, uint64_t amount)
+{
+    enum { NANO = 1000000000 };
+    char text[QUANTITY_TEXT];
+    json_t *amounts = json_object_get(resources, list);
+    if (amount == 0 || json_object_get(amounts, r->name))
+        return;
+    const struct quantity q = { .nano = (unsigned __int128)amount * (NANO / r->per_unit), .form = r->form };
+    quantity_format(&q, text);
+    if (!amounts) {
+        amounts = json_object();
+        (void)json_object_set_new(resources, list, amounts);
+    }
+    (void)json_object_set_new(amounts, r->name, json_string(text));
+}
+
+static void resources_default(json_t *container, const struct resource *all, size_t count)
+{
+    json_t *resources = json_object_get(container, "resources");
+    if (!resources) {
+        resources = json_object();
+        (void)json_object_set_new(container, "resources", resources);
+    }
+    for (size_t i = 0; i < count; i++) {
+        amount_default(resources, "requests", &all[i], all[i].request);
+        amount_default(resources, "limits", &all[i], all[i].limit);
+    }
+}
+
+void containers_resources_default(json_t *pod, const struct limits *l)
+{
+    const struct resource all[] = {
+        { "cpu", l->container_cpu_request_milli, l->container_cpu_limit_milli, QUANTITY_DECIMAL, 1000 },
+        { "memory", l->container_memory_request_bytes, l->container_memory_limit_bytes, QUANTITY_BINARY, 1 },
+        { "ephemeral-storage", l->container_storage_request_bytes, l->container_storage_limit_bytes, QUANTITY_BINARY, 1 },
+    };
+    uint64_t said = 0;
+    for (size_t i = 0; i < COUNT_OF(all); i++)
+        said |= all[i].request | all[i].limit;
+    for (size_t k = 0; said && k < COUNT_OF(lists); k++) {
+        const json_t *containers = json_object_get(pod, lists[k]);
+        for (size_t i = 0; i < json_array_size(containers); i++)
+            resources_default(json_array_get(containers, i), all, COUNT_OF(all));
+    }
+}
+
 /* ---- checks -------------------------------------------------------------------------------------- */
 
 static void ports_check(const json_t *pod, struct refusals *refused)
@@ -153,6 +209,16 @@ static void init_check(void *ctx, const json_t *container, enum container_part p
 }
 
 /* A probe of a container without ports has no port to fall back on. */
+static void sidecar_unprobed(void *ctx, const json_t *container, enum container_part part, const char *at)
+{
+    static const char *const probes[] = { "livenessProbe", "readinessProbe", "startupProbe" };
+    struct refusals *refused = ctx;
+    for (size_t i = 0; part == CONTAINER_SIDECAR && i < COUNT_OF(probes); i++)
+        if (json_object_get(container, probes[i]))
+            refusals_add(refused, REFUSAL_AT("%s.%s", at, probes[i]), "multi-container-probing is off",
+                         "must not set the field(s)");
+}
+
 static void sidecar_check(void *ctx, const json_t *container, enum container_part part, const char *at)
 {
     static const char *const probes[] = { "livenessProbe", "readinessProbe", "startupProbe" };
@@ -174,15 +240,13 @@ void containers_check(const json_t *pod, const struct limits *l, struct refusals
 {
     size_t inits = json_array_size(json_object_get(pod, "initContainers"));
     size_t all = json_array_size(json_object_get(pod, "containers")) + inits;
-    if (l->pod_containers_max == 1 && all > 1) {
-        if (inits > 0)
-            refusals_add(refused, "", "limit pod_containers_max is 1",
-                         "pod spec support for init-containers is off, but found %zu init containers", inits);
-        if (all > inits + 1)
-            refusals_add(refused, "", "limit pod_containers_max is 1",
-                         "multi-container is off, but found %zu containers", all - inits);
+    const char *few = l->pod_containers_max == 1 ? "limit pod_containers_max is 1" : NULL;
+    if (inits > 0 && (few || !l->feature_init_containers))
+        refusals_add(refused, "", few, "pod spec support for init-containers is off, but found %zu init containers", inits);
+    if (all > inits + 1 && (few || !l->feature_multi_container))
+        refusals_add(refused, "", few, "multi-container is off, but found %zu containers", all - inits);
+    if (few && all > 1)
         return;
-    }
     struct names names = { refused, json_object() };
     if (all > l->pod_containers_max)
         refusals_add(refused, POD_PATH ".containers", "with the init containers (limit pod_containers_max)",
@@ -191,5 +255,7 @@ void containers_check(const json_t *pod, const struct limits *l, struct refusals
     containers_each(pod, name_check, &names);
     containers_each(pod, init_check, refused);
     containers_each(pod, sidecar_check, refused);
+    if (!l->feature_multi_container_probing)
+        containers_each(pod, sidecar_unprobed, refused);
     json_decref(names.seen);
 }

@@ -24,6 +24,8 @@ const json_t *containers_serving(const json_t *pod, size_t *ret_index);
 bool containers_mount(const json_t *pod, const char *volume);
 
 void containers_default(json_t *pod);
+/* What the cluster gives to containers of any kind that ask for no cpu, memory or ephemeral storage. */
+void containers_resources_default(json_t *pod, const struct limits *l);
 void containers_check(const json_t *pod, const struct limits *l, struct refusals *refused);
 
 /* Every container in the order in which they start: the init containers, then the rest as written. `at` is its

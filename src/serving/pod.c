@@ -548,6 +548,9 @@ static void scratch_check(const struct check *c, const json_t *volume, size_t in
 {
     const json_t *scratch = json_object_get(volume, "emptyDir");
     const char *medium = text_at(scratch, "medium"), *size = text_at(scratch, "sizeLimit");
+    if (scratch && !c->limits->feature_empty_dir)
+        refusals_add(c->refused, "", NULL, "EmptyDir volume support is disabled, but found EmptyDir volume %s",
+                     text_at(volume, "name"));
     if (*medium && strcmp(medium, "Memory") != 0)
         refusals_add(c->refused, REFUSAL_AT(POD_PATH ".volumes[%zu].emptyDir.medium", index), NULL,
                      "invalid value: %s", medium);

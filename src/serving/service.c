@@ -3,6 +3,7 @@
 #include "codec/duration.h"
 #include "codec/names.h"
 #include "serving/annotations.h"
+#include "serving/containers.h"
 #include "serving/hints.h"
 #include "serving/manifest.h"
 #include "serving/pod.h"
@@ -346,6 +347,7 @@ static void complete(json_t *object, const struct service_terms *terms)
     (void)json_object_set_new(metadata, "namespace", json_string(terms->ns));
     (void)child(template, "metadata");
     pod_default(child(template, "spec"));
+    containers_resources_default(child(template, "spec"), terms->limits);
     if (!terms->configuration && json_array_size(json_object_get(spec, "traffic")) == 0)
         (void)json_object_set_new(spec, "traffic",
                                   json_pack("[{s:b,s:i}]", "latestRevision", 1, "percent", 100));

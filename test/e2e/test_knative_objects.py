@@ -289,6 +289,36 @@ class Cluster(ObjectsCase):
     def refused(self, name, **spec):
         return self.apply(self.hob.spec(name, **spec), want=1)
 
+    def test_resources_of_the_cluster_hold_for_who_does_not_say(self):
+        self.config("config-defaults", revision_cpu_request="300m", revision_cpu_limit="1500m", revision_memory_limit="300Mi")
+        self.hob.deploy("sized")
+        self.hob.deploy("own-size", limits={"cpu": "700m"})
+        read = lambda name, path: self.read(f"ksvc/{name}", f".spec.template.spec.containers[0].resources.{path}")
+        self.assertEqual((read("sized", "requests.cpu"), read("sized", "limits.cpu"), read("sized", "limits.memory")),
+                         ("300m", "1500m", "300Mi"))
+        self.assertEqual((read("own-size", "requests.cpu"), read("own-size", "limits.cpu")), ("300m", "700m"))
+        self.assertIn("must be less than or equal to", self.refused("small", limits={"cpu": "200m"}))
+        self.kubectl("-n", "knative-serving", "delete", "configmap", "config-defaults")
+        self.hob.deploy("unsized")
+        self.assertEqual(read("unsized", "limits.cpu"), "")
+
+    def test_features_are_switched_off_by_name(self):
+        def tree(**spec):
+            made = self.hob.spec("featured")
+            made["spec"]["template"]["spec"].update(spec)
+            return made
+        inits = tree(initContainers=[{"name": "i", "image": self.hob.probe(), "command": ["/bin/true"]}])
+        scratch = tree(volumes=[{"name": "v", "emptyDir": {}}])
+        scratch["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] = [{"name": "v", "mountPath": "/v"}]
+        self.kubectl("apply", "--dry-run=server", "-f", "-", stdin=json.dumps(inits))
+        self.config("config-features", **{"kubernetes.podspec-init-containers": "Disabled",
+                                          "kubernetes.podspec-volumes-emptydir": "Disabled"})
+        self.assertIn("pod spec support for init-containers is off, but found 1 init containers", self.apply(inits, 1))
+        self.assertIn("EmptyDir volume support is disabled, but found EmptyDir volume v", self.apply(scratch, 1))
+        said = self.config("config-features", 1, **{"kubernetes.podspec-affinity": "enabled"})
+        self.assertIn("invalid value: enabled: data.kubernetes.podspec-affinity", said)
+        self.kubectl("-n", "knative-serving", "delete", "configmap", "config-features")
+
     def test_defaults_of_the_cluster_hold_for_who_does_not_say(self):
         self.config("config-defaults", revision_timeout_seconds="60", max_revision_timeout_seconds="90",
                     container_concurrency="7", container_concurrency_max_limit="9")

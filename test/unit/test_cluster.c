@@ -50,6 +50,21 @@ TEST(values_become_limits)
     CHECK_EQ(l.gc_active_s, 7200);
     CHECK_EQ(l.gc_min, 1);
     CHECK_EQ(l.gc_max, LIMIT_DISABLED);
+    CHECK_STR(read_into("config-defaults", "{\"revision-cpu-request\":\"400m\",\"revision-cpu-limit\":\"1\",\"revision-memory-request\":\"100M\","
+                        "\"revision-memory-limit\":\"200Mi\",\"revision-ephemeral-storage-limit\":\"1Gi\"}", &l), "");
+    CHECK_EQ(l.container_cpu_request_milli, 400);
+    CHECK_EQ(l.container_cpu_limit_milli, 1000);
+    CHECK_EQ(l.container_memory_request_bytes, 100000000);
+    CHECK_EQ(l.container_memory_limit_bytes, 200 << 20);
+    CHECK_EQ(l.container_storage_request_bytes, 0);
+    CHECK_EQ(l.container_storage_limit_bytes, 1 << 30);
+    CHECK_STR(read_into("config-features", "{\"multi-container\":\"disabled\",\"kubernetes.podspec-init-containers\":\"Disabled\","
+                        "\"kubernetes.podspec-affinity\":\"disabled\",\"secure-pod-defaults\":\"Disabled\",\"_example\":\"x\","
+                        "\"kubernetes.podspec-volumes-image\":\"Allowed\",\"tag-header-based-routing\":\"Disabled\"}", &l), "");
+    CHECK(!l.feature_multi_container && !l.feature_init_containers && !l.feature_tag_header);
+    CHECK(l.feature_multi_container_probing && l.feature_empty_dir);
+    CHECK_STR(read_into("config-features", "{\"multi-container\":\"Allowed\"}", &l), "");
+    CHECK(l.feature_multi_container);
     struct limits before = l;
     CHECK_STR(read_into("config-network", "{\"autocreate-cluster-domain-claims\":\"true\"}", &l), "");
     CHECK(memcmp(&l, &before, sizeof l) == 0); /* no limit is behind it */
@@ -83,6 +98,19 @@ TEST(what_is_wrong_is_refused_in_knatives_words_and_changes_nothing)
           "revision-timeout-seconds (700) cannot be greater than max-revision-timeout-seconds (600): data.revision-timeout-seconds" },
         { "config-defaults", "{\"container-concurrency\":\"1001\"}", "expected 0 <= 1001 <= 1000: data.container-concurrency" },
         { "config-defaults", "{\"allow-container-concurrency-zero\":\"false\"}", "expected 1 <= 0 <= 1000: data.container-concurrency" },
+        { "config-defaults", "{\"revision-cpu-limit\":\"much\"}",
+          "failed to parse \"revision-cpu-limit\": \"much\" is none of its values: data.revision-cpu-limit" },
+        { "config-defaults", "{\"revision-memory-limit\":\"-1\"}",
+          "revision-memory-limit = -1, must be more than 0 and at most 1Ti: data.revision-memory-limit" },
+        { "config-defaults", "{\"revision-cpu-limit\":\"1\",\"revision-cpu-request\":\"1001m\"}",
+          "revision-cpu-request cannot be greater than revision-cpu-limit: data.revision-cpu-request" },
+        { "config-features", "{\"multi-container\":\"yes\"}", "invalid value: yes: data.multi-container\none of Enabled, Allowed, Disabled" },
+        { "config-features", "{\"kubernetes.podspec-affinity\":\"enabled\"}",
+          "invalid value: enabled: data.kubernetes.podspec-affinity\nhob cannot do this, and refuses what asks for it" },
+        { "config-features", "{\"secure-pod-defaults\":\"AllowRootBounded\"}",
+          "invalid value: AllowRootBounded: data.secure-pod-defaults\nhob cannot do this, and refuses what asks for it" },
+        { "config-features", "{\"kubernetes.podspec-volumes-image\":\"Disabled\"}",
+          "invalid value: Disabled: data.kubernetes.podspec-volumes-image\nhob always does this" },
         { "config-gc", "{\"min-non-active-revisions\":\"9\",\"max-non-active-revisions\":\"8\"}",
           "min-non-active-revisions(9) exceeds max-non-active-revisions(8): data.min-non-active-revisions" },
         { "config-gc", "{\"retain-since-create-time\":\"-1s\"}",
