@@ -38,6 +38,7 @@ struct run_start {
     const Tp__Payloads *signal_input; /* signal with start: */
     const char *signal_name;          /* NULL: none */
     const Tp__Header *signal_header;
+    int64_t retention_ms; /* it is kept so long after its end; 0: 72 h */
 };
 struct run *run_new(const struct run_start *s, struct durable_turn *t);
 void run_free(struct run *r);

@@ -58,9 +58,14 @@ struct run {
     size_t batch_count, batch_capacity;
     int64_t batch_bytes;
     /* What run_index() lent. */
-    struct buf index_text;
+    struct buf index_text, index_extra;
     struct journal_attribute *index_attributes;
+    struct run *self; /* through which a const run lends them */
 };
+
+struct run *run_alloc(void); /* with an empty state, for who fills it at once */
+/* The state that follows from its first event, but for what the event does not say: ids, retention. */
+void run_started(struct run *r, const Tp__HistoryEvent *event);
 
 /* ---- small things (run_state.c) ---- */
 
@@ -85,8 +90,8 @@ int64_t run_event_add(struct run *r, struct durable_turn *t, Tp__HistoryEvent *t
 int64_t run_event_add_at(struct run *r, int64_t ns, Tp__HistoryEvent *take_event);
 /* Numbers for those that wait: all others first, then what ends activities and children. */
 void run_event_flush(struct run *r);
-/* The event waits: the one of `type` whose attribute is about `id`. Removed: true. For timers that are cancelled. */
-bool run_event_unbuffer_timer(struct run *r, const char *timer_id);
+/* The event of this timer waits: it is gone, and never fired. Its TimerStarted; 0: none waits. */
+int64_t run_event_unbuffer_timer(struct run *r, const char *timer_id);
 /* Ends every transition that changed anything: flushes unless a worker has the task, sees to the limits of histories
  * and buffers, gives the events to the turn. */
 void run_end(struct run *r, struct durable_turn *t);
@@ -105,7 +110,14 @@ void run_task_first(struct run *r, struct durable_turn *t);
 /* The worker's task is over without an answer; the next attempt is scheduled if the run is open. */
 void run_task_lose(struct run *r, struct durable_turn *t, Tp__WorkflowTaskFailedCause cause,
                    const Tp__Failure *failure, const char *identity);
+/* The events of a task as they are, or would be, in the history. The caller's. */
+Tp__HistoryEvent *run_task_event_scheduled(const struct run *r);
+Tp__HistoryEvent *run_task_event_started(const struct run *r);
 static inline bool run_task_held(const struct run *r) { return r->s->task && r->s->task->started_id; }
+int64_t run_task_timeout(const struct run *r, int32_t attempt); /* start to close, of this attempt */
+void run_task_drop(struct run *r); /* there is no task any more; nothing is written */
+void run_task_time_out(struct run *r, struct durable_turn *t, Tp__TimeoutType type);
+void run_sticky_clear(Ws__Run *s);
 int64_t run_task_due(const struct run *r); /* JOURNAL_NEVER: none */
 void run_task_on_due(struct run *r, struct durable_turn *t);
 
@@ -136,6 +148,8 @@ int run_command_fatal(struct run_commanding *c, Tp__WorkflowTaskFailedCause caus
     PRINTF_LIKE(3, 4);
 /* Adds the event of a command: with its metadata. */
 int64_t run_command_event(struct run_commanding *c, Tp__HistoryEvent *take_event);
+/* What no state could make right: unknown commands, commands behind one that closes. Before any change. */
+int run_command_check(const Tp__RespondWorkflowTaskCompletedRequest *q, struct refusal *no) MUST_USE;
 int run_command_apply(struct run_commanding *c); /* all of q; -1: see cause */
 
 /* A command's own function: 0, or run_command_bad(). The attributes are there. */
@@ -149,6 +163,9 @@ run_command_fn run_child_command_start, run_external_command_signal, run_externa
 run_command_fn run_chain_command_continue, run_update_command_message;
 
 /* ---- activities, timers ---- */
+
+/* The state that follows from its Scheduled event. */
+Ws__Activity *run_activity_scheduled(struct run *r, const Tp__HistoryEvent *event);
 
 int64_t run_activity_due(const struct run *r);
 void run_activity_on_due(struct run *r, struct durable_turn *t);
@@ -185,3 +202,5 @@ int run_update_on_completed(struct run_commanding *c);
 /* A speculative task whose answer says nothing but No: it was never there. Rejects what it rejects. */
 bool run_update_discards(struct run *r, struct durable_turn *t, const Tp__RespondWorkflowTaskCompletedRequest *q);
 bool run_update_waiting(const struct run *r); /* some is admitted and not sent */
+/* A speculative task whose answer says nothing but No: it was never there. Rejects what it rejects. */
+bool run_update_discards(struct run *r, struct durable_turn *t, const Tp__RespondWorkflowTaskCompletedRequest *q);
