@@ -71,6 +71,7 @@ struct fake {
     struct err why;
     char tag[64]; /* of the last request that was routed */
     bool from_here;
+    struct backend_way way; /* what it is told */
 };
 
 static inline struct fake *fake_of(struct backend *b)
@@ -79,11 +80,12 @@ static inline struct fake *fake_of(struct backend *b)
 }
 static struct fake *the_fake; /* policy() gets only the target */
 
-static inline struct rev *fake_route(struct backend *b, const struct backend_ask *ask)
+static inline struct rev *fake_route(struct backend *b, const struct backend_ask *ask, struct backend_way *ret)
 {
     struct fake *f = fake_of(b);
     snprintf(f->tag, sizeof f->tag, STR_FMT, (int)ask->tag.size, ask->tag.size ? ask->tag.at : "");
     f->from_here = ask->from_here;
+    *ret = f->way;
     return str_is(ask->host, f->host) ? (struct rev *)(void *)f : NULL;
 }
 static inline void fake_policy(const struct rev *t, struct target_policy *ret)

@@ -312,14 +312,14 @@ static bool client_is_local(const struct client *c)
            str_is(address, "::1");
 }
 
-static bool target_find(struct client *c, struct refusal *r)
+static bool target_find(struct client *c, struct backend_way *ret, struct refusal *r)
 {
     struct exchange *x = &c->x;
     char key[HOST_BYTES_MAX];
     struct str host = host_key(c->head.host, key);
     const struct backend_ask ask = { host, http1_field(&c->head, HTTP_FIELD_KNATIVE_SERVING_TAG),
                                      client_is_local(c) };
-    x->ticket.revision = host.size > 0 ? ops_of(c)->route(c->ingress->backend, &ask) : NULL;
+    x->ticket.revision = host.size > 0 ? ops_of(c)->route(c->ingress->backend, &ask, ret) : NULL;
     if (!x->ticket.revision) {
         err_set(
             &r->why, CODE_NOT_FOUND,
@@ -378,6 +378,7 @@ static bool request_take(struct client *c, struct refusal *r)
 {
     struct exchange *x = &c->x;
     const struct http1_head *h = &c->head;
+    struct backend_way way = { 0 };
     uint64_t hops = 0;
 
     x->method_id = h->method_id;
@@ -393,7 +394,7 @@ static bool request_take(struct client *c, struct refusal *r)
     http1_body_init(&x->request_body, h);
     x->bodies = true;
     x->request_done = h->framing == HTTP1_BODY_NONE;
-    if (!target_find(c, r))
+    if (!target_find(c, &way, r))
         return false;
     trace_begin(c);
     if (!hops_find(c, &hops, r) || !deadline_find(x, h, r))
@@ -405,6 +406,8 @@ static bool request_take(struct client *c, struct refusal *r)
                                                            .client = str_of(c->address),
                                                            .id = &x->record.id,
                                                            .trace = &x->record.trace,
+                                                           .tag = way.tag,
+                                                           .default_route = way.default_route,
                                                            .hops = (uint32_t)MIN(hops, UINT32_MAX),
                                                            .upgrade = x->upgrade,
                                                            .grpc = x->grpc });

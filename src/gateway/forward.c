@@ -74,7 +74,8 @@ void forward_request(struct buf *b, const struct forward_request *f)
                           BIT(HTTP_FIELD_HOB_HOPS) | BIT(HTTP_FIELD_EXPECT) | BIT(HTTP_FIELD_TRACEPARENT) |
                           BIT(HTTP_FIELD_TRACESTATE) |
                           /* Knative's own words between its parts: a function never sees them */
-                          BIT(HTTP_FIELD_KNATIVE_NAMESPACE) | BIT(HTTP_FIELD_KNATIVE_REVISION);
+                          BIT(HTTP_FIELD_KNATIVE_NAMESPACE) | BIT(HTTP_FIELD_KNATIVE_REVISION) |
+                          BIT(HTTP_FIELD_KNATIVE_DEFAULT_ROUTE) | (f->tag.size > 0 ? BIT(HTTP_FIELD_KNATIVE_SERVING_TAG) : 0);
     http1_write_request(b, h->method, h->target);
     http1_write_fields(b, h, ours);
     if (h->framing != HTTP1_BODY_NONE)
@@ -87,6 +88,10 @@ void forward_request(struct buf *b, const struct forward_request *f)
     }
     forwarded_write(b, f);
     tracing_write(b, h, f->trace);
+    if (f->tag.size > 0)
+        http1_write_field(b, STR("Knative-Serving-Tag"), f->tag);
+    if (f->default_route)
+        http1_write_field(b, STR("Knative-Serving-Default-Route"), STR("true"));
     id_write(b, f->id);
     buf_str_append(b, STR("\r\nHob-Hops: "));
     number_write(b, f->hops);

@@ -5,7 +5,8 @@
  * that Connection names) gone; Forwarded and X-Forwarded-For extended by this client, so that the last
  * element is ours and cannot be forged; X-Forwarded-Proto and -Host kept if there (a proxy in front
  * knows better), else set; traceparent and tracestate by tracing.h; Hob-Invocation-Id,
- * Hob-Hops and Hob-Deadline are ours alone. Expect is answered here.
+ * Hob-Hops and Hob-Deadline are ours alone, as is the word about which target it is routed to (Knative-Serving-Tag, or
+ * Knative-Serving-Default-Route: true, beside which a tag that there is not stays as it came). Expect is answered here.
  */
 #pragma once
 
@@ -19,6 +20,8 @@ struct forward_request {
     struct str client; /* address without port; "unknown": not an IP socket */
     const struct uuid *id;
     const struct trace_context *trace;
+    struct str tag;     /* that it is routed by; empty: by none */
+    bool default_route; /* by none, and by the Route's weights */
     uint32_t hops; /* this one included */
     bool upgrade;  /* ask the function for what the client asks for */
     bool grpc;     /* grpc-timeout is ours to write, as Hob-Deadline is */

@@ -23,6 +23,11 @@ struct backend_ask {
     bool from_here;  /* the client is on this machine: it may use cluster-local names */
 };
 
+struct backend_way { /* which of a Route's traffic targets has the request; both empty where no header chooses one */
+    struct str tag;     /* by this tag, in the host name or in the header; valid for the turn */
+    bool default_route; /* by the Route's weights */
+};
+
 struct target_policy {
     const char *ns, *service, *revision;
     uint32_t timeout_ms, response_start_ms /* 0: none */, idle_ms /* 0: none */;
@@ -78,7 +83,7 @@ struct ticket {             /* embedded in the gateway's request; zero it first 
 
 struct backend_ops {
     /* NULL: no such host. Picks by the Route's weights. */
-    struct rev *(*route)(struct backend *b, const struct backend_ask *ask);
+    struct rev *(*route)(struct backend *b, const struct backend_ask *ask, struct backend_way *ret);
     void (*policy)(const struct rev *v, struct target_policy *ret);
     void (*ask)(struct backend *b, struct ticket *t);     /* on_turn follows */
     void (*cancel)(struct backend *b, struct ticket *t);  /* no on_turn any more */

@@ -431,9 +431,9 @@ void dispatch_fail_all(struct rev *v)
 
 /* ---- backend.h --------------------------------------------------------------------------------- */
 
-static struct rev *op_route(struct backend *b, const struct backend_ask *ask)
+static struct rev *op_route(struct backend *b, const struct backend_ask *ask, struct backend_way *ret)
 {
-    return fleet_route_pick(CONTAINER_OF(b, struct fleet, backend), ask);
+    return fleet_route_pick(CONTAINER_OF(b, struct fleet, backend), ask, ret);
 }
 
 static void op_policy(const struct rev *v, struct target_policy *ret)

@@ -137,7 +137,8 @@ void fleet_route_forget(const struct rev *v); /* it is about to be freed */
 void fleet_route_clear(struct target *t); /* no name leads to it any more */
 void fleet_route_regain(struct fleet *f); /* after that: tags that wanted one of its names are reached again */
 void fleet_domains_done(struct fleet *f);
-struct rev *fleet_route_pick(struct fleet *f, const struct backend_ask *ask); /* NULL: unknown host */
+/* NULL: unknown host. */
+struct rev *fleet_route_pick(struct fleet *f, const struct backend_ask *ask, struct backend_way *ret);
 
 /* fleet_scale.c */
 void fleet_scale_open(struct rev *v, bool was_ready);

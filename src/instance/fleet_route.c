@@ -217,13 +217,15 @@ static const struct fleet_host *host_find(const struct fleet *f, struct str name
     return leads_to ? map_find(&f->by_host, str_of(leads_to)) : h;
 }
 
-struct rev *fleet_route_pick(struct fleet *f, const struct backend_ask *ask)
+struct rev *fleet_route_pick(struct fleet *f, const struct backend_ask *ask, struct backend_way *ret)
 {
+    const bool by_header = f->env.limits->feature_tag_header != 0;
     const struct fleet_host *h = host_find(f, ask->host);
     if (!h || (h->target->cluster_local && !ask->from_here))
         return NULL;
-    if (!h->tag[0])
+    if (!h->tag[0] && by_header)
         h = tag_find(h->target, ask->tag);
+    *ret = (struct backend_way){ .tag = by_header ? str_of(h->tag) : STR(""), .default_route = by_header && !h->tag[0] };
     uint64_t total = 0;
     for (uint32_t i = 0; i < h->count; i++)
         total += h->picks[i].weight;

@@ -74,7 +74,7 @@ static const struct {
 
 /* Candidates by the size of the name: two comparisons on average instead of forty. That none is
  * forgotten here is a unit test. 0, _OTHER, ends a row. */
-enum { NAME_SIZE_MAX = 25, SAME_SIZE_MAX = 6 };
+enum { NAME_SIZE_MAX = 29, SAME_SIZE_MAX = 6 };
 static const uint8_t fields_of_size[NAME_SIZE_MAX + 1][SAME_SIZE_MAX] = {
 #define F(id) HTTP_FIELD_##id
     [2] = { F(TE) },
@@ -98,6 +98,7 @@ static const uint8_t fields_of_size[NAME_SIZE_MAX + 1][SAME_SIZE_MAX] = {
     [19] = { F(PROXY_AUTHORIZATION), F(KNATIVE_SERVING_TAG) },
     [24] = { F(KNATIVE_REVISION) },
     [25] = { F(KNATIVE_NAMESPACE) },
+    [29] = { F(KNATIVE_DEFAULT_ROUTE) },
 #undef F
 };
 

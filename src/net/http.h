@@ -85,6 +85,7 @@ enum {
     X(KNATIVE_SERVING_TAG,  "Knative-Serving-Tag",   FIXED | NO_TRAIL)                          \
     X(KNATIVE_NAMESPACE,    "Knative-Serving-Namespace", FIXED | NO_TRAIL)                      \
     X(KNATIVE_REVISION,     "Knative-Serving-Revision", FIXED | NO_TRAIL)                       \
+    X(KNATIVE_DEFAULT_ROUTE, "Knative-Serving-Default-Route", FIXED | NO_TRAIL)                 \
     X(SEC_WEBSOCKET_KEY,    "Sec-WebSocket-Key",     FIXED | NO_TRAIL)                          \
     X(USER_AGENT,           "User-Agent",            FIXED | NO_TRAIL)                          \
     X(ACCEPT,               "Accept",                FIXED | NO_TRAIL)                          \

@@ -398,10 +398,11 @@ static void deploy(struct revision *r, bool was_ready)
     fleet_add(b.fleet, r, was_ready);
     lead(service, generation);
 }
+static struct backend_way way; /* of the last that was routed */
 static struct rev *routed_as(const char *host, const char *tag, bool from_here)
 {
     const struct backend_ask a = { str_of(host), str_of(tag), from_here };
-    return b.backend->ops->route(b.backend, &a);
+    return b.backend->ops->route(b.backend, &a, &way);
 }
 static struct rev *routed(const char *host) { return routed_as(host, "", true); }
 static const char *name_of(const struct rev *v)
@@ -1341,6 +1342,17 @@ TEST(requests_are_shared_by_weight_and_tags_lead_where_they_say)
     }
     CHECK(routed("red-f.default.localhost") == NULL);
     CHECK(routed_as(HOST, "red", true) != NULL); /* as if it said nothing */
+    CHECK(way.tag.size == 0 && way.default_route);
+    CHECK(routed_as(HOST, "green", true) && str_is(way.tag, "green") && !way.default_route);
+    CHECK(routed_as("green-f.default.localhost", "", true) && str_is(way.tag, "green"));
+    b.limits.feature_tag_header = 0;
+    CHECK_STR(name_of(routed_as("green-f.default.localhost", "", true)), "f-00002");
+    CHECK(way.tag.size == 0 && !way.default_route); /* nobody is told where no header chooses */
+    int others = 0;
+    for (int k = 0; k < 100; k++)
+        others += strcmp(name_of(routed_as(HOST, "green", true)), "f-00001") == 0;
+    CHECK(others > 50); /* by weight, whatever the header says */
+    b.limits.feature_tag_header = 1;
     CHECK_STR(fleet_serving(b.fleet, "default", "f")->name, "f-00001");
     fleet_route_remove(b.fleet, "default", "f");
     CHECK(routed(HOST) == NULL && routed("green-f.default.localhost") == NULL);

@@ -196,6 +196,39 @@ TEST(whoever_routes_hears_the_tag_and_that_the_client_is_near)
     bench_end(&b);
 }
 
+TEST(the_function_is_told_by_which_target_it_has_the_request)
+{
+    static const struct {
+        const char *tag, *sent, *has, *has_not;
+        bool default_route;
+    } rows[] = {
+        { "next", "Knative-Serving-Tag: next\r\n", "\r\nKnative-Serving-Tag: next\r\n", "Default-Route", false },
+        { "next", "knative-serving-tag: forged\r\n", "\r\nKnative-Serving-Tag: next\r\n", "forged", false },
+        { "", "", "\r\nKnative-Serving-Default-Route: true\r\n", "Knative-Serving-Tag", true },
+        { "", "Knative-Serving-Tag: gone\r\n", "\r\nKnative-Serving-Tag: gone\r\n", "Default-Route: forged", true },
+        { "", "Knative-Serving-Default-Route: forged\r\n", "\r\nKnative-Serving-Default-Route: true\r\n", "forged", true },
+        { "", "knative-serving-default-route: forged\r\n", "\r\n\r\n", "efault-", false },
+    };
+    BENCH(b);
+    int c = client_connect(&b), f = -1;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        b.fake.way = (struct backend_way){ str_of(rows[i].tag), rows[i].default_route };
+        say(c, "GET / HTTP/1.1\r\n" HOST);
+        say(c, rows[i].sent);
+        say(c, "\r\n");
+        f = i == 0 ? function(&b, 0) : f;
+        CHECK(f >= 0 && hear(&b, f, "\r\n\r\n"));
+        if (!has(&b, rows[i].has) || has(&b, rows[i].has_not))
+            FAIL("row %zu", i);
+        forget(&b);
+        say(f, OK);
+        CHECK(hear(&b, c, "hi"));
+        forget(&b);
+    }
+    close(c);
+    bench_end(&b);
+}
+
 TEST(every_form_of_exchange_is_forwarded_as_http_says)
 {
     for (size_t i = 0; i < COUNT_OF(exchanges); i++) {
