@@ -3,6 +3,7 @@
  *   loop thread              journal-write                       journal-read (several)
  *   submit ──► committer ──► journal_sqlite_write: one transaction
  *   load, read, due, ready ────────────────────────────────────► journal_reader_…, one connection each
+ *   list, count ───────────────────────────────────────────────► journal-list: journal_lister_…
  *   on_done ◄────────────────┴───────────────────────────────────┘
  *
  * Questions go past the queue of commits: they see what was acknowledged, and need not wait for what was not. */
@@ -10,6 +11,7 @@
 #include "os/fault.h"
 #include "os/work.h"
 #include "store/committer.h"
+#include "store/journal_lister.h"
 #include "store/journal_reader.h"
 #include "store/journal_schema.h"
 #include "store/journal_sum.h"
@@ -26,15 +28,16 @@ struct real {
     struct journal_stats stats;
     struct journal_sqlite *sqlite;
     struct committer *committer;
-    struct work_pool *readers;
+    struct work_pool *readers, *lists;
+    struct journal_lister *lister;
     uint64_t waiting, waiting_bytes; /* commits */
-    bool closing;
+    _Atomic bool closing;
     pthread_mutex_t lock; /* guards what follows: connections that are not at work */
     struct journal_reader *idle[READERS];
     unsigned idle_count;
 };
 
-enum question_kind { Q_LOAD, Q_READ, Q_DUE, Q_READY };
+enum question_kind { Q_LOAD, Q_READ, Q_DUE, Q_READY, Q_LIST, Q_COUNT };
 struct question {
     struct work work;
     struct real *j;
@@ -45,6 +48,10 @@ struct question {
     struct journal_loaded loaded;
     struct journal_rows rows;
     struct journal_keys keys;
+    struct journal_list list; /* a copy */
+    struct journal_listed listed;
+    struct journal_count count; /* a copy */
+    struct journal_counted counted;
     int r;
     struct err e;
 };
@@ -228,6 +235,15 @@ static void reader_put(struct real *j, struct journal_reader *r)
     pthread_mutex_unlock(&j->lock);
 }
 
+/* On the thread of the lists, which has their only connection. */
+static void list_run(struct work *w)
+{
+    struct question *q = CONTAINER_OF(w, struct question, work);
+    struct journal_lister *l = q->j->lister;
+    q->r = q->kind == Q_LIST ? journal_lister_list(l, &q->list, q->list.after, &q->keep, &q->listed, &q->e)
+                             : journal_lister_count(l, &q->count, &q->keep, &q->counted, &q->e);
+}
+
 static void question_run(struct work *w)
 {
     struct question *q = CONTAINER_OF(w, struct question, work);
@@ -239,6 +255,8 @@ static void question_run(struct work *w)
     case Q_READ: q->r = journal_reader_read(r, q->owner, &q->keep, &q->rows, &q->e); break;
     case Q_DUE:
     case Q_READY: q->r = journal_reader_scan(r, &q->scan, q->kind == Q_DUE, &q->keep, &q->keys, &q->e); break;
+    case Q_LIST:
+    case Q_COUNT: UNREACHABLE("they are run by list_run()");
     }
     reader_put(q->j, r);
 }
@@ -258,6 +276,19 @@ static void scan_answer(struct journal_scan *owner, const struct question *q)
     owner->on_done(owner, q->r, q->keys.keys, q->keys.dues, good ? q->keys.count : 0, good ? q->keys.next : 0, &q->e);
 }
 
+static void list_answer(struct journal_list *owner, const struct question *q)
+{
+    bool good = q->r == 0;
+    owner->on_done(owner, q->r, q->listed.rows, good ? q->listed.count : 0, good ? q->listed.next : (struct str){ 0 },
+                   &q->e);
+}
+static void count_answer(struct journal_count *owner, const struct question *q)
+{
+    bool good = q->r == 0;
+    owner->on_done(owner, q->r, good ? q->counted.count : 0, q->counted.groups, good ? q->counted.group_count : 0,
+                   &q->e);
+}
+
 static void question_done(struct work *w)
 {
     struct question *q = CONTAINER_OF(w, struct question, work);
@@ -268,57 +299,95 @@ static void question_done(struct work *w)
     case Q_READ: read_answer(q->owner, q); break;
     case Q_DUE:
     case Q_READY: scan_answer(q->owner, q); break;
+    case Q_LIST: list_answer(q->owner, q); break;
+    case Q_COUNT: count_answer(q->owner, q); break;
     }
     keep_done(&q->keep);
     free(q);
 }
 
-static int ask(struct journal *journal, enum question_kind kind, void *owner, const struct journal_scan *scan,
-               struct err *e)
+static int question_new(struct real *j, struct work_pool *pool, enum question_kind kind, void *owner,
+                        struct question **ret, struct err *e)
 {
-    struct real *j = real_of(journal);
     if (j->closing)
         return err_set(e, CODE_CANCELLED, "journal: it closes");
-    if (work_waiting(j->readers) >= j->limits.journal_reads_max)
-        return err_set(e, CODE_EXHAUSTED, "journal: %u questions wait already (journal_reads_max)",
-                       work_waiting(j->readers));
+    if (work_waiting(pool) >= j->limits.journal_reads_max)
+        return err_set(e, CODE_EXHAUSTED, "journal: %u questions wait already (journal_reads_max)", work_waiting(pool));
     struct question *q = xcalloc(1, sizeof *q);
-    q->work.run = question_run;
+    q->work.run = pool == j->lists ? list_run : question_run;
     q->work.on_done = question_done;
     q->j = j;
     q->kind = kind;
     q->owner = owner;
-    if (scan)
-        q->scan = *scan;
-    int r = work_submit(j->readers, &q->work, e);
-    if (r < 0)
-        free(q);
+    *ret = q;
+    return 0;
+}
+
+static int question_ask(struct work_pool *pool, struct question *take_q, struct err *e)
+{
+    int r = work_submit(pool, &take_q->work, e);
+    if (r < 0) {
+        keep_done(&take_q->keep);
+        free(take_q);
+    }
     return r;
 }
 
-static int real_load(struct journal *j, struct journal_load *q, struct err *e) { return ask(j, Q_LOAD, q, NULL, e); }
-static int real_read(struct journal *j, struct journal_read *q, struct err *e) { return ask(j, Q_READ, q, NULL, e); }
-
-static int scan_ask(struct journal *j, enum question_kind kind, struct journal_scan *q, struct err *e)
+static int point_ask(struct journal *journal, enum question_kind kind, void *owner, struct err *e)
 {
-    if (q->limit < 1 || q->limit > 10000)
-        return err_set(e, CODE_INVALID, "journal: limit %u is not from 1 to 10000", q->limit);
-    return ask(j, kind, q, q, e);
+    struct real *j = real_of(journal);
+    struct question *q;
+    int r = question_new(j, j->readers, kind, owner, &q, e);
+    return r < 0 ? r : question_ask(j->readers, q, e);
+}
+static int real_load(struct journal *j, struct journal_load *q, struct err *e) { return point_ask(j, Q_LOAD, q, e); }
+static int real_read(struct journal *j, struct journal_read *q, struct err *e) { return point_ask(j, Q_READ, q, e); }
+
+static int limit_check(uint32_t limit, struct err *e)
+{
+    return limit >= 1 && limit <= 10000 ? 0 : err_set(e, CODE_INVALID, "journal: limit %u is not from 1 to 10000", limit);
+}
+
+static int scan_ask(struct journal *journal, enum question_kind kind, struct journal_scan *owner, struct err *e)
+{
+    struct real *j = real_of(journal);
+    struct question *q;
+    int r = limit_check(owner->limit, e);
+    if (r == 0)
+        r = question_new(j, j->readers, kind, owner, &q, e);
+    if (r < 0)
+        return r;
+    q->scan = *owner;
+    return question_ask(j->readers, q, e);
 }
 static int real_due(struct journal *j, struct journal_scan *q, struct err *e) { return scan_ask(j, Q_DUE, q, e); }
 static int real_ready(struct journal *j, struct journal_scan *q, struct err *e) { return scan_ask(j, Q_READY, q, e); }
 
-static int real_list(struct journal *j, struct journal_list *q, struct err *e)
+static int real_list(struct journal *journal, struct journal_list *owner, struct err *e)
 {
-    (void)j;
-    (void)q;
-    return err_set(e, CODE_UNIMPLEMENTED, "journal: lists are not there yet");
+    struct real *j = real_of(journal);
+    struct question *q;
+    int r = limit_check(owner->limit, e);
+    if (r == 0)
+        r = question_new(j, j->lists, Q_LIST, owner, &q, e);
+    if (r < 0)
+        return r;
+    q->list = *owner;
+    q->list.ns = keep_str(&q->keep, owner->ns.at, owner->ns.size);
+    q->list.after = keep_str(&q->keep, owner->after.at, owner->after.size);
+    return question_ask(j->lists, q, e);
 }
-static int real_count(struct journal *j, struct journal_count *q, struct err *e)
+
+static int real_count(struct journal *journal, struct journal_count *owner, struct err *e)
 {
-    (void)j;
-    (void)q;
-    return err_set(e, CODE_UNIMPLEMENTED, "journal: counts are not there yet");
+    struct real *j = real_of(journal);
+    struct question *q;
+    int r = question_new(j, j->lists, Q_COUNT, owner, &q, e);
+    if (r < 0)
+        return r;
+    q->count = *owner;
+    q->count.ns = keep_str(&q->keep, owner->ns.at, owner->ns.size);
+    return question_ask(j->lists, q, e);
 }
 
 /* ---- what else it says ---- */
@@ -352,9 +421,11 @@ static void real_free(struct journal *journal)
     j->closing = true;
     committer_free(j->committer); /* commits what waits */
     work_pool_free(j->readers);   /* answers what was not read as cancelled */
+    work_pool_free(j->lists);
     ASSERT(j->waiting == 0 && j->waiting_bytes == 0);
     while (j->idle_count > 0)
         journal_reader_close(j->idle[--j->idle_count]);
+    journal_lister_close(j->lister);
     journal_sqlite_close(j->sqlite);
     pthread_mutex_destroy(&j->lock);
     free(j);
@@ -379,6 +450,10 @@ static int readers_open(struct real *j, const char *dir, struct err *e)
         r = journal_reader_open(dir, &j->limits, &j->stats, &j->idle[j->idle_count], e);
     if (r == 0)
         r = work_pool_open(j->loop, "journal-read", READERS, UINT32_MAX, &j->readers, e);
+    if (r == 0)
+        r = journal_lister_open(dir, &j->limits, &j->stats, &j->closing, &j->lister, e);
+    if (r == 0)
+        r = work_pool_open(j->loop, "journal-list", 1, UINT32_MAX, &j->lists, e);
     return r;
 }
 

@@ -1,5 +1,6 @@
 #include "store/journal_reader.h"
 #include "base/crc32c.h"
+#include "store/journal_column.h"
 #include "store/journal_schema.h"
 #include "store/journal_sum.h"
 
@@ -72,32 +73,6 @@ static int ended(sqlite3_stmt *st, int rc)
     return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : reset;
 }
 
-static bool column_uuid(sqlite3_stmt *st, int at, struct uuid *ret)
-{
-    const void *bytes = sqlite3_column_blob(st, at);
-    bool fits = bytes && sqlite3_column_bytes(st, at) == (int)sizeof ret->at;
-    if (fits)
-        memcpy(ret->at, bytes, sizeof ret->at);
-    return fits;
-}
-
-static struct str column_str(struct keep *k, sqlite3_stmt *st, int at)
-{
-    const void *bytes = sqlite3_column_blob(st, at);
-    return keep_str(k, bytes, bytes ? (size_t)sqlite3_column_bytes(st, at) : 0);
-}
-
-/* version, open, ready, due from `at` on; then the sum of the state and that of the head. */
-static bool column_head(sqlite3_stmt *st, int at, uint32_t key_sum, struct journal_write *w, uint32_t *ret_state_sum)
-{
-    w->expect = (uint64_t)sqlite3_column_int64(st, at);
-    w->open = sqlite3_column_int64(st, at + 1) != 0;
-    w->ready = sqlite3_column_type(st, at + 2) != SQLITE_NULL;
-    w->due_ms = sqlite3_column_type(st, at + 3) != SQLITE_NULL ? sqlite3_column_int64(st, at + 3) : JOURNAL_NEVER;
-    *ret_state_sum = (uint32_t)sqlite3_column_int64(st, at + 4);
-    return journal_sum_head(key_sum, w, *ret_state_sum) == (uint32_t)sqlite3_column_int64(st, at + 5);
-}
-
 static bool uuid_none(const struct uuid *u)
 {
     static const struct uuid none;
@@ -110,13 +85,13 @@ static bool loaded_take(sqlite3_stmt *st, const struct journal_key *key, struct 
 {
     uint32_t state_sum;
     l->now = (struct journal_write){ .op = JOURNAL_UPDATE, .key = *key };
-    if (!column_uuid(st, 0, &l->now.key.run))
+    if (!journal_column_uuid(st, 0, &l->now.key.run))
         return false;
     uint32_t sum = journal_sum_key(&l->now.key);
     bool current = sqlite3_column_type(st, 1) != SQLITE_NULL;
-    if (!column_head(st, 2, sum, &l->now, &state_sum) || (current && sqlite3_column_int64(st, 1) != (int64_t)sum))
+    if (!journal_column_head(st, 2, sum, &l->now, &state_sum) || (current && sqlite3_column_int64(st, 1) != (int64_t)sum))
         return false;
-    l->now.state = column_str(keep, st, 8);
+    l->now.state = journal_column_str(keep, st, 8);
     l->current = current ? l->now.key.run : (struct uuid){ 0 };
     return crc32c(0, l->now.state.at, l->now.state.size) == state_sum;
 }
@@ -132,7 +107,7 @@ static int current_load(struct journal_reader *r, const struct journal_key *key,
         return failed(r, rc, key, "load", e);
     rc = sqlite3_step(st);
     if (rc == SQLITE_ROW)
-        whole = column_uuid(st, 0, &found.run) && sqlite3_column_int64(st, 1) == (int64_t)journal_sum_key(&found);
+        whole = journal_column_uuid(st, 0, &found.run) && sqlite3_column_int64(st, 1) == (int64_t)journal_sum_key(&found);
     bool there = rc == SQLITE_ROW;
     rc = ended(st, rc);
     if (rc != SQLITE_OK)
@@ -211,7 +186,7 @@ static bool row_take(sqlite3_stmt *st, uint32_t key_sum, struct keep *keep, stru
 {
     row->first = (uint64_t)sqlite3_column_int64(st, 0) & (BIT(JOURNAL_NUMBER_BITS) - 1);
     row->count = (uint32_t)sqlite3_column_int64(st, 1);
-    row->bytes = column_str(keep, st, 3);
+    row->bytes = journal_column_str(keep, st, 3);
     return journal_sum_row(key_sum, row) == (uint32_t)sqlite3_column_int64(st, 2);
 }
 
@@ -292,8 +267,8 @@ static bool scanned_take(struct journal_reader *r, sqlite3_stmt *st, enum journa
     uint32_t state_sum;
     struct err e;
     *ret_id = (uint64_t)sqlite3_column_int64(st, 0);
-    *key = (struct journal_key){ .kind = kind, .ns = column_str(keep, st, 1), .id = column_str(keep, st, 2) };
-    bool whole = column_uuid(st, 3, &key->run) && column_head(st, 4, journal_sum_key(key), &w, &state_sum);
+    *key = (struct journal_key){ .kind = kind, .ns = journal_column_str(keep, st, 1), .id = journal_column_str(keep, st, 2) };
+    bool whole = journal_column_uuid(st, 3, &key->run) && journal_column_head(st, 4, journal_sum_key(key), &w, &state_sum);
     if (!whole)
         (void)journal_sqlite_damage(r->stats, key, "the row", &e);
     *ret_due = whole ? w.due_ms : 0;

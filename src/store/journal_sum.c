@@ -11,6 +11,9 @@ static uint32_t add_int(uint32_t sum, uint64_t n)
     return crc32c(sum, bytes, sizeof bytes);
 }
 
+/* A column holds no more of it. */
+static uint32_t add_count(uint32_t sum, uint64_t n) { return add_int(sum, MIN(n, (uint64_t)INT64_MAX)); }
+
 /* With its size, so that no byte can move from one text into the next. */
 static uint32_t add_text(uint32_t sum, struct str s) { return crc32c(add_int(sum, s.size), s.at, s.size); }
 
@@ -53,7 +56,7 @@ uint32_t journal_sum_index(uint32_t key, const struct journal_index *x, uint32_t
     uint32_t sum = add_int(add_int(key, x->status), attributes);
     sum = add_text(add_text(sum, x->type), x->queue);
     sum = add_int(add_int(add_int(sum, (uint64_t)x->start_ns), (uint64_t)x->execution_ns), (uint64_t)x->close_ns);
-    sum = add_int(add_int(add_int(sum, x->history_length), x->history_bytes), x->transitions);
+    sum = add_count(add_count(add_count(sum, x->history_length), x->history_bytes), x->transitions);
     sum = add_uuid(add_text(sum, x->parent_id), &x->parent_run);
     sum = add_uuid(add_text(sum, x->root_id), &x->root_run);
     return add_text(add_text(sum, x->division), x->extra);
