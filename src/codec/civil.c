@@ -128,7 +128,7 @@ void civil_rfc3339_format(int64_t seconds, int32_t ns, char into[CIVIL_TEXT])
     civil_of_seconds(seconds, &c);
     if (ns > 0 && ns < 1000000000) {
         int size = snprintf(fraction, sizeof fraction, ".%09d", (int)ns);
-        while (fraction[size - 1] == '0')
+        while (size > 1 && fraction[size - 1] == '0')
             fraction[--size] = '\0';
     }
     (void)snprintf(into, CIVIL_TEXT, "%04d-%02d-%02dT%02d:%02d:%02d%sZ", (int)c.year, c.month, c.day,
