@@ -208,6 +208,8 @@ enum calendar_found calendar_next(const struct calendar *c, struct str seed, int
     return CALENDAR_LATER;
 }
 
+int64_t calendar_jitter_ms(const struct calendar *c) { return c->jitter_ms; }
+
 size_t calendar_between(const struct calendar *c, struct str seed, int64_t after_ms, int64_t until_ms,
                         struct calendar_time *into, size_t max)
 {

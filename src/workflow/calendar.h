@@ -61,6 +61,7 @@ struct calendar_time {
 /* The first one whose nominal time is after `after_ms`. The seed is the schedule's own (its id). */
 enum calendar_found calendar_next(const struct calendar *c, struct str seed, int64_t after_ms,
                                   struct calendar_time *ret);
+int64_t calendar_jitter_ms(const struct calendar *c); /* no actual time is later than this after its nominal one */
 /* At most `max` of those with after_ms < nominal <= until_ms; returns how many. */
 size_t calendar_between(const struct calendar *c, struct str seed, int64_t after_ms, int64_t until_ms,
                         struct calendar_time *into, size_t max);
