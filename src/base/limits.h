@@ -181,6 +181,16 @@
     X(journal_reads_max,          "",      4096, 16, 1000000, "questions to the durable journal that wait, of single entities and of many, each") \
     X(journal_query_ms,           "ms",    10000, 10, 600000, "one list or count of the durable journal") \
     X(journal_log_bytes_max,      "bytes", 1073741824, 16777216, 1099511627776, "the log of durable.db while a backup or a disk keeps it from being written back; then nothing is committed") \
+    /* --- durable ------------------------------------------------------------------------------ */ \
+    X(durable_waiting_max,        "",      10000, 16, 10000000, "signals, answers and questions that wait for the turn of one workflow id; more are refused") \
+    X(durable_waiting_all_max,    "",      100000, 16, 100000000, "the same of all ids together")      \
+    X(durable_state_bytes_max,    "bytes", 16777216, 4096, 1073741824, "state of one run (what is open in it; not its history)") \
+    X(durable_memory_bytes,       "bytes", 268435456, 0, 1099511627776, "states of runs held in memory; those used longest ago go back to be rows") \
+    X(durable_history_bytes,      "bytes", 134217728, 0, 1099511627776, "last events of histories held in memory; others are read from the journal") \
+    X(durable_due_window_ms,      "ms",    60000, 1000, 3600000, "timers and timeouts of so long a time are held in memory; later ones are rows") \
+    X(durable_dues_max,           "",      100000, 16, 100000000, "of them at once; more are read as these go") \
+    X(durable_clock_ms,           "ms",    1000, 10, 60000, "until the wall clock, which may jump, is looked at again for what is due") \
+    X(durable_retry_ms,           "ms",    1000, 10, 600000, "after a commit that failed, until what was due or ready is tried again") \
     /* --- traces ------------------------------------------------------------------------------- */ \
     X(trace_sample_ppm,           "",      1000000, 0, 1000000, "traces that begin here and are sampled, of a million (--trace-sample); others go on as the caller decided") \
     X(starts_kept_max,            "",      64, 1, 10000, "services whose last start is kept for hob explain; the oldest go first") \

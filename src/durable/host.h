@@ -54,11 +54,13 @@ struct durable_turn {
     struct list afters;
     struct durable_slot *slot;
 };
+/* Behind those the history has, or in place of the last, where it begins as that one does. */
 void durable_turn_row(struct durable_turn *t, uint64_t first, uint32_t count, char *take_bytes,
                       size_t size);
 void durable_turn_after(struct durable_turn *t, struct durable_after *a);
 /* Another run of the same id, which is current from this commit on; takes the machine. The new machine's
- * own turn, to add its first rows to. At most limits.durable_runs_max (2) in one commit. */
+ * own turn, to add its first rows to. At most DURABLE_RUNS_MAX by one input. */
+enum { DURABLE_RUNS_MAX = 2 };
 struct durable_turn *durable_turn_create(struct durable_turn *t, const struct uuid *run,
                                          void *take_machine);
 
@@ -86,8 +88,9 @@ struct durable_kind {
     /* What is in memory is on disk now: make known what is to be done. Also after a load of a state that
      * was `ready`. Must bear to be called again. */
     void (*committed)(void *ctx, const struct journal_key *key, void *machine);
-    /* A turn of it failed, it is not in memory any more: what was made known since its last `committed` is
-     * void. May be NULL. */
+    /* A turn of it failed, or it was forgotten; it is not in memory any more: what was made known is void. If it is
+     * still `ready` on disk, it is loaded again and given its `committed`. Not called when it only leaves
+     * memory for others. May be NULL. */
     void (*dropped)(void *ctx, const struct journal_key *key);
 };
 
@@ -120,7 +123,8 @@ struct durable_input { /* embedded; its owner frees it in or after `done` */
      * the first time is void. */
     void (*apply)(struct durable_input *in, const struct durable_view *v);
     void (*done)(struct durable_input *in, int r, const struct err *e);
-    bool applied; /* host's own */
+    bool applied;           /* host's own */
+    enum code refused;      /* too */
 };
 void durable_send(struct durable_host *h, struct durable_input *in); /* done never comes before this returns */
 /* Not yet applied: taken back, true, no `done`. Else false, and `done` will come. */
@@ -129,13 +133,14 @@ bool durable_take_back(struct durable_host *h, struct durable_input *in);
 /* Some of a history, as committed: from memory if it is still there, else from the journal. */
 struct durable_history {
     struct journal_read read; /* fill key, from, to, bytes_max, backwards, on_done */
-    struct loop_task task;    /* host's own */
+    struct loop_task task;    /* host's own, as the rest */
+    struct list_node node;
     struct durable_host *host;
 };
 int durable_read(struct durable_host *h, struct durable_history *q, struct err *e) MUST_USE;
 
 struct durable_counts {
-    uint64_t turns, inputs, creates_retried, loads, drops;
+    uint64_t turns, inputs, commits, refused, creates_retried, loads, drops, evictions, reads_cached;
     uint64_t machines, machine_bytes, history_bytes, waiting, dues;
 };
 void durable_counts(const struct durable_host *h, struct durable_counts *ret);

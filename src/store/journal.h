@@ -95,7 +95,7 @@ enum { JOURNAL_WRITES_MAX = 8 };
 
 struct journal_load { /* one entity; embedded */
     struct journal_key key; /* borrowed until on_done */
-    /* -CODE_NOT_FOUND: none. `now` is its row: key.run, version, state, open, ready, due_ms; of `current` the run
+    /* -CODE_NOT_FOUND: none. `now` is its row: key.run, expect (its version), state, open, ready, due_ms; of `current` the run
      * (all zero: none). */
     void (*on_done)(struct journal_load *q, int r, const struct journal_write *now,
                     const struct uuid *current, const struct err *e);
