@@ -56,8 +56,11 @@ def fetch_official():
     if not shutil.which("npm"):
         return None, "npm is not installed, and TEMPORAL_PROTOS names no folder"
     with tempfile.TemporaryDirectory(dir=build_folder()) as work:
-        done = subprocess.run(["npm", "pack", "--silent", f"@temporalio/core-bridge@{VERSION}"], cwd=work,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
+        try:
+            done = subprocess.run(["npm", "pack", "--silent", f"@temporalio/core-bridge@{VERSION}"], cwd=work,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
+        except subprocess.TimeoutExpired:
+            return None, "npm could not fetch the official files in five minutes"
         packed = glob.glob(os.path.join(work, "*.tgz"))
         if done.returncode != 0 or not packed:
             return None, f"npm could not fetch the official files: {done.stdout.strip()[-200:]}"

@@ -1,6 +1,10 @@
 #include "fds.h"
 #include "grpc_rig.h"
 
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+
 #define RIG(change)                                                                        \
     __attribute__((cleanup(rig_auto))) struct rig g;                                       \
     CHECK(rig_open(&g, change) && rig_connect(&g, false))
@@ -457,6 +461,79 @@ TEST(what_is_no_http2_is_told_so_and_let_go)
     g.world.now_us += 1000000;
     CHECK(loop_turn(g.loop, false, &e) >= 0 && loop_turn(g.loop, false, &e) >= 0);
     CHECK_EQ(grpc_server_counts(g.server).connections, 0);
+}
+
+static void few_resets(struct limits *l) { l->grpc_resets_max = 50; }
+
+TEST(a_client_may_give_up_many_calls_but_not_without_end)
+{
+    RIG(few_resets);
+    for (int i = 0; i < 50; i++) {
+        ANSWER(a);
+        client_call(&g, &a, "/hold", "", STR(""));
+        http2_stream_drop(TAKE(a.s), HTTP2_DROP_CUT);
+        rig_run(&g);
+        CHECK(!g.gone && g.cancelled == i + 1);
+    }
+    ANSWER(a);
+    client_call(&g, &a, "/hold", "", STR(""));
+    http2_stream_drop(TAKE(a.s), HTTP2_DROP_CUT);
+    rig_run(&g);
+    CHECK(g.gone && g.cancelled == 51);
+    CHECK_STR(g.limit, "grpc_resets_max");
+}
+
+/* An address of this machine that is not the loopback's; false: it has none. */
+static bool own_address(struct sockaddr_in *ret)
+{
+    struct ifaddrs *all = NULL;
+    bool found = false;
+    if (getifaddrs(&all) < 0)
+        return false;
+    for (const struct ifaddrs *i = all; i && !found; i = i->ifa_next)
+        if (i->ifa_addr && i->ifa_addr->sa_family == AF_INET && !(i->ifa_flags & IFF_LOOPBACK) && (i->ifa_flags & IFF_UP)) {
+            memcpy(ret, i->ifa_addr, sizeof *ret);
+            found = true;
+        }
+    freeifaddrs(all);
+    return found;
+}
+
+/* -1: it could not be tried; else whether a large answer came packed. */
+static int packed_at(struct sockaddr_in at)
+{
+    static const char text[20000];
+    AUTO_CLOSE int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    __attribute__((cleanup(rig_auto))) struct rig g;
+    ANSWER(a);
+    struct grpc_listener *l = NULL;
+    struct err e = { 0 };
+    struct sockaddr *address = (struct sockaddr *)(void *)&at;
+    socklen_t size = sizeof at;
+    at.sin_port = 0;
+    if (!rig_open(&g, NULL) || bind(fd, address, size) < 0 || listen(fd, 8) < 0 || getsockname(fd, address, &size) < 0)
+        return -1;
+    g.client_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    g.h = http2_new(HTTP2_CLIENT, &g.limits);
+    if (grpc_server_listen(g.server, fd, &g.tag, &l, &e) < 0 || connect(g.client_fd, address, size) < 0)
+        return -1;
+    client_begin(&g, &a, "/echo", "grpc-accept-encoding: gzip\r\n");
+    client_message(&g, &a, false, (struct str){ text, sizeof text }, true);
+    for (int i = 0; i < 30000 && !a.over; i++) { /* over TCP, bytes are on their way for a moment */
+        rig_run(&g);
+        if (!a.over)
+            (void)usleep(1000);
+    }
+    return a.over && a.status == 0 ? a.packed : -1;
+}
+
+TEST(a_client_on_this_machine_is_near_and_others_are_far)
+{
+    struct sockaddr_in loopback = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) }, own;
+    CHECK_EQ(packed_at(loopback), 0);
+    if (!own_address(&own))
+        SKIP("this machine has no address but the loopback's");
+    CHECK_EQ(packed_at(own), 1);
 }
 
 static int fault_life(int n, bool *ret_fired)
