@@ -11,6 +11,7 @@
 #include "os/fault.h"
 #include "os/work.h"
 #include "store/committer.h"
+#include "store/journal_copy.h"
 #include "store/journal_lister.h"
 #include "store/journal_reader.h"
 #include "store/journal_schema.h"
@@ -28,7 +29,8 @@ struct real {
     struct journal_stats stats;
     struct journal_sqlite *sqlite;
     struct committer *committer;
-    struct work_pool *readers, *lists;
+    struct work_pool *readers, *lists, *copies;
+    char *dir;
     struct journal_lister *lister;
     uint64_t waiting, waiting_bytes; /* commits */
     _Atomic bool closing;
@@ -390,6 +392,55 @@ static int real_count(struct journal *journal, struct journal_count *owner, stru
     return question_ask(j->lists, q, e);
 }
 
+/* ---- backups ---- */
+
+struct copy {
+    struct work work;
+    struct real *j;
+    struct journal_backup *owner;
+    char *path;
+    uint64_t bytes;
+    int r;
+    struct err e;
+};
+
+static void copy_run(struct work *w)
+{
+    struct copy *c = CONTAINER_OF(w, struct copy, work);
+    c->r = journal_copy_make(c->j->dir, &c->j->limits, c->path, &c->j->closing, &c->bytes, &c->e);
+}
+
+static void copy_done(struct work *w)
+{
+    struct copy *c = CONTAINER_OF(w, struct copy, work);
+    if (w->submitted)
+        c->r = err_set(&c->e, CODE_CANCELLED, "journal: it closes");
+    c->owner->on_done(c->owner, c->r, c->bytes, &c->e);
+    free(c->path);
+    free(c);
+}
+
+int journal_backup(struct journal *journal, struct journal_backup *b, struct err *e)
+{
+    struct real *j = real_of(journal);
+    if (j->closing)
+        return err_set(e, CODE_CANCELLED, "journal: it closes");
+    if (work_waiting(j->copies) > 0)
+        return err_set(e, CODE_EXHAUSTED, "journal: a backup is being made: wait until it is done");
+    struct copy *c = xcalloc(1, sizeof *c);
+    c->work.run = copy_run;
+    c->work.on_done = copy_done;
+    c->j = j;
+    c->owner = b;
+    c->path = xstrdup(b->path);
+    int r = work_submit(j->copies, &c->work, e);
+    if (r < 0) {
+        free(c->path);
+        free(c);
+    }
+    return r;
+}
+
 /* ---- what else it says ---- */
 
 int journal_health(const struct journal *journal, struct err *e)
@@ -422,12 +473,14 @@ static void real_free(struct journal *journal)
     committer_free(j->committer); /* commits what waits */
     work_pool_free(j->readers);   /* answers what was not read as cancelled */
     work_pool_free(j->lists);
+    work_pool_free(j->copies);
     ASSERT(j->waiting == 0 && j->waiting_bytes == 0);
     while (j->idle_count > 0)
         journal_reader_close(j->idle[--j->idle_count]);
     journal_lister_close(j->lister);
     journal_sqlite_close(j->sqlite);
     pthread_mutex_destroy(&j->lock);
+    free(j->dir);
     free(j);
 }
 
@@ -454,6 +507,8 @@ static int readers_open(struct real *j, const char *dir, struct err *e)
         r = journal_lister_open(dir, &j->limits, &j->stats, &j->closing, &j->lister, e);
     if (r == 0)
         r = work_pool_open(j->loop, "journal-list", 1, UINT32_MAX, &j->lists, e);
+    if (r == 0)
+        r = work_pool_open(j->loop, "journal-copy", 1, 1, &j->copies, e);
     return r;
 }
 
@@ -466,6 +521,7 @@ int journal_open(struct loop *l, const char *dir, const struct limits *limits, s
     };
     j->journal.ops = &real_ops;
     j->loop = l;
+    j->dir = xstrdup(dir);
     j->limits = *limits;
     pthread_mutex_init(&j->lock, NULL);
     int r = journal_sqlite_open(dir, limits, &j->stats, &j->sqlite, e);

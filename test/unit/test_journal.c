@@ -1,5 +1,6 @@
 /* What one journal answers, table by table; its threads, limits and refusals. What a disk does to it is in
  * test_journal_disk.c. */
+#include "fds.h"
 #include "journal_world.h"
 #include "os/fault.h"
 
@@ -434,6 +435,194 @@ TEST(a_second_process_is_refused_until_the_first_is_gone)
         CHECK_EQ(WEXITSTATUS(status), gone ? 0 : CODE_UNAVAILABLE);
         world_close(&w);
     }
+}
+
+/* ---- backups ---- */
+
+struct backup {
+    struct journal_backup backup;
+    bool done;
+    int r;
+    uint64_t bytes;
+    struct err e;
+};
+static void on_backup(struct journal_backup *b, int r, uint64_t bytes, const struct err *e)
+{
+    struct backup *x = CONTAINER_OF(b, struct backup, backup);
+    x->done = true;
+    x->r = r;
+    x->bytes = bytes;
+    x->e = *e;
+}
+
+/* Each commit moves one unit from one run to another: in every consistent state they are 2 * RUNS together, and the
+ * steps of all are the number of the commit. */
+enum { RUNS = 8, STATE = 900 };
+struct mover {
+    struct commit commits[4];
+    int64_t units[RUNS];
+    uint64_t versions[RUNS], step, answered;
+    char states[4][2][STATE];
+    struct rng rng;
+};
+static const char *const mover_ids[RUNS] = { "m0", "m1", "m2", "m3", "m4", "m5", "m6", "m7" };
+
+static void mover_fill(struct mover *m, size_t slot, size_t side, size_t run)
+{
+    snprintf(m->states[slot][side], STATE, "%lld of step %llu %0800d", (long long)m->units[run],
+             (unsigned long long)m->step, 0);
+}
+
+static bool mover_begin(struct world *w, struct mover *m)
+{
+    for (size_t i = 0; i < RUNS; i++) {
+        m->units[i] = 2;
+        m->versions[i] = 1;
+        struct journal_write make = write_of(JOURNAL_CREATE, mover_ids[i], 1, 0);
+        mover_fill(m, 0, 0, i);
+        make.state = str_of(m->states[0][0]);
+        if (commit_one(w, make) < 0)
+            return false;
+    }
+    return true;
+}
+
+static bool mover_move(struct world *w, struct mover *m, size_t slot)
+{
+    size_t from = rng_below(&m->rng, RUNS), to = (from + 1 + rng_below(&m->rng, RUNS - 1)) % RUNS;
+    struct journal_write writes[2] = { write_of(JOURNAL_UPDATE, mover_ids[from], 1, m->versions[from]++),
+                                       write_of(JOURNAL_UPDATE, mover_ids[to], 1, m->versions[to]++) };
+    struct journal_row row = { 1 + m->step, 1, STR("moved") };
+    m->units[from]--;
+    m->units[to]++;
+    m->step++;
+    mover_fill(m, slot, 0, from);
+    mover_fill(m, slot, 1, to);
+    writes[0].state = str_of(m->states[slot][0]);
+    writes[1].state = str_of(m->states[slot][1]);
+    writes[0].rows = &row;
+    writes[0].row_count = 1;
+    return submit(w, &m->commits[slot], writes, 2) == 0;
+}
+
+/* The sum of all units; *ret_step: of the latest commit that is in it. */
+static int64_t mover_sum(struct world *w, uint64_t *ret_step)
+{
+    int64_t sum = 0;
+    struct loaded l;
+    *ret_step = 0;
+    for (size_t i = 0; i < RUNS; i++) {
+        long long units = 0;
+        unsigned long long step = 0;
+        if (load(w, &l, key_of(mover_ids[i], 1)) < 0 || sscanf(l.state, "%lld of step %llu", &units, &step) != 2)
+            return -1;
+        sum += units;
+        *ret_step = MAX(*ret_step, (uint64_t)step);
+    }
+    return sum;
+}
+
+static void copy_auto(struct world *w)
+{
+    journal_free(w->journal);
+    loop_free(w->loop);
+    folder_remove(w->dir);
+}
+
+TEST(a_backup_under_load_is_one_moment_and_opens_as_a_journal)
+{
+    enum { BACKUPS = 12 };
+    static struct mover m;
+    WORLD(w);
+    m = (struct mover){ .rng = { 5 } };
+    CHECK(mover_begin(&w, &m));
+    for (size_t slot = 0; slot < 4; slot++)
+        CHECK(mover_move(&w, &m, slot));
+    for (int n = 0; n < BACKUPS; n++) {
+        char path[128], part[160];
+        struct backup b = { .backup = { .path = path, .on_done = on_backup } };
+        __attribute__((cleanup(copy_auto))) struct world copy = { .limits = w.limits };
+        snprintf(copy.dir, sizeof copy.dir, "%.40s-copy", w.dir); /* always the same: the disk knows few names */
+        CHECK(mkdir(copy.dir, 0700) == 0 && loop_open(&copy.loop, &copy.e) == 0);
+        snprintf(path, sizeof path, "%s/durable.db", copy.dir);
+        snprintf(part, sizeof part, "%s.part", path);
+        uint64_t before = m.answered, moves = 0, step;
+        CHECK_EQ(journal_backup(w.journal, &b.backup, &w.e), 0);
+        CHECK_EQ(journal_backup(w.journal, &b.backup, &w.e), -CODE_EXHAUSTED);
+        while (!b.done || moves < 50) { /* commits go on all the while */
+            for (size_t slot = 0; slot < 4; slot++)
+                if (m.commits[slot].done) {
+                    CHECK_EQ(m.commits[slot].r, 0);
+                    m.answered++;
+                    moves++;
+                    CHECK(mover_move(&w, &m, slot));
+                }
+            turn(&w);
+        }
+        if (b.r != 0)
+            FAIL("%s", b.e.text);
+        struct stat st;
+        CHECK(stat(path, &st) == 0 && (uint64_t)st.st_size == b.bytes && (st.st_mode & 0777) == 0600);
+        CHECK(access(part, F_OK) != 0);
+        if (!world_open(&copy))
+            FAIL("%s", copy.e.text);
+        CHECK_EQ(mover_sum(&copy, &step), 2 * RUNS);
+        CHECK(step >= before && step <= m.step);
+        CHECK_EQ(commit_one(&copy, write_of(JOURNAL_CREATE, "goes on", 1, 0)), 0);
+        b.done = false;
+        CHECK_EQ(journal_backup(w.journal, &b.backup, &w.e), 0); /* not over what is there */
+        while (!b.done)
+            turn(&w);
+        CHECK_EQ(b.r, -CODE_EXISTS);
+    }
+    for (size_t slot = 0; slot < 4; slot++)
+        CHECK_EQ(commit_wait(&w, &m.commits[slot]), 0);
+}
+
+TEST(a_backup_that_fails_leaves_nothing)
+{
+    int failures = 0;
+    WORLD(w);
+    CHECK_EQ(commit_one(&w, write_of(JOURNAL_CREATE, "a", 1, 0)), 0);
+    for (int nth = 1;; nth++) {
+        char path[128], part[160];
+        struct backup b = { .backup = { .path = path, .on_done = on_backup } };
+        snprintf(path, sizeof path, "%s/copy", w.dir);
+        snprintf(part, sizeof part, "%s.part", path);
+        fault_arm(nth);
+        CHECK_EQ(journal_backup(w.journal, &b.backup, &w.e), 0);
+        while (!b.done)
+            turn(&w);
+        bool fired = fault_fired();
+        fault_arm(0);
+        if (!fired) {
+            CHECK(b.r == 0 && access(path, F_OK) == 0);
+            break;
+        }
+        failures++;
+        CHECK(b.r < 0 && access(path, F_OK) != 0 && access(part, F_OK) != 0);
+    }
+    CHECK(failures >= 5);
+}
+
+TEST(a_journal_that_cannot_be_opened_leaves_nothing_open)
+{
+    int failures = 0;
+    __attribute__((cleanup(world_auto))) struct world w = { 0 };
+    CHECK(world_make(&w));
+    for (int nth = 1;; nth++) {
+        int before = fds_open();
+        fault_arm(nth);
+        bool opened = world_open(&w);
+        bool fired = fault_fired();
+        fault_arm(0);
+        if (opened && !fired)
+            break;
+        CHECK(!opened);
+        CHECK_EQ(fds_open(), before);
+        failures++;
+    }
+    CHECK(failures >= 6);
 }
 
 static int open_in_child(const char *dir)

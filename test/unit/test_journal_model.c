@@ -21,8 +21,8 @@ static struct {
     struct rng rng;
 } model;
 
-static const char *const ids[] = { "a", "ab", "abc", "b", "order-7", "order-77", "\xff", "\xff\xff" "x" };
-static const char *const words[] = { "alpha", "beta", "gamma delta", "Beta", "x_y", "al", "be\xff" "t", "" };
+static const char *const ids[] = { "a", "ab", "abc", "b", "order-7", "order-77", "\xff", "\xff\xffx" };
+static const char *const words[] = { "alpha", "beta", "gamma delta", "Beta", "x_y", "al", "be\xfft", "" };
 static const char *const names[] = { "Kw", "Text", "Int", "Double", "Bool", "Time", "Kws" };
 static const enum journal_type types[] = { JOURNAL_KEYWORD, JOURNAL_TEXT, JOURNAL_INT, JOURNAL_DOUBLE, JOURNAL_BOOL,
                                            JOURNAL_TIME, JOURNAL_KEYWORDS };
@@ -385,7 +385,7 @@ TEST(it_answers_as_a_naive_journal_does)
 {
     WORLD(w);
     model.rng = (struct rng){ 11 };
-    size_t matches = 0, nothing = 0, everything = 0;
+    size_t nothing = 0, everything = 0;
     for (uint64_t round = 0; round < ROUNDS; round++) {
         const char *wrong = commit_any(&w, round);
         if (wrong)
@@ -414,7 +414,6 @@ TEST(it_answers_as_a_naive_journal_does)
         wrong = count_check(&w, f, count);
         if (wrong)
             FAIL("count %d: %s", i, wrong);
-        matches += count;
         nothing += count == 0;
         everything += count == there;
     }
