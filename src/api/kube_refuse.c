@@ -37,7 +37,7 @@ static void refuse_invalid(struct http_call *c, const struct kube_resource *r, c
     buf_init(&text, 1 << 20);
     buf_printf(&text, "%s \"%s\" is invalid: %s", r->full_kind, name, why->count > 1 ? "[" : "");
     for (uint32_t i = 0; i < why->count; i++) {
-        const struct refusal *row = &why->rows[i];
+        const struct refusal_row *row = &why->rows[i];
         size_t skip = strlen(row->path) + 2;
         const char *message = strlen(row->message) > skip ? row->message + skip : row->message;
         buf_printf(&text, "%s%s", i ? ", " : "", row->message);

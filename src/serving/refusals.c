@@ -29,7 +29,7 @@ void refusals_add(struct refusals *r, const char *path, const char *details, con
     va_end(ap);
     if (!r->rows)
         r->rows = xcalloc(REFUSALS_MAX, sizeof *r->rows);
-    r->rows[r->count++] = (struct refusal){
+    r->rows[r->count++] = (struct refusal_row){
         .message = xstrdup(message),
         .path = xstrdup(path),
         .details = details ? xstrdup(details) : NULL,
@@ -48,7 +48,7 @@ struct refusal_path refusal_path(const char *fmt, ...)
 
 bool refusals_any(const struct refusals *r) { return r->count > 0; }
 
-static int compare_line(const struct refusal *a, const struct refusal *b)
+static int compare_line(const struct refusal_row *a, const struct refusal_row *b)
 {
     int order = strcmp(a->message, b->message);
     return order ? order : strcmp(a->details ? a->details : "", b->details ? b->details : "");
@@ -56,7 +56,7 @@ static int compare_line(const struct refusal *a, const struct refusal *b)
 
 static int compare(const void *left, const void *right)
 {
-    const struct refusal *a = left, *b = right;
+    const struct refusal_row *a = left, *b = right;
     int order = compare_line(a, b);
     return order ? order : strcmp(a->path, b->path);
 }
@@ -66,7 +66,7 @@ void refusals_text(struct refusals *r, struct buf *into)
     if (r->count > 1)
         qsort(r->rows, r->count, sizeof *r->rows, compare);
     for (uint32_t i = 0; i < r->count; i++) {
-        const struct refusal *row = &r->rows[i], *last = i ? row - 1 : NULL;
+        const struct refusal_row *row = &r->rows[i], *last = i ? row - 1 : NULL;
         bool same_line = last && compare_line(last, row) == 0;
         if (same_line && strcmp(last->path, row->path) != 0)
             buf_printf(into, ", %s", row->path);

@@ -11,12 +11,12 @@
 
 enum { REFUSALS_MAX = 100 };
 
-struct refusal {
+struct refusal_row {
     char *message, *path;
     char *details; /* NULL: none */
 };
 struct refusals {
-    struct refusal *rows;
+    struct refusal_row *rows;
     uint32_t count, dropped;
 };
 
