@@ -1,10 +1,13 @@
 #include "workflow/run_impl.h"
+#include "workflow/run_update.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* A workflow task between a worker's poll and its answer. */
+
+enum { DISCARD_EVENTS_MAX = 10 };
 
 static void buf_auto(struct buf *b) { buf_done(b); }
 
@@ -242,6 +245,13 @@ static bool beats_too_long(const struct run *r, const struct durable_turn *t,
            t->now_ns - r->s->task->original_scheduled_ns > RUN_TASK_BEATING_MAX;
 }
 
+/* What came meanwhile would get the numbers that the worker gave this task: it must be able to forget them. */
+static bool may_discard(const Ws__Run *s, const Tp__RespondWorkflowTaskCompletedRequest *q)
+{
+    bool forgets = q->capabilities && q->capabilities->discard_speculative_workflow_task_with_events;
+    return s->task->speculative && s->n_buffered <= (forgets ? DISCARD_EVENTS_MAX : 0);
+}
+
 int run_task_complete(struct run *r, struct durable_turn *t, const struct run_token *token,
                       const Tp__RespondWorkflowTaskCompletedRequest *q, struct run_completed *ret,
                       struct refusal *no)
@@ -258,14 +268,16 @@ int run_task_complete(struct run *r, struct durable_turn *t, const struct run_to
         run_end(r, t);
         return refuse(no, CODE_NOT_FOUND, "workflow task heartbeat timeout");
     }
-    struct run_commanding c = { .r = r, .t = t, .q = q, .unseen = s->n_buffered };
-    if (s->task->speculative && run_update_discards(r, t, q)) {
+    struct run_commanding c = { .r = r, .t = t, .q = q, .unseen = s->n_buffered + run_update_waiting(r) };
+    if (may_discard(s, q) && run_update_discards(r, t, q)) {
         set_sticky(s, q->sticky_attributes);
         s->task_attempt = 1;
         run_task_drop(r);
         ret->reset_history_event_id = s->last_started_id;
         if (s->n_buffered || q->force_create_new_workflow_task)
             run_wake(r, t);
+        else
+            run_update_wake(r, t);
         run_end(r, t);
         completed_fill(r, &c, ret);
         return 0;

@@ -63,6 +63,25 @@ TEST(an_activity_that_fails_is_tried_again_and_only_its_last_attempt_is_history)
     CHECK_EQ(world_event(&w, 7)->activity_task_failed_event_attributes->retry_state, RETRY(NON_RETRYABLE_FAILURE));
 }
 
+static void at_once(Tp__ScheduleActivityTaskCommandAttributes *a)
+{
+    a->retry_policy = proto_new(&tp__retry_policy__descriptor);
+    a->retry_policy->initial_interval = temporal_duration_new(1);
+}
+TEST(an_answer_of_an_attempt_that_is_over_is_not_found)
+{
+    AUTO_WORLD w;
+    struct run_token first, second;
+    waiting(&w, at_once);
+    CHECK_EQ(world_take_activity(&w, &first, NULL), 0);
+    CHECK_EQ(fail(&w, &first, false), 0);
+    world_pass(&w, 1);
+    CHECK_EQ(world_take_activity(&w, &second, NULL), 0);
+    first.started_ns = second.started_ns; /* as if it were the same instant */
+    CHECK_EQ(fail(&w, &first, true), -CODE_NOT_FOUND);
+    CHECK_EQ(fail(&w, &second, true), 0);
+}
+
 static void twice(Tp__ScheduleActivityTaskCommandAttributes *a)
 {
     a->retry_policy = proto_new(&tp__retry_policy__descriptor);
