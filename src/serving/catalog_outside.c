@@ -3,11 +3,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { ROLLOUTS_MAX = 16 }; /* Configurations of one Route that roll out gradually; those after them do at once */
+
+/* How far each Configuration's newest Revision has rolled. Its name goes with it: their order follows the traffic. */
+struct rollouts {
+    struct {
+        char configuration[OBJECT_NAME_MAX];
+        struct route_rolling rolling;
+    } at[ROLLOUTS_MAX];
+    uint32_t count;
+};
+
 struct outside { /* a Route that is no Service's */
     char ns[OBJECT_NS_MAX], name[OBJECT_NAME_MAX];
     struct route_table *table; /* as the observer has it; NULL: nothing can be reached */
     json_t *traffic;           /* status.traffic; NULL: never assigned */
-    struct route_rolling rolling;
+    struct rollouts rollouts;
 };
 
 static struct str key_of(char into[KEY_SIZE], const char *ns, const char *name)
@@ -142,9 +153,71 @@ static struct meant meant_make(const struct catalog *c, const struct outside *o,
     }
     for (size_t i = 0; i < json_array_size(o->traffic); i++)
         revision_add(&m, rev_named(c, o->ns, json_text_at(json_array_get(o->traffic, i), "revisionName")));
-    for (uint32_t i = 0; i < o->rolling.count; i++)
-        revision_add(&m, rev_named(c, o->ns, o->rolling.shares[i].revision));
+    for (uint32_t k = 0; k < o->rollouts.count; k++) {
+        const struct route_rolling *r = &o->rollouts.at[k].rolling;
+        for (uint32_t i = 0; i < r->count; i++)
+            revision_add(&m, rev_named(c, o->ns, r->shares[i].revision));
+    }
     return m;
+}
+
+/* ---- gradual rollouts ---- */
+
+static int64_t rollouts_next_ms(const struct rollouts *all)
+{
+    int64_t next_ms = 0;
+    for (uint32_t i = 0; i < all->count; i++) {
+        int64_t step_ms = all->at[i].rolling.next_ms;
+        next_ms = step_ms && (!next_ms || step_ms < next_ms) ? step_ms : next_ms;
+    }
+    return next_ms;
+}
+
+/* "configuration: …; configuration: …", with what route_rolling_format() writes. */
+static char *rollouts_format(const struct rollouts *all)
+{
+    struct buf b;
+    buf_init(&b, ROLLOUTS_MAX * (ROUTE_ROLLING_MAX + 1) * (OBJECT_NAME_MAX + 16) + 128);
+    for (uint32_t i = 0; i < all->count; i++) {
+        AUTO_FREE char *one = route_rolling_format(&all->at[i].rolling);
+        if (all->at[i].rolling.count > 0)
+            buf_printf(&b, "%s%s: %s", buf_str(&b).size ? "; " : "", all->at[i].configuration, one);
+    }
+    return buf_take_text(&b);
+}
+
+static void rollouts_parse(const char *text, struct rollouts *ret)
+{
+    *ret = (struct rollouts){ .count = 0 };
+    for (struct str rest = str_of(text); rest.size > 0 && ret->count < ROLLOUTS_MAX;) {
+        struct str one = str_trim(str_cut(&rest, ';'));
+        struct str name = str_cut(&one, ':');
+        AUTO_FREE char *rolling = xasprintf(STR_FMT, STR_ARG(str_trim(one)));
+        if (name.size == 0 || name.size >= OBJECT_NAME_MAX || !route_rolling_parse(rolling, &ret->at[ret->count].rolling))
+            continue;
+        memcpy(ret->at[ret->count].configuration, name.at, name.size);
+        ret->at[ret->count++].configuration[name.size] = '\0';
+    }
+}
+
+/* In the order of `m`'s Configurations, as far as each has rolled; one entry at least. */
+static struct route_rolling *rollings_make(const struct rollouts *all, const struct meant *m)
+{
+    struct route_rolling *rollings = xcalloc(m->configuration_count + 1, sizeof *rollings);
+    for (size_t i = 0; i < m->configuration_count; i++)
+        for (uint32_t k = 0; k < all->count; k++)
+            if (strcmp(all->at[k].configuration, m->configurations[i].name) == 0)
+                rollings[i] = all->at[k].rolling;
+    return rollings;
+}
+
+static void rollings_keep(struct rollouts *all, const struct meant *m, const struct route_rolling *rollings)
+{
+    *all = (struct rollouts){ .count = (uint32_t)MIN(m->configuration_count, (size_t)ROLLOUTS_MAX) };
+    for (uint32_t i = 0; i < all->count; i++) {
+        copy_name(all->at[i].configuration, sizeof all->at[i].configuration, m->configurations[i].name);
+        all->at[i].rolling = rollings[i];
+    }
 }
 
 /* ---- the Route as it is now ---- */
@@ -154,7 +227,7 @@ static json_t *status_make(const struct outside *o, const struct route_ask *ask,
 {
     AUTO_FREE char *url = route_url(ask, "");
     AUTO_FREE char *cluster = xasprintf("http://%s.%s.svc.cluster.local", o->name, o->ns);
-    AUTO_FREE char *rolling = o->rolling.next_ms ? route_rolling_format(&o->rolling) : NULL;
+    AUTO_FREE char *rolling = rollouts_next_ms(&o->rollouts) ? rollouts_format(&o->rollouts) : NULL;
     const struct status_route facts = {
         .url = url,
         .cluster_url = cluster,
@@ -207,7 +280,7 @@ static struct outside *outside_make(struct catalog *c, const char *ns, const cha
     copy_name(o->name, sizeof o->name, name);
     o->traffic = json_incref(json_at(object, "status.traffic")); /* as it was before this boot */
     if (rolling)
-        (void)route_rolling_parse(rolling, &o->rolling);
+        rollouts_parse(rolling, &o->rollouts);
     map_put(&c->outside, key_of(key, ns, name), o);
     return o;
 }
@@ -237,6 +310,7 @@ json_t *catalog_outside_set(struct catalog *c, const char *ns, const char *name,
         o = outside_make(c, ns, name, object);
     const json_t *traffic = json_at(object, "spec.traffic");
     AUTO(meant) struct meant m = meant_make(c, o, traffic);
+    AUTO_FREE struct route_rolling *rollings = rollings_make(&o->rollouts, &m);
     const struct route_configuration none = { "", "", STATUS_UNKNOWN };
     const struct route_configuration *first = m.configuration_count ? &m.configurations[0] : &none;
     const struct route_ask ask = {
@@ -252,18 +326,20 @@ json_t *catalog_outside_set(struct catalog *c, const char *ns, const char *name,
         .created = first->created,
         .others = m.configurations + (m.configuration_count > 0),
         .other_count = m.configuration_count - (m.configuration_count > 0),
+        .other_rolling = rollings + 1,
         .before = o->traffic,
         .rollout_ms = service_rollout_ms(object),
         .now_ms = loop_wall_ms(),
         .cluster_local = service_cluster_local(object),
     };
     struct route r;
-    route_make(&ask, &o->rolling, &r);
+    route_make(&ask, &rollings[0], &r);
+    rollings_keep(&o->rollouts, &m, rollings);
     json_decref(o->traffic);
     o->traffic = json_incref(r.traffic);
     json_t *status = status_make(o, &ask, &r, object);
     table_set(c, o, TAKE(r.table));
-    *ret_next_ms = o->rolling.next_ms;
+    *ret_next_ms = rollouts_next_ms(&o->rollouts);
     route_done(&r);
     return status;
 }

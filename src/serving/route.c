@@ -410,30 +410,70 @@ static void tags_add(struct route_table *t, const struct route_ask *ask, const j
     }
 }
 
+static bool rolling_has(const struct route_rolling *r, const char *revision)
+{
+    for (uint32_t i = 0; i < r->count; i++)
+        if (strcmp(r->shares[i].revision, revision) == 0)
+            return true;
+    return false;
+}
+
+/* The parts of latestRevision, one for each Configuration; the last is that of `rolling`. */
+struct latest_part {
+    const char *latest; /* NULL: it has no part */
+    uint32_t percent;
+    struct route_rolling *rolling;
+};
+
+/* Whose newest Revision this is, or was when it was assigned. NULL: of one that rolls at once. */
+static struct latest_part *part_of(const struct route_ask *ask, struct latest_part *parts, const char *revision)
+{
+    struct latest_part *first = &parts[ask->other_count];
+    for (size_t i = 0; ask->other_rolling && i < ask->other_count; i++)
+        if (strcmp(ask->others[i].latest_ready, revision) == 0)
+            return &parts[i];
+    if (strcmp(ask->latest_ready, revision) == 0)
+        return first;
+    for (size_t i = 0; ask->other_rolling && i < ask->other_count; i++)
+        if (rolling_has(parts[i].rolling, revision))
+            return &parts[i];
+    return ask->other_count == 0 || rolling_has(first->rolling, revision) ? first : NULL;
+}
+
+static struct latest_part *parts_new(const struct route_ask *ask, struct route_rolling *rolling)
+{
+    struct latest_part *parts = xcalloc(ask->other_count + 1, sizeof *parts);
+    for (size_t i = 0; ask->other_rolling && i < ask->other_count; i++)
+        parts[i].rolling = &ask->other_rolling[i];
+    parts[ask->other_count].rolling = rolling;
+    return parts;
+}
+
 /* `traffic` is resolved; what it names may be gone by now, where it is what was before. */
 static void own_fill(struct route_table *t, const struct route_ask *ask, const json_t *traffic,
                      struct route_rolling *rolling)
 {
-    const char *latest = NULL;
-    uint32_t latest_percent = 0;
+    AUTO_FREE struct latest_part *parts = parts_new(ask, rolling);
     for (size_t i = 0; i < json_array_size(traffic); i++) {
         const json_t *target = json_array_get(traffic, i);
         const char *name = json_text_at(target, "revisionName");
         uint32_t percent = (uint32_t)MIN(MAX(json_int_at(target, "percent", 0), 0), PERCENT_ALL);
         if (!revision_find(ask, name) || revision_find(ask, name)->foreign)
             continue;
-        bool rolls = json_is_true(json_object_get(target, "latestRevision")) && (!latest || strcmp(latest, name) == 0);
-        if (rolls) {
-            latest = name;
-            latest_percent += percent;
+        struct latest_part *part =
+            json_is_true(json_object_get(target, "latestRevision")) ? part_of(ask, parts, name) : NULL;
+        if (part && (!part->latest || strcmp(part->latest, name) == 0)) {
+            part->latest = name;
+            part->percent += percent;
         } else {
             share_add(&t->hosts[0], name, percent * WEIGHT_OF_PERCENT);
         }
     }
-    if (latest)
-        latest_share(ask, latest, latest_percent, rolling, &t->hosts[0]);
-    else
-        *rolling = (struct route_rolling){ .count = 0 };
+    for (size_t i = 0; i <= ask->other_count; i++)
+        if (parts[i].latest)
+            latest_share(ask, parts[i].latest, parts[i].percent, parts[i].rolling, &t->hosts[0]);
+        else if (parts[i].rolling)
+            *parts[i].rolling = (struct route_rolling){ .count = 0 };
     host_fill(&t->hosts[0]);
 }
 

@@ -84,8 +84,9 @@ struct route_ask {
     const char *latest_ready;    /* "" none yet */
     const char *latest_created;  /* "" none yet: then there may be no table */
     enum status_ready created;   /* of latest_created */
-    const struct route_configuration *others; /* that the traffic may name as well; they roll at once */
+    const struct route_configuration *others; /* that the traffic may name as well */
     size_t other_count;
+    struct route_rolling *other_rolling; /* one for each of them, as `rolling` below; NULL: they roll at once */
     const json_t *before;        /* status.traffic as it was; NULL: none */
     int64_t rollout_ms;          /* 0: at once */
     int64_t now_ms;

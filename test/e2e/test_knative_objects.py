@@ -207,6 +207,24 @@ class Routes(ObjectsCase):
         self.kubectl("delete", "cfg/alone")
         self.hob.wait_for("its revisions to go", lambda: "alone" not in self.kubectl("get", "rev"))
 
+    def test_each_configuration_of_a_route_rolls_out_gradually_also_after_a_restart(self):
+        for name in ("left", "right"):
+            self.configured(name, name)
+        self.apply(route("both", {"configurationName": "left", "percent": 10}, {"configurationName": "right", "percent": 90},
+                         annotations={"serving.knative.dev/rollout-duration": "30m"}))
+        self.kubectl("wait", "--for=condition=Ready", "rt/both", "--timeout=30s")
+        self.apply(configuration(self.hob, "right", "right-2"))
+        self.hob.wait_for("the rollout", lambda: self.read("rt/both", ".status.traffic[1].revisionName") == "right-00002")
+        for _ in range(2):
+            reasons = self.read("rt/both", '.status.conditions[?(@.type=="Ready")].reason')
+            self.assertEqual(reasons, "RolloutInProgress")
+            self.assertIn("right", self.said(self.hob.host("both"), 20))  # 89 in 100 are of the old one still
+            self.assertEqual(self.read("rt/both", ".status.traffic[1].revisionName"), "right-00002")
+            self.hob.restart()
+            self.hob.wait_for("it to serve", lambda: self.status_of(self.hob.host("both")) == 200)
+        for what in ("rt/both", "cfg/left", "cfg/right"):
+            self.kubectl("delete", what)
+
     def test_a_route_splits_among_configurations_and_revisions_of_anybody(self):
         self.configured("red", "red")
         self.configured("blue", "blue")

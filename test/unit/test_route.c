@@ -93,6 +93,46 @@ TEST(traffic_becomes_a_table_and_a_condition)
     }
 }
 
+TEST(each_configuration_of_a_route_rolls_out_within_its_own_part)
+{
+    static const struct route_revision revisions[] = { { "a-1", STATUS_TRUE, false }, { "a-2", STATUS_TRUE, false },
+                                                       { "b-1", STATUS_TRUE, false }, { "b-2", STATUS_TRUE, false } };
+    AUTO_JSON json_t *traffic = tree("[{\"configurationName\":\"a\",\"percent\":60},{\"configurationName\":\"b\",\"percent\":40}]");
+    struct route_configuration b = { "b", "b-1", STATUS_TRUE };
+    struct route_rolling first = { .count = 0 }, other = { .count = 0 };
+    struct route_ask ask = ask_of(traffic, NULL);
+    struct route r;
+    char text[600];
+    ask.configuration = "a";
+    ask.latest_ready = "a-1";
+    ask.revisions = revisions;
+    ask.revision_count = COUNT_OF(revisions);
+    ask.others = &b;
+    ask.other_count = 1;
+    ask.other_rolling = &other;
+    ask.rollout_ms = 10000;
+    ask.now_ms = 1000;
+    const struct {
+        const char *a, *b, *table;
+        int64_t now_ms;
+    } steps[] = {
+        { "a-1", "b-1", "b-1=4000 a-1=6000", 1000 },
+        { "a-1", "b-2", "b-1=3900 b-2=100 a-1=6000", 2000 },
+        { "a-2", "b-2", "b-1=3500 b-2=500 a-1=5900 a-2=100", 3200 },
+        { "a-2", "b-2", "b-2=4000 a-2=6000", 20000 },
+    };
+    for (size_t i = 0; i < COUNT_OF(steps); i++) {
+        ask.latest_ready = steps[i].a;
+        b.latest_ready = steps[i].b;
+        ask.now_ms = steps[i].now_ms;
+        route_make(&ask, &first, &r);
+        if (strcmp(table_text(r.table, text), steps[i].table) != 0)
+            FAIL("step %zu: %s", i, text);
+        route_done(&r);
+    }
+    CHECK(first.next_ms == 0 && other.next_ms == 0);
+}
+
 TEST(status_names_the_revision_and_each_tag_its_url)
 {
     AUTO_JSON json_t *traffic = tree("[{\"latestRevision\":true,\"percent\":100,\"tag\":\"now\"},"
