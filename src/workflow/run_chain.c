@@ -38,7 +38,7 @@ static struct uuid link_spawn(struct run *r, struct durable_turn *t, Tp__StartWo
 {
     Ws__Run *s = r->s;
     char run_id[UUID_TEXT], request_id[UUID_TEXT];
-    struct run_start start = { .q = q };
+    struct run_start start = { .q = q, .retention_ms = s->retention_ns / 1000000 };
     Tp__WorkflowExecutionStartedEventAttributes chain;
     Tp__Timestamp expiry = TP__TIMESTAMP__INIT;
 

@@ -225,7 +225,17 @@ static void give(struct run *r, struct durable_turn *t)
     history.events = r->batch;
     proto_encode(&history, &row);
     ASSERT(!row.overflow && row.size);
-    durable_turn_row(t, (uint64_t)r->batch[0]->event_id, (uint32_t)r->batch_count, row.base, row.size);
+    struct durable_row *last = t->row_count ? &t->rows[t->row_count - 1] : NULL;
+    if (last && last->first + last->count == (uint64_t)r->batch[0]->event_id) {
+        /* Two histories, one behind the other, are one: a turn writes one row. */
+        last->bytes = xrealloc(last->bytes, last->size + row.size, 1);
+        memcpy(last->bytes + last->size, row.base, row.size);
+        last->size += row.size;
+        last->count += (uint32_t)r->batch_count;
+        buf_done(&row);
+    } else
+        durable_turn_row(t, (uint64_t)r->batch[0]->event_id, (uint32_t)r->batch_count, row.base,
+                         row.size);
     run_batch_drop(r);
 }
 

@@ -132,9 +132,9 @@ TEST(a_heartbeat_is_the_next_attempts_beginning_and_the_timeouts_witness)
     world_pass(&w, 9 * SECOND);
     CHECK_EQ(beat(&w, &token, "7", &cancel), 0);
     CHECK(!cancel);
-    world_pass(&w, 9 * SECOND);
+    world_pass(&w, 8 * SECOND);
     CHECK_EQ(run_standing(w.r).due_ms, 1019 * 1000);
-    world_pass(&w, SECOND);
+    world_pass(&w, 2 * SECOND);
     CHECK_STR(world_history(&w), ""); /* again */
     world_pass(&w, SECOND);
     Tp__PollActivityTaskQueueResponse *answer;

@@ -64,6 +64,25 @@ static void held(struct world *w, bool sticky)
     (void)world_history(w);
 }
 
+TEST(what_one_turn_writes_is_one_row)
+{
+    AUTO_WORLD w;
+    struct run_task task;
+    struct run_poller p = { .identity = "w" };
+    held(&w, false);
+    Tp__SignalWorkflowExecutionRequest q;
+    tp__signal_workflow_execution_request__init(&q);
+    CHECK_EQ(run_task_complete(w.r, &w.t, &w.given.token, &w.q, &w.completed, &w.no), 0);
+    CHECK_EQ(run_signal(w.r, &w.t, &q, NULL, &w.no), 0);
+    CHECK(run_wants_task(w.r, 0, &task));
+    run_task_given_done(&w.given);
+    CHECK_EQ(run_task_start(w.r, &w.t, &task, &p, &w.given, &w.no), 0);
+    CHECK_EQ(w.t.row_count, 1);
+    CHECK_EQ(w.t.rows[0].count, 4);
+    world_commit(&w);
+    CHECK_STR(world_history(&w), "4 WorkflowTaskCompleted / 5 WorkflowExecutionSignaled / 6 WorkflowTaskScheduled / 7 WorkflowTaskStarted");
+}
+
 TEST(a_token_of_another_task_is_not_found)
 {
     AUTO_WORLD w;
