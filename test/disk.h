@@ -17,7 +17,8 @@
 #include <unistd.h>
 
 enum { DISK_NODES = 16, DISK_SECTOR = 512 };
-enum disk_fault { DISK_EIO, DISK_FULL, DISK_SHORT /* half is written, then EIO */, DISK_POWER };
+enum disk_fault { DISK_EIO, DISK_FULL, DISK_SHORT /* half is written, then EIO */, DISK_POWER,
+                  DISK_LOST /* EIO; of a sync: and what it should have synced never will be, as Linux has it */ };
 
 struct disk_write {
     struct disk_write *next;
@@ -116,6 +117,28 @@ static void disk_settle(struct disk_node *n, struct rng *rng)
     n->writes_end = &n->writes;
 }
 
+static void disk_forget(struct disk_node *n)
+{
+    for (struct disk_write *w; (w = n->writes) != NULL;) {
+        n->writes = w->next;
+        free(w);
+    }
+    n->writes_end = &n->writes;
+}
+
+/* The process dies, the machine does not: nothing more reaches the disk until disk_again(). */
+static inline void disk_kill(void)
+{
+    pthread_mutex_lock(&disk.lock);
+    disk.dead = true;
+    pthread_mutex_unlock(&disk.lock);
+}
+static inline void disk_again(void)
+{
+    disk.dead = false;
+    disk.fail_at = 0;
+}
+
 /* 0, or the SQLite code of the failure that is due. */
 static int disk_op(const char *path, int eio)
 {
@@ -171,6 +194,8 @@ static int disk_sync(sqlite3_file *f, int flags)
     if (rc == SQLITE_OK) {
         disk.syncs++;
         disk_settle(n, NULL);
+    } else if (disk.fault == DISK_LOST && !disk.dead) {
+        disk_forget(n);
     }
     pthread_mutex_unlock(&disk.lock);
     return rc;

@@ -1,7 +1,7 @@
 /* What one journal answers, table by table; its threads, limits and refusals. What a disk does to it is in
  * test_journal_disk.c. */
 #include "fds.h"
-#include "journal_world.h"
+#include "journal_mover.h"
 #include "os/fault.h"
 
 #include <sys/wait.h>
@@ -272,11 +272,11 @@ TEST(histories_are_read_by_number_in_both_directions_and_by_size)
 
 TEST(what_is_due_comes_by_its_time_and_what_is_ready_by_age_in_pages)
 {
-    enum { RUNS = 40 };
+    enum { ALL = 40 };
     WORLD(w);
     struct scanned x;
-    char ids[RUNS][8], all[sizeof x.text] = "", pages[sizeof x.text] = "";
-    for (unsigned i = 0; i < RUNS; i++) { /* each due time twice; a third is ready */
+    char ids[ALL][8], all[sizeof x.text] = "", pages[sizeof x.text] = "";
+    for (unsigned i = 0; i < ALL; i++) { /* each due time twice; a third is ready */
         snprintf(ids[i], sizeof ids[i], "r%02u", i);
         struct journal_write make = write_of(JOURNAL_CREATE, ids[i], 1, 0);
         make.due_ms = i % 5 == 4 ? JOURNAL_NEVER : (int64_t)(100 - i / 2);
@@ -453,73 +453,6 @@ static void on_backup(struct journal_backup *b, int r, uint64_t bytes, const str
     x->r = r;
     x->bytes = bytes;
     x->e = *e;
-}
-
-/* Each commit moves one unit from one run to another: in every consistent state they are 2 * RUNS together, and the
- * steps of all are the number of the commit. */
-enum { RUNS = 8, STATE = 900 };
-struct mover {
-    struct commit commits[4];
-    int64_t units[RUNS];
-    uint64_t versions[RUNS], step, answered;
-    char states[4][2][STATE];
-    struct rng rng;
-};
-static const char *const mover_ids[RUNS] = { "m0", "m1", "m2", "m3", "m4", "m5", "m6", "m7" };
-
-static void mover_fill(struct mover *m, size_t slot, size_t side, size_t run)
-{
-    snprintf(m->states[slot][side], STATE, "%lld of step %llu %0800d", (long long)m->units[run],
-             (unsigned long long)m->step, 0);
-}
-
-static bool mover_begin(struct world *w, struct mover *m)
-{
-    for (size_t i = 0; i < RUNS; i++) {
-        m->units[i] = 2;
-        m->versions[i] = 1;
-        struct journal_write make = write_of(JOURNAL_CREATE, mover_ids[i], 1, 0);
-        mover_fill(m, 0, 0, i);
-        make.state = str_of(m->states[0][0]);
-        if (commit_one(w, make) < 0)
-            return false;
-    }
-    return true;
-}
-
-static bool mover_move(struct world *w, struct mover *m, size_t slot)
-{
-    size_t from = rng_below(&m->rng, RUNS), to = (from + 1 + rng_below(&m->rng, RUNS - 1)) % RUNS;
-    struct journal_write writes[2] = { write_of(JOURNAL_UPDATE, mover_ids[from], 1, m->versions[from]++),
-                                       write_of(JOURNAL_UPDATE, mover_ids[to], 1, m->versions[to]++) };
-    struct journal_row row = { 1 + m->step, 1, STR("moved") };
-    m->units[from]--;
-    m->units[to]++;
-    m->step++;
-    mover_fill(m, slot, 0, from);
-    mover_fill(m, slot, 1, to);
-    writes[0].state = str_of(m->states[slot][0]);
-    writes[1].state = str_of(m->states[slot][1]);
-    writes[0].rows = &row;
-    writes[0].row_count = 1;
-    return submit(w, &m->commits[slot], writes, 2) == 0;
-}
-
-/* The sum of all units; *ret_step: of the latest commit that is in it. */
-static int64_t mover_sum(struct world *w, uint64_t *ret_step)
-{
-    int64_t sum = 0;
-    struct loaded l;
-    *ret_step = 0;
-    for (size_t i = 0; i < RUNS; i++) {
-        long long units = 0;
-        unsigned long long step = 0;
-        if (load(w, &l, key_of(mover_ids[i], 1)) < 0 || sscanf(l.state, "%lld of step %llu", &units, &step) != 2)
-            return -1;
-        sum += units;
-        *ret_step = MAX(*ret_step, (uint64_t)step);
-    }
-    return sum;
 }
 
 static void copy_auto(struct world *w)

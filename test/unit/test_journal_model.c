@@ -22,7 +22,7 @@ static struct {
 } model;
 
 static const char *const ids[] = { "a", "ab", "abc", "b", "order-7", "order-77", "\xff", "\xff\xffx" };
-static const char *const words[] = { "alpha", "beta", "gamma delta", "Beta", "x_y", "al", "be\xfft", "" };
+static const char *const words[] = { "alpha", "beta", "gamma delta", "Beta", "x_y", "al", "am", "be\xfft", "" };
 static const char *const names[] = { "Kw", "Text", "Int", "Double", "Bool", "Time", "Kws" };
 static const enum journal_type types[] = { JOURNAL_KEYWORD, JOURNAL_TEXT, JOURNAL_INT, JOURNAL_DOUBLE, JOURNAL_BOOL,
                                            JOURNAL_TIME, JOURNAL_KEYWORDS };
