@@ -236,9 +236,11 @@ Tp__WorkflowExecutionInfo *run_info(const struct run *r);                /* the 
 
 /* ---- reset ---- */
 
-/* A new run from `events`, the history of `base` before its event `finish_id` (a workflow task's end), with what came after
- * re-applied as `q` asks. The base, if it is open, is terminated by the caller in the same commit. */
-int run_reset(const struct run *base, Tp__HistoryEvent *const *events, size_t count,
-              Tp__HistoryEvent *const *later, size_t later_count,
-              const Tp__ResetWorkflowExecutionRequest *q, const struct uuid *run,
-              struct durable_turn *t, struct run **ret, struct refusal *no) MUST_USE;
+/* A new run from `events`, the history of `base` before its event q->workflow_task_finish_event_id (a workflow task's
+ * start or end), with what came after (`later`, from that event on) re-applied as `q` asks. It is made in `t`, the current run's
+ * turn; the base, whose own turn is base_turn, remembers where it was reset to. If the current run is open, the caller
+ * terminates it in the same commit, afterwards: children of the base are the new run's then. */
+int run_reset(struct run *base, struct durable_turn *base_turn, Tp__HistoryEvent *const *events, size_t count,
+              Tp__HistoryEvent *const *later, size_t later_count, const Tp__ResetWorkflowExecutionRequest *q,
+              const struct uuid *run, struct durable_turn *t, struct refusal *no) MUST_USE;
+struct uuid run_reset_to(const struct run *r); /* all zero: it was not reset */

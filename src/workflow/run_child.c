@@ -315,10 +315,17 @@ static bool child_let_go(struct run *r, const Ws__Child *child)
 
 void run_child_on_close(struct run *r)
 {
+    if (!run_empty(r->s->reset_run_id)) { /* its children are the other run's, and so is its parent */
+        while (r->s->n_children)
+            run_remove(&r->s->n_children, &r->s->children, r->s->n_children - 1);
+        return;
+    }
     for (size_t i = 0; i < r->s->n_children;) {
         if (child_let_go(r, r->s->children[i]))
             i++;
         else
             run_remove(&r->s->n_children, &r->s->children, i);
     }
+    if (r->s->close && r->s->started->parent_workflow_execution && run_empty(r->s->next_run_id))
+        r->s->close->parent_pending = true; /* the end of the chain, not that of a link */
 }

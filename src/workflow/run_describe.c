@@ -168,7 +168,7 @@ static Tp__WorkflowExecutionExtendedInfo *extended(const Ws__Run *s)
     x->cancel_requested = s->cancel_requested;
     if (s->last_reset_ns)
         x->last_reset_time = temporal_time_new(s->last_reset_ns);
-    x->original_start_time = temporal_time_new(s->start_ns);
+    x->original_start_time = temporal_time_new(s->original_start_ns ? s->original_start_ns : s->start_ns);
     proto_set_text(&x->reset_run_id, s->reset_run_id);
     request_add(x, s->start_request_id, EVENT(WORKFLOW_EXECUTION_STARTED), 1);
     for (size_t i = 0; i < s->n_attached; i++)
@@ -220,40 +220,49 @@ static int mask_check(const Tp__FieldMask *mask, struct refusal *no)
     return mask && mask->n_paths ? 0 : refuse(no, CODE_INVALID, "update_mask names nothing to change");
 }
 
+int run_options_apply(struct run *r, struct durable_turn *t, const Tp__WorkflowExecutionOptions *o,
+                      const Tp__FieldMask *mask, const char *identity, struct refusal *no)
+{
+    Ws__Run *s = r->s;
+    if (!o)
+        return refuse(no, CODE_INVALID, "workflow_execution_options is not set");
+    int k = mask_check(mask, no);
+    if (k < 0)
+        return k;
+    bool versioning = masked(mask, "versioning_override", "versioningOverride");
+    bool priority = masked(mask, "priority", "priority");
+    if ((!versioning || proto_equal(s->versioning_override, o->versioning_override)) &&
+        (!priority || proto_equal(s->priority, o->priority)))
+        return 0;
+    Tp__HistoryEvent *event;
+    Tp__WorkflowExecutionOptionsUpdatedEventAttributes *a =
+        run_event_new(EVENT(WORKFLOW_EXECUTION_OPTIONS_UPDATED), &event);
+    if (versioning) {
+        proto_set_message(&s->versioning_override, proto_dup(o->versioning_override));
+        a->versioning_override = proto_dup(o->versioning_override);
+        a->unset_versioning_override = !o->versioning_override;
+    }
+    if (priority) {
+        proto_set_message(&s->priority, proto_dup(o->priority));
+        a->priority = proto_dup(o->priority);
+    }
+    proto_set_text(&a->identity, identity);
+    (void)run_event_add(r, t, event);
+    t->indexed = true;
+    return 1;
+}
+
 int run_set_options(struct run *r, struct durable_turn *t, const Tp__UpdateWorkflowExecutionOptionsRequest *q,
                     Tp__WorkflowExecutionOptions **ret, struct refusal *no)
 {
-    Ws__Run *s = r->s;
-    const Tp__WorkflowExecutionOptions *o = q->workflow_execution_options;
+    const Ws__Run *s = r->s;
     if (!run_open(r))
         return refuse(no, CODE_NOT_FOUND, "workflow execution already completed");
-    if (!o)
-        return refuse(no, CODE_INVALID, "workflow_execution_options is not set");
-    int k = mask_check(q->update_mask, no);
+    int k = run_options_apply(r, t, q->workflow_execution_options, q->update_mask, q->identity, no);
     if (k < 0)
         return k;
-    bool versioning = masked(q->update_mask, "versioning_override", "versioningOverride");
-    bool priority = masked(q->update_mask, "priority", "priority");
-    bool other = (versioning && !proto_equal(s->versioning_override, o->versioning_override)) ||
-                 (priority && !proto_equal(s->priority, o->priority));
-    if (other) {
-        Tp__HistoryEvent *event;
-        Tp__WorkflowExecutionOptionsUpdatedEventAttributes *a =
-            run_event_new(EVENT(WORKFLOW_EXECUTION_OPTIONS_UPDATED), &event);
-        if (versioning) {
-            proto_set_message(&s->versioning_override, proto_dup(o->versioning_override));
-            a->versioning_override = proto_dup(o->versioning_override);
-            a->unset_versioning_override = !o->versioning_override;
-        }
-        if (priority) {
-            proto_set_message(&s->priority, proto_dup(o->priority));
-            a->priority = proto_dup(o->priority);
-        }
-        proto_set_text(&a->identity, q->identity);
-        (void)run_event_add(r, t, event);
-        t->indexed = true;
+    if (k > 0)
         run_end(r, t);
-    }
     *ret = proto_new(&tp__workflow_execution_options__descriptor);
     (*ret)->versioning_override = proto_dup(s->versioning_override);
     (*ret)->priority = proto_dup(s->priority);

@@ -158,6 +158,9 @@ run_command_fn run_activity_command_schedule, run_activity_command_cancel;
 run_command_fn run_timer_command_start, run_timer_command_cancel;
 run_command_fn run_close_command_complete, run_close_command_fail, run_close_command_cancel;
 run_command_fn run_record_command_marker, run_record_command_search, run_record_command_memo;
+/* What these two mean for the state. */
+void run_record_search(Ws__Run *s, const Tp__SearchAttributes *q);
+void run_record_memo(Ws__Run *s, const Tp__Memo *q);
 /* run_child.c, run_external.c, run_chain.c, run_update.c */
 run_command_fn run_child_command_start, run_external_command_signal, run_external_command_cancel;
 run_command_fn run_chain_command_continue, run_update_command_message;
@@ -201,6 +204,11 @@ void run_update_on_lost(struct run *r);
 int run_update_on_completed(struct run_commanding *c);
 /* A speculative task whose answer says nothing but No: it was never there. Rejects what it rejects. */
 bool run_update_discards(struct run *r, struct durable_turn *t, const Tp__RespondWorkflowTaskCompletedRequest *q);
+/* Somebody waits and no task is there: a speculative one. */
+void run_update_wake(struct run *r, struct durable_turn *t);
 bool run_update_waiting(const struct run *r); /* some is admitted and not sent */
 /* A speculative task whose answer says nothing but No: it was never there. Rejects what it rejects. */
 bool run_update_discards(struct run *r, struct durable_turn *t, const Tp__RespondWorkflowTaskCompletedRequest *q);
+/* run_describe.c: what the mask names, with its event. 0: it is so already; 1: it was changed; or refused. */
+int run_options_apply(struct run *r, struct durable_turn *t, const Tp__WorkflowExecutionOptions *o,
+                      const Tp__FieldMask *mask, const char *identity, struct refusal *no) MUST_USE;

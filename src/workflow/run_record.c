@@ -38,13 +38,8 @@ static bool payload_says_nothing(const Tp__Payload *p)
     return data.size == 0 || str_is(data, "[]") || str_is(data, "null");
 }
 
-int run_record_command_search(struct run_commanding *c)
+void run_record_search(Ws__Run *s, const Tp__SearchAttributes *q)
 {
-    const Tp__SearchAttributes *q = c->command->upsert_workflow_search_attributes_command_attributes->search_attributes;
-    Ws__Run *s = c->r->s;
-    if (!q || !q->n_indexed_fields)
-        return run_command_bad(c, CAUSE(BAD_SEARCH_ATTRIBUTES),
-                               "IndexedFields is not set on UpsertWorkflowSearchAttributesCommand.");
     if (!s->search_attributes)
         s->search_attributes = proto_new(&tp__search_attributes__descriptor);
     Tp__SearchAttributes *into = s->search_attributes;
@@ -58,6 +53,16 @@ int run_record_command_search(struct run_commanding *c)
         if (!payload_says_nothing(from->value))
             proto_push(&into->n_indexed_fields, &into->indexed_fields, proto_dup(from));
     }
+}
+
+int run_record_command_search(struct run_commanding *c)
+{
+    const Tp__SearchAttributes *q = c->command->upsert_workflow_search_attributes_command_attributes->search_attributes;
+    Ws__Run *s = c->r->s;
+    if (!q || !q->n_indexed_fields)
+        return run_command_bad(c, CAUSE(BAD_SEARCH_ATTRIBUTES),
+                               "IndexedFields is not set on UpsertWorkflowSearchAttributesCommand.");
+    run_record_search(s, q);
     Tp__HistoryEvent *event;
     Tp__UpsertWorkflowSearchAttributesEventAttributes *a =
         run_event_new(EVENT(UPSERT_WORKFLOW_SEARCH_ATTRIBUTES), &event);
@@ -68,13 +73,8 @@ int run_record_command_search(struct run_commanding *c)
     return 0;
 }
 
-int run_record_command_memo(struct run_commanding *c)
+void run_record_memo(Ws__Run *s, const Tp__Memo *q)
 {
-    const Tp__Memo *q = c->command->modify_workflow_properties_command_attributes->upserted_memo;
-    Ws__Run *s = c->r->s;
-    if (!q || !q->n_fields)
-        return run_command_bad(c, CAUSE(BAD_MODIFY_WORKFLOW_PROPERTIES_ATTRIBUTES),
-                               "UpsertedMemo is not set on ModifyWorkflowPropertiesCommand.");
     if (!s->memo)
         s->memo = proto_new(&tp__memo__descriptor);
     Tp__Memo *into = s->memo;
@@ -88,7 +88,17 @@ int run_record_command_memo(struct run_commanding *c)
         if (from->value && from->value->data.len)
             proto_push(&into->n_fields, &into->fields, proto_dup(from));
     }
-    if (proto_size(into) > RUN_BLOB_BYTES_MAX)
+}
+
+int run_record_command_memo(struct run_commanding *c)
+{
+    const Tp__Memo *q = c->command->modify_workflow_properties_command_attributes->upserted_memo;
+    Ws__Run *s = c->r->s;
+    if (!q || !q->n_fields)
+        return run_command_bad(c, CAUSE(BAD_MODIFY_WORKFLOW_PROPERTIES_ATTRIBUTES),
+                               "UpsertedMemo is not set on ModifyWorkflowPropertiesCommand.");
+    run_record_memo(s, q);
+    if (proto_size(s->memo) > RUN_BLOB_BYTES_MAX)
         return run_command_fatal(c, CAUSE(BAD_MODIFY_WORKFLOW_PROPERTIES_ATTRIBUTES), "the memo exceeds 2 MiB");
     Tp__HistoryEvent *event;
     Tp__WorkflowPropertiesModifiedEventAttributes *a = run_event_new(EVENT(WORKFLOW_PROPERTIES_MODIFIED), &event);

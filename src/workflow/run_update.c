@@ -115,7 +115,7 @@ int run_update_stage(const struct run *r, const char *update_id,
     if (!u && run_open(r))
         return refuse(no, CODE_NOT_FOUND, "update \"%.200s\" not found", update_id);
     if (!run_open(r) && (!u || u->stage == STAGE(ADMITTED))) {
-        if (u && !run_empty(r->s->next_run_id)) /* the next run takes it, if it is sent again */
+        if (u && (!run_empty(r->s->next_run_id) || !run_empty(r->s->reset_run_id))) /* the next run takes it, if it is sent again */
             return refuse(no, CODE_ABORTED, "workflow operation can not be applied because workflow is closing");
         return refuse(no, CODE_NOT_FOUND, "workflow execution already completed");
     }
@@ -244,6 +244,12 @@ static void *body_decode(const Tp__ProtocolMessage *m, const ProtobufCMessageDes
     return body;
 }
 
+/* Of a message that no command named: an event without metadata. */
+static int64_t event_add(struct run_commanding *c, Tp__HistoryEvent *take_event)
+{
+    return c->command ? run_command_event(c, take_event) : run_event_add(c->r, c->t, take_event);
+}
+
 static int accept(struct run_commanding *c, Ws__Update *u, const Tp__UpdateAcceptance *said)
 {
     if (u->stage != STAGE(ADMITTED) || !u->sent)
@@ -255,7 +261,7 @@ static int accept(struct run_commanding *c, Ws__Update *u, const Tp__UpdateAccep
     proto_set_text(&a->accepted_request_message_id, u->message_id);
     a->accepted_request_sequencing_event_id = said->accepted_request_sequencing_event_id;
     a->accepted_request = proto_dup(u->request);
-    run_update_accepted(u, run_command_event(c, event));
+    run_update_accepted(u, event_add(c, event));
     return 0;
 }
 
@@ -272,7 +278,7 @@ static int respond(struct run_commanding *c, Ws__Update *u, const Tp__UpdateResp
     proto_set_text(&a->meta->update_id, u->id);
     a->accepted_event_id = u->accepted_id;
     a->outcome = proto_dup(said->outcome);
-    run_update_completed(u, run_command_event(c, event), a->outcome);
+    run_update_completed(u, event_add(c, event), a->outcome);
     return 0;
 }
 

@@ -10,5 +10,3 @@ Ws__Update *run_update_find(const struct run *r, const char *id); /* NULL: none 
 Ws__Update *run_update_admit(struct run *r, const Tp__UpdateRequest *q, int64_t now_ns);
 void run_update_accepted(Ws__Update *u, int64_t event_id);
 void run_update_completed(Ws__Update *u, int64_t event_id, const Tp__UpdateOutcome *outcome);
-/* Somebody waits and no task is there: a speculative one. */
-void run_update_wake(struct run *r, struct durable_turn *t);
