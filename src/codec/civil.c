@@ -6,8 +6,8 @@ enum { DAY_S = 86400 };
 
 static int64_t floor_div(int64_t n, int64_t by) { return n / by - (n % by < 0); }
 
-/* Years begin in March here, so that the day that comes and goes is the last one; 400 of them are an era of always
- * the same 146097 days. */
+/* Years begin in March here, so that the day that comes and goes is the last one; 400 of them are an era of
+ * always the same 146097 days. */
 int64_t civil_days(int64_t year, int month, int day)
 {
     ASSERT(month >= 1 && month <= 12 && year > -1000000000 && year < 1000000000);

@@ -26,6 +26,6 @@ int civil_month_days(int64_t year, int month);
 int civil_rfc3339_parse(struct str text, int64_t *ret_s, int32_t *ret_ns, struct err *e) MUST_USE;
 /* In UTC with a Z; of the fraction only as many digits as say something. */
 void civil_rfc3339_format(int64_t seconds, int32_t ns, char into[CIVIL_TEXT]);
-/* Nanoseconds since 1970 as 64 bits hold them: what lies outside (1678 to 2262) is held at the ends, and INT64_MAX
- * itself is never given. */
+/* Nanoseconds since 1970 as 64 bits hold them: what lies outside (1678 to 2262) is held at the ends, and
+ * INT64_MAX itself is never given. */
 int64_t civil_ns(int64_t seconds, int32_t ns);

@@ -1,11 +1,14 @@
-/* cron.h -- cron lines as robfig/cron's ParseStandard reads them, which Temporal's cron workflows and hob's schedules use.
+/* cron.h -- cron lines as robfig/cron's ParseStandard reads them, which Temporal's cron workflows and hob's
+ * schedules use.
  *
- * Receives "minute hour day-of-month month day-of-week" with * ? lists, ranges, steps and three-letter names; @yearly,
- * @annually, @monthly, @weekly, @daily, @midnight, @hourly; "@every 1h30m"; in front of each "TZ=Zone " or
- * "CRON_TZ=Zone ". Emits a value, and the moments it means. Owns nothing; the zone's file is read by the caller.
+ * Receives "minute hour day-of-month month day-of-week" with * ? lists, ranges, steps and three-letter names;
+ * @yearly, @annually, @monthly, @weekly, @daily, @midnight, @hourly; "@every 1h30m"; in front of each
+ * "TZ=Zone " or "CRON_TZ=Zone ". Emits a value, and the moments it means. Owns nothing; the zone's file is
+ * read by the caller.
  * Refuses, saying which field: anything else; Sunday is 0, not 7. Pure.
  *
- * Where both day fields are restricted either is enough; where one is * (or ?, or has one in its list) both hold. */
+ * Where both day fields are restricted either is enough; where one is * (or ?, or has one in its list) both
+ * hold. */
 #pragma once
 
 #include "codec/dial.h"

@@ -1,8 +1,9 @@
-/* dial.h -- which seconds of a calendar are meant: one set for each of second, minute, hour, day, month, weekday, year.
+/* dial.h -- which seconds of a calendar are meant: one set for each of second, minute, hour, day, month,
+ * weekday, year.
  *
- * A moment is meant when what clocks on walls show then is in every set. That alone decides about clocks being set: a
- * local time that is left out comes never, one that comes twice is meant twice (robfig's cron and Temporal's
- * schedules do the same). Moments are whole seconds. Pure; a value; owns nothing. */
+ * A moment is meant when what clocks on walls show then is in every set. That alone decides about clocks
+ * being set: a local time that is left out comes never, one that comes twice is meant twice (robfig's cron
+ * and Temporal's schedules do the same). Moments are whole seconds. Pure; a value; owns nothing. */
 #pragma once
 
 #include "codec/zone.h"
@@ -21,6 +22,6 @@ uint64_t dial_bits(int from, int to, int step);
 void dial_add_years(struct dial *d, int from, int to, int step);
 
 bool dial_matches(const struct dial *d, const struct zone *z, int64_t at_s);
-/* The first moment that is meant after `after_s` and not after `last_s`; false: there is none. Its cost is bounded by the
- * number of years between them. */
+/* The first moment that is meant after `after_s` and not after `last_s`; false: there is none. Its cost is
+ * bounded by the number of years between them. */
 bool dial_next(const struct dial *d, const struct zone *z, int64_t after_s, int64_t last_s, int64_t *ret_s);

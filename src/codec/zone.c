@@ -150,8 +150,9 @@ static int64_t rule_day_s(const struct rule_day *d, int64_t year)
     return days * 86400 + d->time_s;
 }
 
-/* The latest change at or before `at_s` decides. Changes of three years are looked at: rules may reach over the new
- * year. Where one ends saving time and another begins it at the same moment, it is all-year saving time. */
+/* The latest change at or before `at_s` decides. Changes of three years are looked at: rules may reach over
+ * the new year. Where one ends saving time and another begins it at the same moment, it is all-year saving
+ * time. */
 static void rule_span(const struct rule *r, int64_t at_s, int32_t *ret_offset_s, int64_t *ret_until_s)
 {
     struct civil c;

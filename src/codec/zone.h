@@ -1,9 +1,11 @@
-/* zone.h -- a time zone: what clocks on walls show at any moment, by the rules of one tzdata file (TZif, RFC 9636).
+/* zone.h -- a time zone: what clocks on walls show at any moment, by the rules of one tzdata file (TZif, RFC
+ * 9636).
  *
  * Receives the bytes of the file (os/zonefile.h reads it); keeps none of them.
  * Owns its transitions and the rule for the years behind them. NULL is a zone, too: UTC.
  * Emits spans of time with one offset; all that is asked of a zone is made of these.
- * Refuses what is no TZif file or contradicts itself, files with leap seconds ("right/…"), more than ZONE_BYTES_MAX. Pure.
+ * Refuses what is no TZif file or contradicts itself, files with leap seconds ("right/…"), more than
+ * ZONE_BYTES_MAX. Pure.
  *
  * Where clocks are set forward, local times are missing; where they are set back, local times come twice. */
 #pragma once

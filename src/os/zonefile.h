@@ -1,7 +1,8 @@
 /* zonefile.h -- reads one file of the system's time zone data, by its zone's name.
  *
  * Receives a name that zone_name_valid() took. Owns nothing; the bytes are the caller's.
- * Refuses (CODE_NOT_FOUND) a zone that is not there, and (CODE_INVALID) a name that leads out of the folder. Blocks for one small file. */
+ * Refuses (CODE_NOT_FOUND) a zone that is not there, and (CODE_INVALID) a name that leads out of the folder.
+ * Blocks for one small file. */
 #pragma once
 
 #include "base/buf.h"

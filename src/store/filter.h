@@ -1,12 +1,15 @@
-/* filter.h -- which entities a list or a count is about: a tree of typed conditions on what journal_index says.
+/* filter.h -- which entities a list or a count is about: a tree of typed conditions on what journal_index
+ * says.
  *
  * Receives conditions from whoever read them out of a text (workflow/filter_text.h), piece by piece.
- * Owns its nodes, their names and their values; a store walks them and binds the values, it never sees a text.
+ * Owns its nodes, their names and their values; a store walks them and binds the values, it never sees a
+ * text.
  * Refuses nothing itself: types fit their columns because the reader saw to it; that they do is asserted.
  *
- * There is no NOT in the tree: filter_negate() pushes it into the conditions. So a condition on a value that an
- * entity does not have is simply false, each with its own negation alike (as NULL is in SQL: neither x = 1 nor x != 1
- * holds of what has no x), and a store may make of each condition whatever is true exactly when it holds.
+ * There is no NOT in the tree: filter_negate() pushes it into the conditions. So a condition on a value that
+ * an entity does not have is simply false, each with its own negation alike (as NULL is in SQL: neither x = 1
+ * nor x != 1 holds of what has no x), and a store may make of each condition whatever is true exactly when it
+ * holds.
  *
  * Keywords compare by bytes; integers and reals as numbers, exactly, also with one another; times in ns. */
 #pragma once
@@ -49,8 +52,8 @@ enum filter_op {
 };
 
 struct filter_value {
-    /* KEYWORD (also for KEYWORDS), TEXT (a word), INT, DOUBLE, BOOL or TIME; that of the column, but an INT column may
-     * be compared with a DOUBLE. Never NaN. */
+    /* KEYWORD (also for KEYWORDS), TEXT (a word), INT, DOUBLE, BOOL or TIME; that of the column, but an INT
+     * column may be compared with a DOUBLE. Never NaN. */
     enum journal_type type;
     struct str text; /* the node's own */
     int64_t integer; /* INT, BOOL, TIME in ns */
@@ -99,8 +102,8 @@ void filter_check(const struct filter *f);
 
 /* ---- what it means ---- */
 
-/* The next word of a TEXT: letters, digits and what is not ASCII; false: none left. Words are the same whatever the
- * case of their ASCII letters. A store cuts its texts with the same function. */
+/* The next word of a TEXT: letters, digits and what is not ASCII; false: none left. Words are the same
+ * whatever the case of their ASCII letters. A store cuts its texts with the same function. */
 bool filter_word(struct str *rest, struct str *ret);
 /* Whether an entity is meant. NULL: every one is. This is the definition; stores are tested against it. */
 bool filter_matches(const struct filter *f, const struct journal_key *key,

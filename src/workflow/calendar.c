@@ -132,7 +132,8 @@ void calendar_free(struct calendar *c)
     free(c);
 }
 
-/* Phase and interval count in whole seconds, as in Temporal; a phase that rounding made equal to the interval is 0. */
+/* Phase and interval count in whole seconds, as in Temporal; a phase that rounding made equal to the interval
+ * is 0. */
 static int64_t interval_next(const struct calendar_interval *i, int64_t after_s)
 {
     int64_t every = i->every_ms / 1000, phase = i->phase_ms / 1000 % every, n = after_s - phase, next;

@@ -1,11 +1,15 @@
-/* calendar.h -- when a schedule acts: calendars and intervals, less what is excluded, from a start to an end, with jitter.
+/* calendar.h -- when a schedule acts: calendars and intervals, less what is excluded, from a start to an end,
+ * with jitter.
  *
- * Receives plain structures (whoever speaks a wire format translates), and the time zone, which must outlive the calendar.
+ * Receives plain structures (whoever speaks a wire format translates), and the time zone, which must outlive
+ * the calendar.
  * Owns a compiled form. Emits moments, one after another; two askers get the same.
- * Refuses, in Temporal's words: ranges outside their field, intervals below a second, a phase beyond its interval; more than
- * CALENDAR_PARTS_MAX parts. Pure: no clock, no randomness; jitter is a function of the moment and a seed.
+ * Refuses, in Temporal's words: ranges outside their field, intervals below a second, a phase beyond its
+ * interval; more than CALENDAR_PARTS_MAX parts. Pure: no clock, no randomness; jitter is a function of the
+ * moment and a seed.
  *
- * Moments are whole seconds. Where clocks are set see dial.h. Calendars end with the year 2100, as Temporal's do. */
+ * Moments are whole seconds. Where clocks are set see dial.h. Calendars end with the year 2100, as Temporal's
+ * do. */
 #pragma once
 
 #include "codec/cron.h"

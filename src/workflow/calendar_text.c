@@ -162,7 +162,7 @@ static int every(struct str text, struct calendar_interval *ret, struct err *e)
     if (r == 0 && phase.size > 0)
         r = duration_parse_days(phase, &phase_ns, e);
     if (r < 0)
-        return err_wrap(e, "schedule: @every %.*s", (int)MIN(text.size, (size_t)60), text.at);
+        return err_wrap(e, "schedule: every%.*s", (int)MIN(text.size, (size_t)60), text.at);
     *ret = (struct calendar_interval){ every_ns / 1000000, phase_ns / 1000000 };
     return 0;
 }
@@ -222,6 +222,18 @@ int calendar_text_cron(struct str text, struct calendar_text *ret, struct err *e
     if (r < 0)
         calendar_text_done(&t);
     else
+        *ret = t;
+    return r;
+}
+
+int calendar_text_human(struct str text, struct calendar_text *ret, struct err *e)
+{
+    struct calendar_text t = { .is_interval = true };
+    text = str_trim(text);
+    if (!str_starts(text, STR("every ")))
+        return calendar_text_cron(text, ret, e);
+    int r = every(str_from(text, sizeof "every" - 1), &t.interval, e);
+    if (r == 0)
         *ret = t;
     return r;
 }

@@ -1,7 +1,8 @@
 /* filter_lex.h -- the words of a list filter, one after another.
  *
  * Receives a text that must stay until the last token was looked at.
- * Emits names (bare or `backquoted`), strings ('…' or "…", a quote doubled or behind a backslash), numbers, and marks.
+ * Emits names (bare or `backquoted`), strings ('…' or "…", a quote doubled or behind a backslash), numbers,
+ * and marks.
  * Refuses, as a LEX_BAD token with its place: other characters, a quote without its end. Owns nothing; pure. */
 #pragma once
 

@@ -1,10 +1,11 @@
-/* filter_text.h -- the filter of a list or count of workflows, as people and SDKs write it, to store/filter.h.
+/* filter_text.h -- the filter of a list or count of workflows, as people and SDKs write it, to
+ * store/filter.h.
  *
- * Receives the WHERE of a SELECT, without that word: conditions with = != <> < <= > >= [NOT] IN (…), [NOT] BETWEEN … AND …,
- * IS [NOT] NULL, [NOT] STARTS_WITH, joined by AND, OR, NOT and parentheses; then, for counts, GROUP BY and one field.
- * Fields stand left, bare or in `backquotes`; strings in '…' or "…". Statuses by name or number, times in RFC 3339 or in
- * nanoseconds, durations as "1h30m", "7d", "hh:mm:ss" or nanoseconds. A Text is equal to a string if it has one of its words,
- * a KeywordList if it has it.
+ * Receives the WHERE of a SELECT, without that word: conditions with = != <> < <= > >= [NOT] IN (…), [NOT]
+ * BETWEEN … AND …, IS [NOT] NULL, [NOT] STARTS_WITH, joined by AND, OR, NOT and parentheses; then, for
+ * counts, GROUP BY and one field. Fields stand left, bare or in `backquotes`; strings in '…' or "…". Statuses
+ * by name or number, times in RFC 3339 or in nanoseconds, durations as "1h30m", "7d", "hh:mm:ss" or
+ * nanoseconds. A Text is equal to a string if it has one of its words, a KeywordList if it has it.
  * Emits a tree without NOT, typed by its fields; an empty text is a filter that means all.
  * Refuses, as "invalid query: …" in Temporal's words where it has some: what it cannot read, with the place;
  * fields that nobody knows; operators and values that do not fit; ORDER BY and LIMIT (as Temporal does on SQL

@@ -91,8 +91,9 @@ static bool any_between(const struct calendar *c, struct str seed, int64_t after
     return false;
 }
 
-/* Moments that came while nothing could act are nobody's; there may be millions, so the last one is found by halves. It alone
- * may have jitter left that makes it come later, since no other's reaches past the one that follows. */
+/* Moments that came while nothing could act are nobody's; there may be millions, so the last one is found by
+ * halves. It alone may have jitter left that makes it come later, since no other's reaches past the one that
+ * follows. */
 static void pass_over(struct overlap *o, const struct calendar *c, struct str seed, int64_t now_ms)
 {
     struct calendar_time t;

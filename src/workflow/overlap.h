@@ -1,15 +1,18 @@
-/* overlap.h -- what a schedule does about the moments that have come: start, hold back, cancel others, let go, and count.
+/* overlap.h -- what a schedule does about the moments that have come: start, hold back, cancel others, let
+ * go, and count.
  *
- * Receives a calendar, the time, requests of people (trigger, backfill, pause), and how many of its actions still run. The same for
- * Temporal's schedules and hob's own. Owns (in `struct overlap`) which moments were decided, what waits, and the counters;
- * whoever keeps a schedule writes these fields down and reads them back.
- * Emits, from overlap_decide(), what is to be started now and whether what runs is to be cancelled or terminated.
+ * Receives a calendar, the time, requests of people (trigger, backfill, pause), and how many of its actions
+ * still run. The same for Temporal's schedules and hob's own. Owns (in `struct overlap`) which moments were
+ * decided, what waits, and the counters; whoever keeps a schedule writes these fields down and reads them
+ * back.
+ * Emits, from overlap_decide(), what is to be started now and whether what runs is to be cancelled or
+ * terminated.
  * Refuses: a backfill that ends before it begins, or the 101st at once. Drops, and counts, what is beyond
  * OVERLAP_BUFFER_MAX. Pure: a function of its parameters.
  *
- * Every nominal moment is decided once: the clock may stand still, jump forward or go back. One that came longer ago
- * than the catch-up window is counted as missed; one that came while the schedule could not act (paused, or without
- * actions left) is passed over; every other is started, or counted as skipped or dropped. */
+ * Every nominal moment is decided once: the clock may stand still, jump forward or go back. One that came
+ * longer ago than the catch-up window is counted as missed; one that came while the schedule could not act
+ * (paused, or without actions left) is passed over; every other is started, or counted as skipped or dropped. */
 #pragma once
 
 #include "workflow/calendar.h"
@@ -83,8 +86,8 @@ struct overlap_decision {
     size_t count;
     bool cancel, terminate; /* everything of this schedule that runs */
 };
-/* `running`: how many of its actions were started and have not ended. What is in `starts` runs from now on: the next
- * decision is told so. After each look, trigger, and end of an action. */
+/* `running`: how many of its actions were started and have not ended. What is in `starts` runs from now on:
+ * the next decision is told so. After each look, trigger, and end of an action. */
 void overlap_decide(struct overlap *o, const struct overlap_rules *rules, uint64_t running,
                     struct overlap_decision *ret);
 void overlap_decision_done(struct overlap_decision *d);

@@ -124,7 +124,7 @@ TEST(texts_that_are_wrong_are_named)
         { "5-1 * * * *", "ends before it begins" },
         { "*/0 * * * *", "the step is no positive number" },
         { "1/2/3 * * * *", "the step is no positive number" },
-        { "@every", "@every" },
+        { "@every", "every" },
         { "@every 1x", "unknown unit" },
         { "@every 1h/", "interval" },
         { "@every 100ms", "interval is too small" },
@@ -139,6 +139,29 @@ TEST(texts_that_are_wrong_are_named)
             CHECK(c); /* an empty phase is none, as in Temporal */
         else if (c || !strstr(e.text, bad[i].error))
             FAIL("%s: %s", bad[i].cron, e.text);
+    }
+}
+
+TEST(people_may_write_every_or_a_cron_string)
+{
+    static const struct {
+        const char *text;
+        int64_t every_ms, phase_ms; /* -7: refused; 0: a cron string */
+    } texts[] = {
+        { "every 5m", 300000, 0 }, { " every 1d/9h ", 86400000, 32400000 }, { "every 1h30m", 5400000, 0 },
+        { "@every 5m", 300000, 0 }, { "*/5 * * * *", 0, 0 }, { "@daily", 0, 0 }, { "every", -7, 0 },
+        { "every day", -7, 0 }, { "every5m", -7, 0 }, { "every 5", -7, 0 }, { "", -7, 0 },
+    };
+    for (size_t i = 0; i < COUNT_OF(texts); i++) {
+        struct calendar_text t = { .interval = { -7, 0 } };
+        struct err e = { 0 };
+        int r = calendar_text_human(str_of(texts[i].text), &t, &e);
+        bool right = t.interval.every_ms == texts[i].every_ms && (r < 0) == (texts[i].every_ms == -7) &&
+                     t.interval.phase_ms == texts[i].phase_ms && t.is_interval == (texts[i].every_ms > 0);
+        if (r == 0)
+            calendar_text_done(&t);
+        if (!right)
+            FAIL("'%s': %d %s", texts[i].text, r, e.text);
     }
 }
 
