@@ -9,6 +9,14 @@ struct story {
     uint32_t refused; /* words that were */
 };
 
+/* The host's part, without a host. */
+void durable_turn_row(struct durable_turn *t, uint64_t first, uint32_t count, char *take_bytes, size_t size)
+{
+    t->rows = xrealloc(t->rows, t->row_count + 1, sizeof *t->rows);
+    t->rows[t->row_count++] = (struct durable_row){ first, count, take_bytes, size };
+    t->changed = true;
+}
+
 static void turn_begin(struct story *s, int64_t pass_ms)
 {
     for (size_t i = 0; i < s->turn.row_count; i++)
