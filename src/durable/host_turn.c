@@ -10,7 +10,7 @@ enum { ENTERED_MAX = JOURNAL_WRITES_MAX - 2 - DURABLE_RUNS_MAX }; /* then no inp
 void durable_turn_row(struct durable_turn *t, uint64_t first, uint32_t count, char *take_bytes,
                       size_t size)
 {
-    ASSERT(first > 0 && count > 0 && t != &t->slot->fresh);
+    ASSERT(first > 0 && count > 0 && (!t->slot || t != &t->slot->fresh)); /* no slot: of a machine that is being made */
     ASSERT(t->row_count == 0 || first >= t->rows[t->row_count - 1].first + t->rows[t->row_count - 1].count);
     if (t->row_count == t->row_capacity) {
         t->row_capacity = t->row_capacity ? t->row_capacity * 2 : 4;

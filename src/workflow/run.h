@@ -223,6 +223,8 @@ const char *run_queue(const struct run *r);
 
 /* ---- what is known of it ---- */
 
+struct journal_key run_key(const struct run *r); /* its texts are the run's own */
+const char *run_start_request(const struct run *r); /* the request id of its start */
 bool run_open(const struct run *r);
 Tp__WorkflowExecutionStatus run_status(const struct run *r);
 int64_t run_next_event(const struct run *r); /* the number the next one gets */

@@ -1,0 +1,148 @@
+#include "workflow/service_impl.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static void call_free(struct service_call *c)
+{
+    loop_undefer(c->s->w.loop, &c->task);
+    list_remove(&c->s->calls, &c->node);
+    proto_arena_done(&c->arena);
+    buf_done(&c->answer);
+    refusal_done(&c->no);
+    free(c);
+}
+
+static void on_reply(struct loop_task *t)
+{
+    struct service_call *c = CONTAINER_OF(t, struct service_call, task);
+    struct service_reply reply = { .answer = buf_str(&c->answer), .no = c->no.code ? &c->no : NULL };
+    c->done(c->owner, &reply);
+    call_free(c);
+}
+
+static void call_end(struct service_call *c)
+{
+    ASSERT(!c->ended);
+    c->ended = true;
+    c->on_gone = NULL;
+    c->on_drain = NULL;
+    if (c->gone)
+        call_free(c);
+    else
+        loop_defer(c->s->w.loop, &c->task);
+}
+
+void service_reply(struct service_call *c, const void *message)
+{
+    if (!c->gone && message)
+        proto_encode(message, &c->answer);
+    call_end(c);
+}
+
+void service_refuse(struct service_call *c, struct refusal *take_no)
+{
+    c->no = *take_no;
+    *take_no = (struct refusal){ 0 };
+    call_end(c);
+}
+
+void service_end(struct service_call *c)
+{
+    ASSERT(c->gone);
+    call_end(c);
+}
+
+void service_fail(struct service_call *c, enum code code, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    c->no.code = code;
+    vsnprintf(c->no.text, sizeof(c->no.text), fmt, args);
+    va_end(args);
+    call_end(c);
+}
+
+void service_gone(struct service_call *c)
+{
+    ASSERT(!c->gone);
+    c->gone = true;
+    if (c->ended)
+        call_free(c);
+    else if (c->on_gone)
+        c->on_gone(c);
+}
+
+int64_t service_until(const struct service_call *c, int64_t at_most_ns)
+{
+    int64_t now = service_now(c->s), until = now + at_most_ns;
+    if (c->deadline_ns - SERVICE_SECOND < until)
+        until = c->deadline_ns - SERVICE_SECOND;
+    return MAX(until, now);
+}
+
+/* Every request that speaks of a namespace has it as a text of that name. */
+static const char *namespace_of(const ProtobufCMessage *q)
+{
+    const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field_by_name(q->descriptor, "namespace");
+    if (!f || f->type != PROTOBUF_C_TYPE_STRING)
+        return "";
+    return *(char *const *)(const void *)((const char *)q + f->offset);
+}
+
+static int call_check(struct service *s, const struct service_call *c, struct refusal *no)
+{
+    if (c->method->nowhere)
+        return 0;
+    if (!*c->ns)
+        return refuse(no, CODE_INVALID, "Namespace not set on request.");
+    struct service_namespace *n = service_namespace_find(s, c->ns);
+    if (n && !n->waits)
+        return 0;
+    Tp__NamespaceNotFoundFailure *detail = proto_new(&tp__namespace_not_found_failure__descriptor);
+    proto_set_text(&detail->namespace_, c->ns);
+    return refuse_with(no, CODE_NOT_FOUND, "temporal.api.errordetails.v1.NamespaceNotFoundFailure", detail,
+                       "Namespace %s is not found.", c->ns);
+}
+
+int service_ask(struct service *s, const struct service_ask *a, struct service_call **ret, struct refusal *no)
+{
+    const struct service_method *m = service_method_find(a->method);
+    char path[256];
+    snprintf(path, sizeof(path), "/temporal.api.workflowservice.v1.WorkflowService/" STR_FMT, STR_ARG(a->method));
+    struct temporal_method known;
+    if (m && !temporal_method_find(str_of(path), &known)) {
+        snprintf(path, sizeof(path), "/temporal.api.operatorservice.v1.OperatorService/" STR_FMT, STR_ARG(a->method));
+        m = temporal_method_find(str_of(path), &known) ? m : NULL;
+    }
+    if (!m)
+        return refuse(no, CODE_UNIMPLEMENTED, "hob does not do " STR_FMT " yet", STR_ARG(a->method));
+    if (s->draining)
+        return refuse(no, CODE_UNAVAILABLE, "hob is stopping");
+    struct service_call *c = xcalloc(1, sizeof(*c));
+    *c = (struct service_call){ .s = s, .method = m, .done = a->done, .owner = a->owner,
+                                .task = { .run = on_reply }, .deadline_ns = INT64_MAX };
+    buf_init(&c->answer, MIB(128));
+    list_push(&s->calls, &c->node);
+    if (a->timeout_ns < INT64_MAX / 4)
+        c->deadline_ns = service_now(s) + a->timeout_ns;
+    struct err e;
+    ProtobufCMessage *q = NULL;
+    int r = proto_decode(known.input, a->message, SERVICE_MESSAGE_MEMORY, &c->arena, &q, &e);
+    if (r < 0)
+        r = refuse(no, -(enum code)r, "%s", e.text);
+    if (r == 0) {
+        c->q = q;
+        c->ns = namespace_of(q);
+        r = call_check(s, c, no);
+    }
+    if (r < 0) {
+        call_free(c);
+        return r;
+    }
+    s->counts.calls++;
+    *ret = c;
+    m->run(s, c);
+    return 0;
+}

@@ -1,0 +1,354 @@
+/* The service over the host, with a journal and a time that the test owns: a client and a worker in C. */
+#include "workflow/service.h"
+#include "tap.h"
+
+#include "codec/proto.h"
+#include "codec/temporal.h"
+#include "sim/sim_journal.h"
+#include "sim/sim_world.h"
+
+struct world {
+    struct rng rng;
+    struct sim_clock clock;
+    struct sim_disk disk;
+    struct sim_faults faults;
+    struct limits limits;
+    struct loop *loop;
+    struct journal *journal;
+    struct service *service;
+    struct durable_kind kind; /* borrowed by the host */
+    struct durable_host *host;
+};
+
+static void world_open(struct world *w)
+{
+    struct err e;
+    limits_default(&w->limits);
+    w->faults = (struct sim_faults){ .commit_us = 200, .read_us = 100 };
+    ASSERT(sim_loop_open(&w->clock, &w->loop, &e) == 0);
+    w->journal = sim_journal_new(&w->disk, w->loop, &w->rng, &w->faults);
+    const struct service_world sw = { .loop = w->loop, .journal = w->journal, .limits = &w->limits,
+                                      .wall_ns = sim_wall_ns, .ctx = &w->clock, .seed = 7, .version = "1" };
+    ASSERT(service_open(&sw, &w->service, &e) == 0);
+    const struct durable_world dw = { .loop = w->loop, .journal = w->journal, .limits = &w->limits,
+                                      .wall_ns = sim_wall_ns, .ctx = &w->clock, .seed = 8 };
+    w->kind = service_kind(w->service);
+    ASSERT(durable_host_open(&dw, &w->kind, 1, &w->host, &e) == 0);
+    service_attach(w->service, w->host);
+}
+
+static void on_ready(void *ctx, int r, const struct err *e)
+{
+    (void)r;
+    (void)e;
+    *(bool *)ctx = true;
+}
+
+static void world_begin(struct world *w)
+{
+    *w = (struct world){ .rng = { 1 }, .clock = { .now_us = 1000000 } };
+    w->clock.rng = &w->rng;
+    w->clock.wall_offset_ns = INT64_C(1700000000) * 1000000000;
+    world_open(w);
+}
+
+static bool world_start(struct world *w)
+{
+    struct err e;
+    bool ready = false;
+    if (durable_host_start(w->host, on_ready, &ready, &e) < 0)
+        return false;
+    for (int i = 0; i < 10000 && !ready; i++)
+        if (loop_turn(w->loop, true, &e) < 0)
+            return false;
+    return ready;
+}
+
+static void world_close(struct world *w)
+{
+    service_drain(w->service);
+    struct err e;
+    for (int i = 0; i < 10; i++)
+        (void)(loop_turn(w->loop, false, &e) < 0);
+    journal_free(TAKE(w->journal));
+    durable_host_free(TAKE(w->host));
+    service_free(TAKE(w->service));
+    loop_free(TAKE(w->loop));
+}
+
+static void world_done(struct world *w)
+{
+    world_close(w);
+    sim_disk_done(&w->disk);
+}
+
+/* ---- one call ---- */
+
+struct call {
+    struct service_call *at;
+    bool done;
+    struct refusal no; /* code and text only */
+    const ProtobufCMessageDescriptor *type;
+    ProtobufCMessage *answer;
+};
+
+static void on_done(void *owner, const struct service_reply *reply)
+{
+    struct call *c = owner;
+    struct err e;
+    c->done = true;
+    if (reply->no) {
+        c->no.code = reply->no->code;
+        memcpy(c->no.text, reply->no->text, sizeof(c->no.text));
+    } else if (proto_decode_new(c->type, reply->answer, MIB(8), &c->answer, &e) < 0) {
+        c->no.code = CODE_INTERNAL;
+    }
+}
+
+static void ask(struct world *w, struct call *c, const char *method, const void *q, const ProtobufCMessageDescriptor *type,
+                int64_t timeout_s)
+{
+    struct buf b;
+    buf_init(&b, MIB(8));
+    proto_encode(q, &b);
+    *c = (struct call){ .type = type };
+    const struct service_ask a = { .method = str_of(method), .message = buf_str(&b),
+                                   .timeout_ns = timeout_s * 1000000000, .done = on_done, .owner = c };
+    struct refusal no = { 0 };
+    if (service_ask(w->service, &a, &c->at, &no) < 0) {
+        c->done = true;
+        c->no.code = no.code;
+        memcpy(c->no.text, no.text, sizeof(no.text));
+        refusal_done(&no);
+    }
+    buf_done(&b);
+}
+
+static bool wait_for(struct world *w, struct call *c)
+{
+    struct err e;
+    for (int i = 0; i < 100000 && !c->done; i++)
+        if (loop_turn(w->loop, true, &e) < 0)
+            return false;
+    return c->done;
+}
+
+static void call_done(struct call *c) { proto_free(TAKE(c->answer)); }
+
+static void start(struct world *w, struct call *c, const char *id, const char *request)
+{
+    Tp__StartWorkflowExecutionRequest q;
+    tp__start_workflow_execution_request__init(&q);
+    Tp__WorkflowType type;
+    tp__workflow_type__init(&type);
+    Tp__TaskQueue queue;
+    tp__task_queue__init(&queue);
+    char ns[] = "default", name[] = "hello", tq[] = "q";
+    type.name = name;
+    queue.name = tq;
+    q.namespace_ = ns;
+    AUTO_FREE char *own_id = xstrdup(id);
+    AUTO_FREE char *own_request = xstrdup(request);
+    q.workflow_id = own_id;
+    q.request_id = own_request;
+    q.workflow_type = &type;
+    q.task_queue = &queue;
+    ask(w, c, "StartWorkflowExecution", &q, &tp__start_workflow_execution_response__descriptor, 10);
+}
+
+static void poll_task(struct world *w, struct call *c)
+{
+    Tp__PollWorkflowTaskQueueRequest q;
+    tp__poll_workflow_task_queue_request__init(&q);
+    Tp__TaskQueue queue;
+    tp__task_queue__init(&queue);
+    char ns[] = "default", tq[] = "q", me[] = "worker";
+    queue.name = tq;
+    q.namespace_ = ns;
+    q.task_queue = &queue;
+    q.identity = me;
+    ask(w, c, "PollWorkflowTaskQueue", &q, &tp__poll_workflow_task_queue_response__descriptor, 70);
+}
+
+static void complete(struct world *w, struct call *c, const Tp__PollWorkflowTaskQueueResponse *task)
+{
+    Tp__RespondWorkflowTaskCompletedRequest q;
+    tp__respond_workflow_task_completed_request__init(&q);
+    Tp__Command command, *commands[] = { &command };
+    tp__command__init(&command);
+    Tp__CompleteWorkflowExecutionCommandAttributes a;
+    tp__complete_workflow_execution_command_attributes__init(&a);
+    command.command_type = TP__COMMAND_TYPE__COMMAND_TYPE_COMPLETE_WORKFLOW_EXECUTION;
+    command.attributes_case = TP__COMMAND__ATTRIBUTES_COMPLETE_WORKFLOW_EXECUTION_COMMAND_ATTRIBUTES;
+    command.complete_workflow_execution_command_attributes = &a;
+    char ns[] = "default", me[] = "worker";
+    q.namespace_ = ns;
+    q.identity = me;
+    q.task_token = task->task_token;
+    q.n_commands = 1;
+    q.commands = commands;
+    ask(w, c, "RespondWorkflowTaskCompleted", &q, &tp__respond_workflow_task_completed_response__descriptor, 10);
+}
+
+static void closing(struct world *w, struct call *c, const char *id, const ProtobufCBinaryData *token)
+{
+    Tp__GetWorkflowExecutionHistoryRequest q;
+    tp__get_workflow_execution_history_request__init(&q);
+    Tp__WorkflowExecution x;
+    tp__workflow_execution__init(&x);
+    char ns[] = "default";
+    AUTO_FREE char *own = xstrdup(id);
+    x.workflow_id = own;
+    q.namespace_ = ns;
+    q.execution = &x;
+    q.wait_new_event = true;
+    q.history_event_filter_type = TP__HISTORY_EVENT_FILTER_TYPE__HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT;
+    if (token)
+        q.next_page_token = *token;
+    ask(w, c, "GetWorkflowExecutionHistory", &q, &tp__get_workflow_execution_history_response__descriptor, 30);
+}
+
+/* ---- tests ---- */
+
+static bool hello(struct world *w, bool worker_first)
+{
+    struct call s, p, r, h;
+    bool fine = true;
+    if (worker_first)
+        poll_task(w, &p);
+    start(w, &s, "one", "r1");
+    fine = wait_for(w, &s) && s.answer;
+    closing(w, &h, "one", NULL);
+    if (!worker_first)
+        poll_task(w, &p);
+    fine = fine && wait_for(w, &p) && p.answer;
+    const Tp__PollWorkflowTaskQueueResponse *task = (const void *)p.answer;
+    fine = fine && task->task_token.len && task->history && task->history->n_events == 3 && task->attempt == 1;
+    if (fine) {
+        complete(w, &r, task);
+        fine = wait_for(w, &r) && r.answer && wait_for(w, &h) && h.answer;
+        const Tp__GetWorkflowExecutionHistoryResponse *last = (const void *)h.answer;
+        fine = fine && last->history->n_events == 1 && !last->next_page_token.len &&
+               last->history->events[0]->event_type == TP__EVENT_TYPE__EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED;
+        call_done(&r);
+        call_done(&h);
+    }
+    call_done(&s);
+    call_done(&p);
+    return fine;
+}
+
+TEST(a_workflow_is_started_given_to_the_worker_that_waits_completed_and_its_end_told)
+{
+    struct world w;
+    world_begin(&w);
+    bool fine = world_start(&w) && hello(&w, true);
+    uint64_t commits = w.disk.commits;
+    world_done(&w);
+    CHECK(fine);
+    CHECK_EQ(commits, 2); /* scheduled and started in one */
+}
+
+TEST(a_worker_that_comes_later_finds_the_task_in_the_backlog)
+{
+    struct world w;
+    world_begin(&w);
+    bool fine = world_start(&w) && hello(&w, false);
+    world_done(&w);
+    CHECK(fine);
+}
+
+TEST(a_poll_that_nobody_answers_ends_empty_before_its_client_gives_up)
+{
+    struct world w;
+    world_begin(&w);
+    struct call p;
+    bool fine = world_start(&w);
+    poll_task(&w, &p);
+    fine = fine && wait_for(&w, &p) && p.answer && !((const Tp__PollWorkflowTaskQueueResponse *)(const void *)p.answer)->task_token.len;
+    call_done(&p);
+    uint64_t now = w.clock.now_us;
+    world_done(&w);
+    CHECK(fine);
+    CHECK(now >= 61000000 && now < 70000000);
+}
+
+TEST(a_start_repeated_is_the_same_run_and_another_is_refused_with_the_one_that_runs)
+{
+    struct world w;
+    world_begin(&w);
+    struct call a, b, c;
+    bool fine = world_start(&w);
+    start(&w, &a, "one", "r1");
+    fine = fine && wait_for(&w, &a) && a.answer;
+    start(&w, &b, "one", "r1");
+    fine = fine && wait_for(&w, &b) && b.answer;
+    start(&w, &c, "one", "r2");
+    fine = fine && wait_for(&w, &c);
+    bool same = fine && !strcmp(((const Tp__StartWorkflowExecutionResponse *)(const void *)a.answer)->run_id,
+                                ((const Tp__StartWorkflowExecutionResponse *)(const void *)b.answer)->run_id);
+    call_done(&a);
+    call_done(&b);
+    call_done(&c);
+    world_done(&w);
+    CHECK(same);
+    CHECK_EQ(c.no.code, CODE_EXISTS);
+}
+
+TEST(what_was_started_is_given_out_after_a_restart)
+{
+    struct world w;
+    world_begin(&w);
+    struct call a, p;
+    bool fine = world_start(&w);
+    start(&w, &a, "one", "r1");
+    fine = fine && wait_for(&w, &a) && a.answer;
+    call_done(&a);
+    world_close(&w);
+    world_open(&w);
+    fine = fine && world_start(&w);
+    poll_task(&w, &p);
+    fine = fine && wait_for(&w, &p) && p.answer && ((const Tp__PollWorkflowTaskQueueResponse *)(const void *)p.answer)->task_token.len;
+    call_done(&p);
+    world_done(&w);
+    CHECK(fine);
+}
+
+TEST(who_has_gone_is_forgotten_and_gets_no_task)
+{
+    struct world w;
+    world_begin(&w);
+    struct call gone, p, s;
+    bool fine = world_start(&w);
+    poll_task(&w, &gone);
+    service_gone(gone.at);
+    poll_task(&w, &p);
+    start(&w, &s, "one", "r1");
+    fine = fine && wait_for(&w, &s) && wait_for(&w, &p) && p.answer &&
+           ((const Tp__PollWorkflowTaskQueueResponse *)(const void *)p.answer)->task_token.len && !gone.done;
+    call_done(&p);
+    call_done(&s);
+    world_done(&w);
+    CHECK(fine);
+}
+
+TEST(a_namespace_that_is_not_there_and_a_method_that_is_not_done_are_named)
+{
+    struct world w;
+    world_begin(&w);
+    struct call c, d;
+    bool fine = world_start(&w);
+    Tp__PollWorkflowTaskQueueRequest q;
+    tp__poll_workflow_task_queue_request__init(&q);
+    char ns[] = "nowhere";
+    q.namespace_ = ns;
+    ask(&w, &c, "PollWorkflowTaskQueue", &q, &tp__poll_workflow_task_queue_response__descriptor, 70);
+    ask(&w, &d, "PollNexusTaskQueue", &q, &tp__poll_workflow_task_queue_response__descriptor, 70);
+    world_done(&w);
+    CHECK(fine);
+    CHECK_EQ(c.no.code, CODE_NOT_FOUND);
+    CHECK_STR(c.no.text, "Namespace nowhere is not found.");
+    CHECK_EQ(d.no.code, CODE_UNIMPLEMENTED);
+}
+
+TEST_MAIN()
