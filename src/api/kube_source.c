@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* ---- the core Service that Knative makes beside each of its own ---- */
+/* ---- the core Service that Knative makes beside each Route ---- */
 
 static char *view_text(const struct catalog_item *i)
 {
@@ -14,12 +14,12 @@ static char *view_text(const struct catalog_item *i)
     struct str name = str_cut(&rest, ':');
     AUTO_FREE char *target = xstrndup(name.at, name.size);
     AUTO_JSON json_t *view = json_pack(
-        "{s:s,s:s,s:{s:s,s:s,s:s?,s:s?,s:s?,s:{s:s,s:s},s:O?,s:[{s:s,s:s,s:s,s:s?,s:b,s:b}]},s:{s:s,s:s,s:s,"
+        "{s:s,s:s,s:{s:s,s:s,s:s?,s:s?,s:s?,s:{s:s,s:s*},s:O?,s:[{s:s,s:s,s:s,s:s?,s:b,s:b}]},s:{s:s,s:s,s:s,"
         "s:[{s:s,s:i,s:i,s:s}]},s:{s:{}}}",
         "apiVersion", "v1", "kind", "Service", "metadata", "name", i->name, "namespace", i->ns, "uid",
         json_text_at(from, "metadata.uid"), "creationTimestamp", json_text_at(from, "metadata.creationTimestamp"),
-        "resourceVersion", json_text_at(from, "metadata.resourceVersion"), "labels", SERVING_GROUP "/service",
-        i->name, SERVING_GROUP "/route", i->name, "annotations", json_at(from, "metadata.annotations"),
+        "resourceVersion", json_text_at(from, "metadata.resourceVersion"), "labels", SERVING_GROUP "/route",
+        i->name, SERVING_GROUP "/service", json_text_key(from, "metadata.labels", SERVING_GROUP "/service"), "annotations", json_at(from, "metadata.annotations"),
         "ownerReferences", "apiVersion", SERVING_API_VERSION, "kind", "Route", "name", i->name, "uid",
         json_text_at(from, "metadata.uid"), "controller", 1, "blockOwnerDeletion", 1, "spec", "type",
         "ExternalName", "externalName", target, "sessionAffinity", "None", "ports", "name", "http", "port", 80,
@@ -123,12 +123,14 @@ bool kube_find(const struct kube *k, const struct kube_resource *r, const char *
 {
     struct catalog_item item;
     struct viewing v = { on_item, ctx };
+    bool view = r->source == KUBE_FROM_VIEW;
+    enum catalog_kind kind = view ? CATALOG_ROUTES : (enum catalog_kind)r->kind;
     if (r->source == KUBE_FROM_REGISTRY ? !registry_find(k->s.registry, r->kind, ns, name, &item)
-                                        : !catalog_find(k->s.catalog, r->kind, ns, name, &item)) {
-        if (!is_route(r) || !registry_find(k->s.registry, REGISTRY_ROUTES, ns, name, &item))
+                                        : !catalog_find(k->s.catalog, kind, ns, name, &item)) {
+        if (!(is_route(r) || view) || !registry_find(k->s.registry, REGISTRY_ROUTES, ns, name, &item))
             return false;
     }
-    (void)(r->source == KUBE_FROM_VIEW ? view_item(&v, &item) : on_item(ctx, &item));
+    (void)(view ? view_item(&v, &item) : on_item(ctx, &item));
     return true;
 }
 
@@ -139,7 +141,7 @@ void kube_each(const struct kube *k, const struct kube_resource *r, const char *
     if (r->source == KUBE_FROM_REGISTRY)
         registry_each(k->s.registry, r->kind, ns, on_item, ctx);
     else if (r->source == KUBE_FROM_VIEW)
-        catalog_each(k->s.catalog, r->kind, ns, view_item, &v);
+        routes_each(k, ns, view_item, &v);
     else if (is_route(r))
         routes_each(k, ns, on_item, ctx);
     else

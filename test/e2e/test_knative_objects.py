@@ -193,6 +193,11 @@ class Routes(ObjectsCase):
         self.apply(route("way", {"configurationName": "alone", "percent": 100}))
         self.kubectl("wait", "--for=condition=Ready", "rt/way", "--timeout=30s")
         self.assertEqual(self.said(self.hob.host("way")), {"one"})
+        beside = json.loads(self.kubectl("get", "svc", "way", "-o", "json"))  # the core Service, as beside a Service's Route
+        self.assertEqual(beside["metadata"]["labels"], {"serving.knative.dev/route": "way"})
+        self.assertEqual((beside["metadata"]["ownerReferences"][0]["kind"], beside["metadata"]["ownerReferences"][0]["uid"]),
+                         ("Route", self.read("rt/way", ".metadata.uid")))
+        self.assertIn("way ", self.kubectl("get", "svc"))
         self.hob.wait_for("its revision to say so", lambda: "active" == self.read(
             "rev/alone-00001", ".metadata.labels.serving\\.knative\\.dev/routingState"))
         self.assertEqual(self.read("rev/alone-00001", ".metadata.annotations.serving\\.knative\\.dev/routes"), "way")
