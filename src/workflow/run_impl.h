@@ -24,6 +24,9 @@ enum {
     RUN_SIGNAL_IDS_MAX = 1000,    /* remembered, to know a repetition: clients repeat within seconds */
     RUN_FAILURE_DEPTH_MAX = 20,   /* causes of causes that are kept: what is read must be readable again */
     RUN_ID_BYTES_MAX = 1000,
+    RUN_SEARCH_KEYS_MAX = 100,
+    RUN_SEARCH_VALUE_BYTES_MAX = 2048,
+    RUN_SEARCH_BYTES_MAX = 40960,
     RUN_EAGER_MAX = 3,            /* activities handed out with a completion, as Temporal does */
     RUN_TASK_BACKOFF_AFTER = 3,   /* attempts without */
 };

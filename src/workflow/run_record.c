@@ -38,6 +38,22 @@ static bool payload_says_nothing(const Tp__Payload *p)
     return data.size == 0 || str_is(data, "[]") || str_is(data, "null");
 }
 
+static int search_check(struct run_commanding *c, const Tp__SearchAttributes *q)
+{
+    for (size_t i = 0; i < q->n_indexed_fields; i++)
+        if (q->indexed_fields[i]->value && q->indexed_fields[i]->value->data.len > RUN_SEARCH_VALUE_BYTES_MAX)
+            return run_command_bad(c, CAUSE(BAD_SEARCH_ATTRIBUTES),
+                                   "search attribute %.200s value size %zu exceeds size limit %d", q->indexed_fields[i]->key,
+                                   q->indexed_fields[i]->value->data.len, RUN_SEARCH_VALUE_BYTES_MAX);
+    if (q->n_indexed_fields > RUN_SEARCH_KEYS_MAX)
+        return run_command_bad(c, CAUSE(BAD_SEARCH_ATTRIBUTES), "number of search attributes %zu exceeds limit %d",
+                               q->n_indexed_fields, RUN_SEARCH_KEYS_MAX);
+    if (proto_size(q) > RUN_SEARCH_BYTES_MAX)
+        return run_command_bad(c, CAUSE(BAD_SEARCH_ATTRIBUTES), "total size of search attributes %zu exceeds size limit %d",
+                               proto_size(q), RUN_SEARCH_BYTES_MAX);
+    return 0;
+}
+
 void run_record_search(Ws__Run *s, const Tp__SearchAttributes *q)
 {
     if (!s->search_attributes)
@@ -62,6 +78,8 @@ int run_record_command_search(struct run_commanding *c)
     if (!q || !q->n_indexed_fields)
         return run_command_bad(c, CAUSE(BAD_SEARCH_ATTRIBUTES),
                                "IndexedFields is not set on UpsertWorkflowSearchAttributesCommand.");
+    if (search_check(c, q) < 0)
+        return -1;
     run_record_search(s, q);
     Tp__HistoryEvent *event;
     Tp__UpsertWorkflowSearchAttributesEventAttributes *a =

@@ -307,6 +307,18 @@ static void same_timer(struct world *w)
 static void no_timer(struct world *w) { world_cancel_timer(w, "x"); }
 static void nameless_marker(struct world *w) { (void)world_command(w, COMMAND(RECORD_MARKER), 10); }
 static void no_search(struct world *w) { (void)world_command(w, COMMAND(UPSERT_WORKFLOW_SEARCH_ATTRIBUTES), 14); }
+static void large_search(struct world *w)
+{
+    static char text[RUN_SEARCH_VALUE_BYTES_MAX + 2];
+    memset(text, '1', sizeof text - 1);
+    Tp__UpsertWorkflowSearchAttributesCommandAttributes *u =
+        world_command(w, COMMAND(UPSERT_WORKFLOW_SEARCH_ATTRIBUTES), 14)->upsert_workflow_search_attributes_command_attributes;
+    u->search_attributes = proto_new(&tp__search_attributes__descriptor);
+    Tp__SearchAttributes__IndexedFieldsEntry *field = proto_new(&tp__search_attributes__indexed_fields_entry__descriptor);
+    proto_set_text(&field->key, "K");
+    field->value = temporal_payload_new("json/plain", str_of(text));
+    proto_push(&u->search_attributes->n_indexed_fields, &u->search_attributes->indexed_fields, field);
+}
 static void no_memo(struct world *w) { (void)world_command(w, COMMAND(MODIFY_WORKFLOW_PROPERTIES), 17); }
 static void no_failure(struct world *w) { (void)world_command(w, COMMAND(FAIL_WORKFLOW_EXECUTION), 5); }
 static void wrong_attributes(struct world *w) { world_command(w, COMMAND(START_TIMER), 7)->command_type = COMMAND(START_TIMER); }
@@ -329,6 +341,7 @@ TEST(a_bad_command_fails_its_task_and_leaves_nothing_of_the_others)
         { no_timer, CAUSE(BAD_CANCEL_TIMER_ATTRIBUTES) },
         { nameless_marker, CAUSE(BAD_RECORD_MARKER_ATTRIBUTES) },
         { no_search, CAUSE(BAD_SEARCH_ATTRIBUTES) },
+        { large_search, CAUSE(BAD_SEARCH_ATTRIBUTES) },
         { no_memo, CAUSE(BAD_MODIFY_WORKFLOW_PROPERTIES_ATTRIBUTES) },
         { no_failure, CAUSE(BAD_FAIL_WORKFLOW_EXECUTION_ATTRIBUTES) },
         { wrong_attributes, CAUSE(BAD_START_TIMER_ATTRIBUTES) },
