@@ -21,7 +21,11 @@ struct committer {
     int event_fd;
     pthread_t thread;
     bool runs;
-    struct err health; /* loop thread */
+
+    /* loop thread */
+    struct err health;
+    struct list fresh; /* of this turn: handed over at its end, so that they are written together */
+    struct loop_task hand_over;
 
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t wake;
@@ -112,13 +116,21 @@ static void on_event(struct loop_io *io, uint32_t events)
     drain(c);
 }
 
-void committer_push(struct committer *c, struct list_node *item)
+static void fresh_hand_over(struct committer *c)
 {
     pthread_mutex_lock(&c->lock);
-    ASSERT(!c->stopping);
-    list_push(&c->waiting, item);
+    list_move(&c->fresh, &c->waiting);
     pthread_cond_signal(&c->wake);
     pthread_mutex_unlock(&c->lock);
+}
+
+static void on_turn_end(struct loop_task *t) { fresh_hand_over(CONTAINER_OF(t, struct committer, hand_over)); }
+
+void committer_push(struct committer *c, struct list_node *item)
+{
+    ASSERT(!c->stopping); /* written on this thread: no lock to read it */
+    list_push(&c->fresh, item);
+    loop_defer(c->loop, &c->hand_over);
 }
 
 int committer_health(const struct committer *c, struct err *e)
@@ -152,6 +164,8 @@ int committer_open(struct loop *l, const struct committer_spec *spec, struct com
     c->loop = l;
     c->spec = *spec;
     c->io.on_ready = on_event;
+    c->hand_over.run = on_turn_end;
+    list_init(&c->fresh);
     list_init(&c->waiting);
     list_init(&c->done);
     pthread_mutex_init(&c->lock, NULL);
@@ -175,6 +189,8 @@ void committer_free(struct committer *c)
 {
     if (!c)
         return;
+    loop_undefer(c->loop, &c->hand_over);
+    fresh_hand_over(c);
     pthread_mutex_lock(&c->lock);
     c->stopping = true;
     pthread_cond_signal(&c->wake);
@@ -182,7 +198,7 @@ void committer_free(struct committer *c)
     if (c->runs)
         pthread_join(c->thread, NULL);
     drain(c);
-    ASSERT(c->waiting.count == 0 && c->done.count == 0);
+    ASSERT(c->fresh.count == 0 && c->waiting.count == 0 && c->done.count == 0);
     loop_unwatch(c->loop, &c->io);
     if (c->event_fd >= 0)
         (void)close(c->event_fd);

@@ -4,6 +4,9 @@
  *   push ──► waiting ────────► write: all of it, in order
  *   on_done ◄── done ◄──────── in the order of the pushes
  *
+ * What is pushed within one turn of the loop is handed over together, at its end: callers that are answered together
+ * and go on together share the next sync too.
+ *
  * Private to src/store/. Owns the thread and what was pushed, until on_done. Emits on_done on the loop thread,
  * exactly once for each item, never inside committer_push(). How many may wait is the caller's to limit.
  * While write() says that it cannot, it is called again every second, without items if none came: so health
