@@ -142,4 +142,76 @@ TEST(whatever_comes_in_whatever_order_the_history_has_no_gap_and_nothing_ends_tw
     }
 }
 
+/* Started minus ended, by their events alone. */
+static void pending(const struct world *w, size_t count, size_t *ret_activities, size_t *ret_timers)
+{
+    *ret_activities = *ret_timers = 0;
+    for (size_t i = 0; i < count; i++)
+        switch (w->events[i]->event_type) {
+        case EVENT(ACTIVITY_TASK_SCHEDULED):
+            ++*ret_activities;
+            break;
+        case EVENT(ACTIVITY_TASK_COMPLETED):
+        case EVENT(ACTIVITY_TASK_FAILED):
+        case EVENT(ACTIVITY_TASK_CANCELED):
+        case EVENT(ACTIVITY_TASK_TIMED_OUT):
+            --*ret_activities;
+            break;
+        case EVENT(TIMER_STARTED):
+            ++*ret_timers;
+            break;
+        case EVENT(TIMER_FIRED):
+        case EVENT(TIMER_CANCELED):
+            --*ret_timers;
+            break;
+        default:
+            break;
+        }
+}
+
+/* To the task that ends at events[i]; the run that comes of it has its next task, and waits for what was pending. */
+static bool resets(struct world *w, size_t i)
+{
+    Tp__ResetWorkflowExecutionRequest q;
+    struct uuid run = { { 3 } };
+    size_t activities, timers;
+    tp__reset_workflow_execution_request__init(&q);
+    q.workflow_task_finish_event_id = (int64_t)i + 1;
+    if (run_reset(w->r, &w->t, w->events, i, w->events + i, w->event_count - i, &q, &run, &w->t, &w->no) < 0)
+        return false;
+    pending(w, i, &activities, &timers);
+    struct run_task task;
+    bool good = run_wants_task(w->next, 0, &task) && task.type == RUN_WORKFLOW_TASK &&
+                w->next->s->n_activities == activities && w->next->s->n_timers == timers;
+    run_check(w->next);
+    run_free(w->next);
+    w->next = NULL;
+    rows_done(&w->next_turn);
+    return good;
+}
+
+TEST(whatever_came_a_run_can_be_reset_to_each_of_its_tasks)
+{
+    for (uint64_t seed = 1; seed <= 30; seed++) {
+        struct walk k = { 0 };
+        world_start(&k.w, NULL);
+        k.w.random.state = seed;
+        for (int i = 0; i < 120 && run_open(k.w.r); i++)
+            step(&k);
+        bool good = true;
+        size_t at = 0;
+        for (size_t i = 1; i < k.w.event_count && good; i++) {
+            Tp__EventType type = k.w.events[at = i]->event_type;
+            if (type == EVENT(WORKFLOW_TASK_COMPLETED) || type == EVENT(WORKFLOW_TASK_FAILED) ||
+                type == EVENT(WORKFLOW_TASK_TIMED_OUT) || type == EVENT(WORKFLOW_TASK_STARTED))
+                good = resets(&k.w, i);
+        }
+        char why[sizeof k.w.no.text];
+        (void)snprintf(why, sizeof why, "%s", k.w.no.text);
+        world_auto(&k.w);
+        if (!good)
+            FAIL("seed %" PRIu64 ", event %zu: %s", seed, at + 1, why);
+    }
+}
+
 TEST_MAIN()
