@@ -278,6 +278,27 @@ bool filter_sql_group(struct filter_sql *s, const struct filter *f)
     return whole(s);
 }
 
+static enum filter_sql_way narrow(const struct filter_node *n)
+{
+    enum filter_sql_way best = FILTER_SQL_IN_ORDER;
+    if (n->op == FILTER_AND)
+        for (size_t i = 0; i < n->part_count; i++) {
+            enum filter_sql_way part = narrow(n->parts[i]);
+            best = MAX(best, part);
+        }
+    if (n->op != FILTER_EQ && n->op != FILTER_IN && n->op != FILTER_HAS)
+        return best;
+    if (n->column == FILTER_ID)
+        return FILTER_SQL_BY_ID;
+    bool few = n->column == FILTER_PARENT_RUN || (n->column == FILTER_ATTRIBUTE && n->type != JOURNAL_BOOL);
+    return few ? FILTER_SQL_BY_ENTITY : best;
+}
+
+enum filter_sql_way filter_sql_narrow(const struct filter *f)
+{
+    return f->root ? narrow(f->root) : FILTER_SQL_IN_ORDER;
+}
+
 /* ---- what SQL lacks ---- */
 
 static void has_word(sqlite3_context *c, int count, sqlite3_value **v)

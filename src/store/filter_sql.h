@@ -32,5 +32,8 @@ void filter_sql_done(struct filter_sql *s);
 /* Appends "(condition)"; the filter must outlive s. False: it has too many values. */
 bool filter_sql_where(struct filter_sql *s, const struct filter *f) MUST_USE;
 bool filter_sql_group(struct filter_sql *s, const struct filter *f) MUST_USE; /* the expression it groups by */
+/* Whether an index finds the few that can match, so that they are better sorted than met in the order of a list. */
+enum filter_sql_way { FILTER_SQL_IN_ORDER, FILTER_SQL_BY_ENTITY /* a parent, an attribute */, FILTER_SQL_BY_ID };
+enum filter_sql_way filter_sql_narrow(const struct filter *f);
 void filter_sql_bind(const struct filter_sql *s, sqlite3_stmt *st);
 int filter_sql_functions(sqlite3 *db);

@@ -85,6 +85,7 @@ struct journal_write {
     const struct journal_index *index; /* NULL: as it was; CREATE must have one */
 };
 
+/* Its writes are done in their order; each expectation sees those before it. */
 struct journal_commit { /* embedded by the caller */
     const struct journal_write *writes; /* at most JOURNAL_WRITES_MAX, of different entities */
     size_t count;
@@ -104,7 +105,7 @@ struct journal_load { /* one entity; embedded */
 struct journal_read { /* some of a history; embedded */
     struct journal_key key; /* the run is named; borrowed until on_done */
     uint64_t from, to;      /* rows that have something of from <= number < to */
-    size_t bytes_max;       /* stops after the row that goes past it; at least one is given */
+    size_t bytes_max;       /* stops after the row that goes past it; at least one is given, at most 10000 are */
     bool backwards;
     void (*on_done)(struct journal_read *q, int r, const struct journal_row *rows, size_t count,
                     const struct err *e);
@@ -134,7 +135,8 @@ struct journal_list { /* embedded */
     const struct filter *filter; /* NULL: all; borrowed until on_done */
     uint32_t limit;              /* 1..10000 */
     struct str after;            /* a `next` given before; empty: from the beginning */
-    /* Open ones first, then by close time, newest first; within that by start time, newest first. */
+    /* Open ones first, then by close time, newest first; within that by start time, newest first. Attributes are
+     * not given back; what is damaged is left out, and counted, so a page may hold less than `limit`. */
     void (*on_done)(struct journal_list *q, int r, const struct journal_found *rows, size_t count,
                     struct str next, const struct err *e);
     void *internal;

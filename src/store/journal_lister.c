@@ -15,6 +15,8 @@ enum {
 };
 
 #define OF_NAMESPACE " FROM entity e WHERE e.kind = ?1 AND e.ns = (SELECT id FROM space WHERE name = ?2) AND "
+/* The same, and a + keeps SQLite from taking the index of lists. */
+#define FROM_ALL " FROM entity e WHERE +e.kind = ?1 AND +e.ns = (SELECT id FROM space WHERE name = ?2) AND "
 #define LISTED                                                                                        \
     "SELECT e.id, e.name, e.run, e.version, e.open, e.ready, e.due, e.state_sum, e.sum, e.status, e.type, e.queue," \
     " e.start, e.execution, e.close, e.history_length, e.history_bytes, e.transitions, e.parent_id, e.parent_run," \
@@ -200,10 +202,16 @@ int journal_lister_list(struct journal_lister *l, const struct journal_list *q, 
         return r;
     if (q->filter && !filter_sql_where(&s.where, q->filter))
         return too_much(e);
-    buf_text(&s.text, LISTED OF_NAMESPACE);
-    buf_text(&s.text, after.size > 0 ? "(e.close, e.start, e.id) < (?3, ?4, ?5) AND " : "");
+    enum filter_sql_way way = q->filter ? filter_sql_narrow(q->filter) : FILTER_SQL_IN_ORDER;
+    bool narrow = way != FILTER_SQL_IN_ORDER;
+    buf_text(&s.text, way == FILTER_SQL_BY_ENTITY ? LISTED FROM_ALL : LISTED OF_NAMESPACE);
+    const char *from = narrow ? "(+e.close, +e.start, +e.id) < (?3, ?4, ?5) AND "
+                              : "(e.close, e.start, e.id) < (?3, ?4, ?5) AND ";
+    buf_text(&s.text, after.size > 0 ? from : "");
     buf_str_append(&s.text, q->filter ? buf_str(&s.where.text) : STR("1"));
-    buf_text(&s.text, " ORDER BY e.close DESC, e.start DESC, e.id DESC LIMIT ?6");
+    buf_text(&s.text, narrow
+                          ? " ORDER BY +e.close DESC, +e.start DESC, +e.id DESC LIMIT ?6" /* + : not by its index */
+                          : " ORDER BY e.close DESC, e.start DESC, e.id DESC LIMIT ?6");
     r = prepare(l, &s.where, &s.text, q->kind, q->ns, &st, e);
     if (r < 0)
         return r;
