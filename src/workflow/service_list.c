@@ -275,11 +275,3 @@ void service_count(struct service *s, struct service_call *c)
     if (r < 0)
         on_count(&x->count, r, 0, NULL, 0, &e);
 }
-
-/* ---- not yet ---- */
-
-void service_reset(struct service *s, struct service_call *c)
-{
-    (void)s;
-    service_fail(c, CODE_UNIMPLEMENTED, "hob does not do ResetWorkflowExecution yet");
-}

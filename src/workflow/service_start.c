@@ -140,7 +140,7 @@ static enum way way_of(const struct starting *x, const struct run *r, struct ref
 
 /* ---- a new run ---- */
 
-static struct uuid run_id_new(struct durable_turn *t)
+struct uuid service_run_new(struct durable_turn *t)
 {
     uint8_t random[10];
     uint64_t a = rng_next(t->random), b = rng_next(t->random);
@@ -162,12 +162,15 @@ static void spawn(struct starting *x, struct durable_turn *t, const struct run_s
     x->turn->changed = x->turn->indexed = true;
 }
 
-static void start_new(struct starting *x, const struct durable_view *v)
+static void start_new(struct service *s, struct starting *x, const struct durable_view *v)
 {
     struct durable_turn *t = v->current ? v->current_turn : v->fresh;
     struct run_start how = x->more ? *x->more : (struct run_start){ 0 };
     how.q = x->q;
-    how.run = how.first_run = run_id_new(t);
+    how.run = how.first_run = service_run_new(t);
+    struct service_namespace *n = service_namespace_find(s, x->q->namespace_);
+    if (n)
+        how.retention_ms = temporal_duration_ms(n->stored->config->workflow_execution_retention_ttl);
     how.first_task_delay_ms = temporal_duration_ms(x->q->workflow_start_delay);
     if (x->signal) {
         how.signal_name = x->signal->signal_name;
@@ -203,7 +206,6 @@ static int use_running(struct starting *x, const struct durable_view *v, struct 
 
 int starting_apply(struct service *s, struct starting *x, const struct durable_view *v, struct refusal *no)
 {
-    (void)s;
     x->started = x->fresh = false;
     x->machine = NULL;
     switch (way_of(x, v->current, no)) {
@@ -224,7 +226,7 @@ int starting_apply(struct service *s, struct starting *x, const struct durable_v
     }
     case WAY_NEW: break;
     }
-    start_new(x, v);
+    start_new(s, x, v);
     return 0;
 }
 

@@ -15,6 +15,7 @@ struct starting { /* filled in before; what came of it after */
     bool started;        /* made now, or by this same request before */
     bool fresh;          /* made now */
 };
+struct uuid service_run_new(struct durable_turn *t);
 int starting_check(const Tp__StartWorkflowExecutionRequest *q, struct refusal *no) MUST_USE;
 /* Applies the policies. `no` has the detail AlreadyStarted where a run was in the way. */
 int starting_apply(struct service *s, struct starting *x, const struct durable_view *v, struct refusal *no) MUST_USE;

@@ -314,6 +314,35 @@ TEST(what_was_started_is_given_out_after_a_restart)
     CHECK(fine);
 }
 
+TEST(a_run_that_is_over_is_reset_to_its_task_and_goes_on_in_another)
+{
+    struct world w;
+    world_begin(&w);
+    struct call r, p;
+    bool fine = world_start(&w) && hello(&w, true);
+    Tp__ResetWorkflowExecutionRequest q;
+    tp__reset_workflow_execution_request__init(&q);
+    Tp__WorkflowExecution x;
+    tp__workflow_execution__init(&x);
+    char ns[] = "default", id[] = "one", why[] = "again";
+    x.workflow_id = id;
+    q.namespace_ = ns;
+    q.workflow_execution = &x;
+    q.reason = why;
+    q.workflow_task_finish_event_id = 4;
+    ask(&w, &r, "ResetWorkflowExecution", &q, &tp__reset_workflow_execution_response__descriptor, 10);
+    fine = fine && wait_for(&w, &r) && r.answer && strlen(((const Tp__ResetWorkflowExecutionResponse *)(const void *)r.answer)->run_id) == 36;
+    poll_task(&w, &p);
+    fine = fine && wait_for(&w, &p) && p.answer;
+    const Tp__PollWorkflowTaskQueueResponse *task = (const void *)p.answer;
+    fine = fine && task->history && task->history->n_events >= 5 &&
+           !strcmp(task->workflow_execution->run_id, ((const Tp__ResetWorkflowExecutionResponse *)(const void *)r.answer)->run_id);
+    call_done(&p);
+    call_done(&r);
+    world_done(&w);
+    CHECK(fine);
+}
+
 TEST(who_has_gone_is_forgotten_and_gets_no_task)
 {
     struct world w;
