@@ -1,6 +1,7 @@
 /* Children: from the command to the event that says how they ended. A child's state in its parent goes
  * initiated -> started (its first task may begin once that is on disk) -> gone. */
 #include "workflow/run_child.h"
+#include "workflow/run_cron.h"
 #include "workflow/run_retry.h"
 
 #include <string.h>
@@ -56,6 +57,9 @@ static int start_check(struct run_commanding *c, const Tp__StartChildWorkflowExe
                                a->workflow_id);
     if (run_retry_check(a->retry_policy, &e) < 0)
         return run_command_bad(c, bad, "Invalid retry policy on StartChildWorkflowExecutionCommand: %s WorkflowId=%.200s",
+                               e.text, a->workflow_id);
+    if (!run_empty(a->cron_schedule) && run_cron_check(a->cron_schedule, &e) < 0)
+        return run_command_bad(c, bad, "Invalid cron schedule on StartChildWorkflowExecutionCommand: %s WorkflowId=%.200s",
                                e.text, a->workflow_id);
     if (a->input && proto_size(a->input) > RUN_BLOB_BYTES_MAX)
         return run_command_fatal(c, bad, "StartChildWorkflowExecutionCommandAttributes.Input exceeds size limit.");

@@ -323,6 +323,10 @@ static void bad_retry(struct world *w)
     a->retry_policy = proto_new(&tp__retry_policy__descriptor);
     a->retry_policy->backoff_coefficient = 0.5;
 }
+static void bad_cron(struct world *w)
+{
+    proto_set_text(&child_command(w, "c", POLICY(TERMINATE))->cron_schedule, "every now and then");
+}
 static void bad_signal(struct world *w) { proto_set_text(&signal_command(w, "x")->signal_name, ""); }
 static void bad_target(struct world *w) { (void)signal_command(w, ""); }
 static void bad_run(struct world *w) { proto_set_text(&signal_command(w, "x")->execution->run_id, "no-uuid"); }
@@ -340,6 +344,7 @@ static const struct {
     { bad_type, CAUSE(BAD_START_CHILD_EXECUTION_ATTRIBUTES) },
     { bad_time, CAUSE(BAD_START_CHILD_EXECUTION_ATTRIBUTES) },
     { bad_retry, CAUSE(BAD_START_CHILD_EXECUTION_ATTRIBUTES) },
+    { bad_cron, CAUSE(BAD_START_CHILD_EXECUTION_ATTRIBUTES) },
     { bad_signal, CAUSE(BAD_SIGNAL_WORKFLOW_EXECUTION_ATTRIBUTES) },
     { bad_target, CAUSE(BAD_SIGNAL_WORKFLOW_EXECUTION_ATTRIBUTES) },
     { bad_run, CAUSE(BAD_SIGNAL_WORKFLOW_EXECUTION_ATTRIBUTES) },
