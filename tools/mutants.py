@@ -121,6 +121,8 @@ def test_exists(root, test):
     module, _, part = rest.partition(":")
     if kind == "corpus":
         return os.path.exists(os.path.join(root, "test", "fuzz", f"fuzz_{module}.c"))
+    if kind == "sim":
+        return os.path.exists(os.path.join(root, "test", "sim", f"{module}.c"))
     path = os.path.join(root, "test", "unit", f"test_{module}.c")
     if kind != "unit" or not os.path.exists(path):
         return False
@@ -209,6 +211,8 @@ class Bench:
                 targets.add("test/test_" + rest.partition(":")[0])
             elif kind == "corpus":
                 targets.add("test/replay_" + rest)
+            elif kind == "sim":
+                targets.add("test/" + rest)
             else:
                 targets.update(E2E_TARGETS)
         output, status = ran(["ninja", "-j", str(os.cpu_count()), "-C", self.build, *sorted(targets)], BUILD_S,
@@ -228,6 +232,9 @@ class Bench:
         elif kind == "corpus":
             output, status = ran([os.path.join(self.build, "test", f"replay_{rest}"),
                                   os.path.join(self.tree, "test", "fuzz", "corpus", rest)], UNIT_S, env=self.env)
+            skipped = False
+        elif kind == "sim":
+            output, status = ran([os.path.join(self.build, "test", rest), "--count", "1000"], UNIT_S, env=self.env)
             skipped = False
         else:
             output, status = ran([sys.executable, "-B", "-m", "unittest", "-v", rest], E2E_S,
