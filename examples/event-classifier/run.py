@@ -114,7 +114,7 @@ class Hob:
     def __init__(self, binary, folder, roots):
         self.binary, self.log = binary, os.path.join(folder, "hob.log")
         reading, ready = os.pipe()
-        command = [binary, "serve", "--listen-ingress", "127.0.0.1:0", "--listen-api", "127.0.0.1:0",
+        command = [binary, "serve", "--listen-ingress", "127.0.0.1:0", "--listen-api", "127.0.0.1:0", "--listen-temporal", "none",
                    "--data", os.path.join(folder, "data"), "--ready-fd", str(ready)]
         for root in roots:
             command += ["--file-root", root]

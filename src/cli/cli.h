@@ -16,9 +16,11 @@
 
 /* `hob serve`, and the roles it starts itself in: gets argv[0] = "hob", then what followed `serve`. */
 int serve_main(int argc, char **argv);
+int server_main(int argc, char **argv);
 
 #define CLI_SERVER_DEFAULT  "127.0.0.1:8081"
 #define CLI_INGRESS_DEFAULT "127.0.0.1:8080"
+#define CLI_TEMPORAL_DEFAULT "127.0.0.1:7233"
 
 struct cli_global { /* what every command understands */
     const char *server, *ns, *colour;

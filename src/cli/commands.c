@@ -2,7 +2,7 @@
 
 /* In the order of the overview: what a person does first comes first. */
 const struct cli_command *const cli_commands[] = {
-    &cmd_serve,  &cmd_apply,   &cmd_deploy,     &cmd_get,      &cmd_describe, &cmd_delete,
+    &cmd_serve,  &cmd_server, &cmd_apply,   &cmd_deploy,     &cmd_get,      &cmd_describe, &cmd_delete,
     &cmd_invoke, &cmd_logs,    &cmd_ps,         &cmd_explain,  &cmd_models,   &cmd_limits,
     &cmd_kubeconfig, &cmd_doctor, &cmd_version, &cmd_completion, &cmd_complete, &cmd_docs,
 };

@@ -3,7 +3,7 @@
 
 #include "cli/cli.h"
 
-extern const struct cli_command cmd_serve;
+extern const struct cli_command cmd_serve, cmd_server;
 extern const struct cli_command cmd_apply, cmd_deploy, cmd_get, cmd_describe, cmd_delete;
 extern const struct cli_command cmd_invoke, cmd_logs, cmd_ps, cmd_explain;
 extern const struct cli_command cmd_models, cmd_limits, cmd_kubeconfig, cmd_doctor, cmd_version;

@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "cli/help.h"
 #include "cli/serve_listen.h"
+#include "cli/serve_form.h"
 #include "cli/serve_opts.h"
 #include "cli/serve_traces.h"
 #include "node/jail.h"
@@ -28,7 +29,7 @@
 #include <unistd.h>
 
 /* Where a role finds its descriptors. */
-enum { FD_LINK = 3, FD_INGRESS, FD_API, FD_LOCAL, FD_READY, FD_ROLE_END };
+enum { FD_LINK = 3, FD_INGRESS, FD_API, FD_LOCAL, FD_TEMPORAL, FD_READY, FD_ROLE_END };
 enum { FILE_ROOTS_MAX = 16 };
 
 /* ---- folders ---------------------------------------------------------------------------------- */
@@ -97,7 +98,7 @@ struct serve {
     char data[4096], store[4200], local[REACH_PATH_MAX];
     const char *roots[FILE_ROOTS_MAX];
     size_t root_count;
-    int ingress_fd, api_fd, local_fd, ready_fd, program_fd;
+    int ingress_fd, api_fd, local_fd, temporal_fd, ready_fd, program_fd;
     char **argv;
 };
 
@@ -170,7 +171,7 @@ static _Noreturn void role_exec(const struct serve *s, const char *role, int lin
     struct err e;
     bool node = strcmp(role, "node") == 0;
     /* Out of the way of the fixed numbers first. */
-    int high[] = { link_fd, s->program_fd, s->ingress_fd, s->api_fd, s->local_fd, s->ready_fd };
+    int high[] = { link_fd, s->program_fd, s->ingress_fd, s->api_fd, s->local_fd, s->temporal_fd, s->ready_fd };
     for (size_t i = 0; i < COUNT_OF(high); i++)
         if (high[i] >= 0 && (high[i] = fcntl(high[i], F_DUPFD_CLOEXEC, FD_ROLE_END + 8)) < 0)
             _exit(70);
@@ -227,10 +228,13 @@ static int request_log_open_file(void *ctx, struct err *e)
 
 static int node_main(const struct serve_settings *s, struct err *e)
 {
-    char ingress[LISTEN_ADDRESS_MAX], api[LISTEN_ADDRESS_MAX];
+    char ingress[LISTEN_ADDRESS_MAX], api[LISTEN_ADDRESS_MAX], temporal[LISTEN_ADDRESS_MAX] = "";
+    bool listens = serve_temporal_listens(s);
     const char *ready = getenv("HOB_READY"), *shown = getenv("HOB_DATA_SHOWN"), *local = getenv("HOB_LOCAL");
     listen_shown(FD_INGRESS, ingress);
     listen_shown(FD_API, api);
+    if (listens)
+        listen_shown(FD_TEMPORAL, temporal);
     for (int fd = FD_LINK; fd < FD_ROLE_END; fd++)
         (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
     /* The node lets go of its own copy first; at the last one the launcher sees it gone, and by then it said why. */
@@ -242,6 +246,9 @@ static int node_main(const struct serve_settings *s, struct err *e)
         .root_uid = root ? (uint32_t)strtoul(root, NULL, 10) : 0,
         .limits = &s->limits, .data_dir = "/data", .shown_dir = shown ? shown : "/data",
         .ingress_fd = FD_INGRESS, .api_fd = FD_API, .local_fd = FD_LOCAL, .launcher_fd = link,
+        .temporal_fd = listens ? FD_TEMPORAL : -1, .temporal = temporal,
+        .namespaces = s->namespaces.at, .namespace_count = s->namespaces.count,
+        .attributes = s->attributes.at, .attribute_count = s->attributes.count,
         .ready_fd = ready && ready[0] == '1' ? FD_READY : -1, .ingress = ingress, .api = api,
         .local = local ? local : "", .api_open = s->api_insecure, .traces = serve_traces_on(),
         .service_name = serve_traces_name(), .request_log = s->request_log != NULL,
@@ -312,9 +319,13 @@ static int ports_open(struct serve *s, struct err *e)
                                         "reads and changes what functions get and answer" };
     const struct listen_tcp api = { "--listen-api", t->listen_api, t->insecure,
                                     t->api_insecure ? "deploys and calls functions" : "reads the token" };
+    const struct listen_tcp temporal = { "--listen-temporal", t->listen_temporal, t->insecure,
+                                         "reads and changes workflows, and takes their tasks" };
     int r = listen_tcp(&ingress, &s->ingress_fd, e);
     if (r == 0)
         r = listen_tcp(&api, &s->api_fd, e);
+    if (r == 0 && serve_temporal_listens(t))
+        r = listen_tcp(&temporal, &s->temporal_fd, e);
     return r;
 }
 
@@ -386,25 +397,25 @@ static int ready_fd_check(struct serve *s, struct err *e)
     return 0;
 }
 
-static int help_show(void)
+static int help_show(const struct cli_command *command)
 {
     const struct term t = term_of_fd(STDOUT_FILENO, "auto");
     struct buf b;
     buf_init(&b, KIB(64));
-    help_command(&cmd_serve, &t, &b);
+    help_command(command, &t, &b);
     printf(STR_FMT, STR_ARG(buf_str(&b)));
     buf_done(&b);
     return EXITS_OK;
 }
 
-int serve_main(int argc, char **argv)
+int serve_as(const struct serve_form *form, int argc, char **argv)
 {
-    static struct serve s = { .ingress_fd = -1, .api_fd = -1, .local_fd = -1, .ready_fd = -1, .program_fd = -1 };
+    static struct serve s = { .ingress_fd = -1, .api_fd = -1, .local_fd = -1, .temporal_fd = -1, .ready_fd = -1, .program_fd = -1 };
     struct err e = { 0 };
     const char *role = role_given();
-    int read = serve_settings_read(&s.settings, argc - 1, (const char *const *)argv + 1, &e);
+    int read = form->read(&s.settings, argc - 1, (const char *const *)argv + 1, &e);
     if (s.settings.help)
-        return help_show();
+        return help_show(form->command);
     if (read >= 0 && (read = origin_policy_parse(s.settings.model_origins, &s.origins, &e)) < 0)
         err_wrap(&e, "--model-origins");
     if (read >= 0 && !role)
@@ -412,20 +423,30 @@ int serve_main(int argc, char **argv)
     if (read >= 0 && !role) /* in a role the number is the operator's no more */
         read = ready_fd_check(&s, &e);
     if (read < 0) {
-        fprintf(stderr, "hob serve: %s\n  see: hob serve -h\n", e.text);
+        fprintf(stderr, "hob %s: %s\n  see: hob %s -h\n", form->command->name, e.text, form->command->name);
         return EXITS_USAGE;
     }
-    log_level_set(s.settings.verbose ? LOG_DEBUG : LOG_INFO);
+    log_level_set(s.settings.verbose ? LOG_DEBUG : s.settings.quiet ? LOG_WARN : LOG_INFO);
     if (role)
         return role_main(role, &s);
-    s.argv = xcalloc((size_t)argc + 2, sizeof *s.argv); /* "hob" "serve" and what followed */
+    s.argv = xcalloc((size_t)argc + 2, sizeof *s.argv); /* "hob", the command, and what followed */
     s.argv[0] = argv[0];
-    s.argv[1] = xstrdup("serve");
+    s.argv[1] = xstrdup(form->command->name);
     for (int i = 1; i < argc; i++)
         s.argv[i + 1] = argv[i];
-    int r = launcher_main(&s, &e);
+    int r = form->begin ? form->begin(&s.settings, &e) : 0;
+    if (r == 0)
+        r = launcher_main(&s, &e);
+    if (form->end)
+        form->end(&s.settings);
     if (r < 0)
-        fprintf(stderr, "hob serve: %s\n", e.text);
+        fprintf(stderr, "hob %s: %s\n", form->command->name, e.text);
     serve_settings_done(&s.settings);
     return r < 0 ? EXITS_FAILED : EXITS_OK;
+}
+
+int serve_main(int argc, char **argv)
+{
+    static const struct serve_form form = { .command = &cmd_serve, .read = serve_settings_read };
+    return serve_as(&form, argc, argv);
 }

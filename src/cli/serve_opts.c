@@ -10,6 +10,8 @@ const struct opt serve_opts[SERVE_OPTS] = {
       "functions, by Host header (" CLI_INGRESS_DEFAULT "; port 0: any)" },
     { "listen-api", 0, OPT_TEXT, AT(listen_api), "ADDRESS",
       "the API over TCP, with a token (" CLI_SERVER_DEFAULT "; port 0: any)" },
+    { "listen-temporal", 0, OPT_TEXT, AT(listen_temporal), "ADDRESS",
+      "Temporal's gRPC API, for its SDKs (" CLI_TEMPORAL_DEFAULT "; port 0: any; none: nowhere)" },
     { "data", 0, OPT_TEXT, AT(data), "FOLDER", "everything hob keeps on this machine (./hob-data)", NULL, 0, 0,
       OPT_COMPLETE_FILES },
     { "file-root", 0, OPT_LIST, AT(roots), "FOLDER",
@@ -61,14 +63,24 @@ static int sample_read(struct serve_settings *s, struct err *e)
     return 0;
 }
 
-int serve_settings_read(struct serve_settings *s, int argc, const char *const *argv, struct err *e)
+void serve_settings_default(struct serve_settings *s)
 {
     *s = (struct serve_settings){ .listen_ingress = CLI_INGRESS_DEFAULT, .listen_api = CLI_SERVER_DEFAULT,
-                                  .data = "hob-data", .model_origins = ORIGIN_POLICY_DEFAULT,
-                                  .ready_fd = SERVE_NO_FD };
+                                  .listen_temporal = CLI_TEMPORAL_DEFAULT, .data = "hob-data",
+                                  .model_origins = ORIGIN_POLICY_DEFAULT, .ready_fd = SERVE_NO_FD };
+    limits_default(&s->limits);
+}
+
+bool serve_temporal_listens(const struct serve_settings *s)
+{
+    return strcmp(s->listen_temporal, SERVE_LISTEN_NONE) != 0;
+}
+
+int serve_settings_read(struct serve_settings *s, int argc, const char *const *argv, struct err *e)
+{
+    serve_settings_default(s);
     const struct opt_set sets[] = { { serve_opts, SERVE_OPTS, s }, { &help_row, 1, s } };
     struct opt_words words = { .count = 0 };
-    limits_default(&s->limits);
     int r = opt_parse(sets, COUNT_OF(sets), argc, argv, false, &words, e);
     if (r >= 0 && words.count > 0)
         r = err_set(e, CODE_INVALID, "'%s' is one word too many: hob serve takes options only", words.at[0]);
@@ -81,4 +93,6 @@ void serve_settings_done(struct serve_settings *s)
 {
     const struct opt_set set = { serve_opts, SERVE_OPTS, s };
     opt_lists_done(&set, 1);
+    free(s->namespaces.at);
+    free(s->attributes.at);
 }

@@ -94,6 +94,7 @@ struct durable_kind {
     void (*dropped)(void *ctx, const struct journal_key *key);
 };
 
+/* kinds: outlive the host. */
 int durable_host_open(const struct durable_world *w, const struct durable_kind *kinds,
                       size_t kind_count, struct durable_host **ret, struct err *e) MUST_USE;
 /* Loads what is `ready`, and begins to wait for what is due. Once, after open. on_ready: all of it was

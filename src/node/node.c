@@ -9,6 +9,7 @@
 #include "gateway/ingress.h"
 #include "instance/fleet.h"
 #include "node/config_watch.h"
+#include "node/durable.h"
 #include "node/observe.h"
 #include "node/token.h"
 #include "sandbox/native.h"
@@ -60,6 +61,7 @@ struct node {
     struct access access;
     struct ingress *ingress;
     struct observe *observe;
+    struct durable *durable;
     struct loop_timer drain_timer;
     uint64_t begin_us, drain_until_us, flush_until_us, api_refused;
     bool draining, lost;
@@ -332,7 +334,8 @@ static int node_ready(void *ctx, struct err *e)
         return err_set(e, CODE_UNAVAILABLE, "hob is stopping");
     if (!native_facts(n->tier, &facts))
         return err_set(e, CODE_UNAVAILABLE, "the launcher has not answered yet");
-    return store_health(n->store, e);
+    int r = durable_health(n->durable, e);
+    return r < 0 ? r : store_health(n->store, e);
 }
 
 static json_t *node_host(void *ctx)
@@ -418,6 +421,7 @@ static size_t node_values(void *ctx, struct metrics_value *into, size_t max)
           (double)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) +
               (double)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) / 1e6);
 #undef VALUE
+    count += durable_values(n->durable, into + count, max - count);
     return count + observe_values(n->observe, into + count, max - count);
 }
 
@@ -438,7 +442,7 @@ static void on_drain_look(struct loop_timer *t)
 {
     struct node *n = CONTAINER_OF(t, struct node, drain_timer);
     bool late = loop_now_us(n->loop) >= n->drain_until_us;
-    if (ingress_idle(n->ingress) || late) {
+    if ((ingress_idle(n->ingress) && durable_idle(n->durable)) || late) {
         fleet_drain(n->fleet);
         if ((fleet_live(n->fleet) == 0 || late) && spans_gone(n)) {
             loop_stop(n->loop);
@@ -456,6 +460,7 @@ static void on_drain(void *ctx)
     n->draining = true;
     log_event(LOG_INFO, "draining", "in_flight=%u", ingress_counters(n->ingress)->in_flight);
     ingress_stop(n->ingress);
+    durable_stop(n->durable);
     http_server_stop(n->api);
     http_server_stop(n->api_local);
     n->drain_until_us = loop_now_us(n->loop) + n->config->limits->drain_ms * 1000;
@@ -503,6 +508,7 @@ static void node_close(struct node *n)
         ;
     /* From the outside in: who may call somebody goes before whom it calls. */
     ingress_free(n->ingress);
+    durable_free(n->durable);
     domains_free(n->domains);
     config_watch_free(n->config_watch);
     routes_free(n->routes);
@@ -591,6 +597,14 @@ static int services_open(struct node *n, uint64_t seed, struct err *e)
     r = ingress_open(n->loop, c->limits, c->ingress_fd, fleet_backend(n->fleet), &n->ingress, e);
     if (r < 0)
         return r;
+    const struct durable_config durable = {
+        .loop = n->loop, .store = n->store, .limits = c->limits, .data_dir = c->data_dir, .temporal_fd = c->temporal_fd,
+        .namespaces = c->namespaces, .namespace_count = c->namespace_count, .attributes = c->attributes,
+        .attribute_count = c->attribute_count, .seed = seed, .on_limit = on_limit, .ctx = n,
+    };
+    r = durable_open(&durable, &n->durable, e);
+    if (r < 0)
+        return err_wrap(e, "durable work in %s", c->shown_dir);
     metrics_refusals(n->metrics, ingress_refusal_name, ingress_counters(n->ingress)->refused);
     ingress_notes_set(n->ingress, observe_notes(n->observe));
     /* Each has a budget of its own: whatever the network sends, the operator's socket has room. */
@@ -612,15 +626,15 @@ static int access_open(struct node *n, struct err *e)
 static void say_ready(const struct node *n)
 {
     const struct node_config *c = n->config;
-    log_event(LOG_INFO, "serving", "ingress=%s api=%s token=%s socket=%s data=%s", c->ingress, c->api,
+    log_event(LOG_INFO, "serving", "ingress=%s api=%s temporal=%s token=%s socket=%s data=%s", c->ingress, c->api, c->temporal,
               c->api_open ? "no" : TOKEN_FILE, c->local, c->shown_dir);
     if (c->api_open)
         log_event(LOG_WARN, "api.open", "why=\"--api-insecure: whoever can connect to %s may deploy\"", c->api);
     if (c->ready_fd < 0)
         return;
     AUTO_FREE char *token = c->api_open ? xstrdup("") : xasprintf("%s/" TOKEN_FILE, c->shown_dir);
-    AUTO_JSON json_t *told = json_pack("{s:s, s:s, s:s, s:s}", "ingress", c->ingress, "api", c->api, "socket",
-                                       c->local, "token_file", token);
+    AUTO_JSON json_t *told = json_pack("{s:s, s:s, s:s, s:s, s:s}", "ingress", c->ingress, "api", c->api, "socket",
+                                       c->local, "token_file", token, "temporal", c->temporal);
     struct buf line;
     buf_init(&line, KIB(32));
     json_write(told, &line);

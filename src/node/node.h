@@ -14,8 +14,12 @@ struct node_config {
     const char *data_dir; /* as this process sees it */
     const char *shown_dir; /* as the user gave it, for messages */
     int ingress_fd, api_fd, local_fd, launcher_fd; /* local: the API's unix socket */
+    int temporal_fd; /* -1: nobody listens */
     int ready_fd; /* -1: nobody waits */
     const char *ingress, *api; /* addresses, for URLs and /version */
+    const char *temporal; /* "": nobody listens */
+    const char *const *namespaces, *const *attributes; /* of Temporal, made unless they are there */
+    size_t namespace_count, attribute_count;
     const char *local;         /* path of the unix socket, for messages */
     uint32_t root_uid;         /* who uid 0 is outside of our user namespace */
     bool api_open;             /* the TCP address asks for no token */

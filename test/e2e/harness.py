@@ -363,7 +363,7 @@ class Hob:
         try:
             with open(self.log_path, "ab") as log:
                 self.process = subprocess.Popen(
-                    [self.binary, "serve", "--listen-ingress", "127.0.0.1:0", "--listen-api", "127.0.0.1:0",
+                    [self.binary, "serve", "--listen-ingress", "127.0.0.1:0", "--listen-api", "127.0.0.1:0", "--listen-temporal", "127.0.0.1:0",
                      "--data", self.data, *(f"--file-root={root}" for root in self.roots), "--ready-fd", str(ready),
                      *self.flags],
                     pass_fds=[ready], env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self.popen)

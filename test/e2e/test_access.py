@@ -399,7 +399,7 @@ class Starts(unittest.TestCase):
                 mend()
 
     def refused(self, *flags, env=None):
-        done = subprocess.run([BINARY, "serve", "--listen-api", "127.0.0.1:0", "--listen-ingress", "127.0.0.1:0", *flags],
+        done = subprocess.run([BINARY, "serve", "--listen-api", "127.0.0.1:0", "--listen-ingress", "127.0.0.1:0", "--listen-temporal", "127.0.0.1:0", *flags],
                               env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
         self.assertNotEqual(done.returncode, 0)
         return done.stderr
@@ -408,7 +408,7 @@ class Starts(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             env = {**os.environ, "HOB_RUNTIME_DIR": folder}
             data = os.path.join(folder, "data")
-            for flag in ("--listen-api", "--listen-ingress"):
+            for flag in ("--listen-api", "--listen-ingress", "--listen-temporal"):
                 self.assertIn("say --insecure", self.refused("--data", data, flag, "0.0.0.0:0", "--api-insecure", env=env))
             self.assertIn("no group is called", self.refused("--data", data, "--api-group", "no-such-group", env=env))
             self.assertIn("too long", self.refused("--data", data, env={**env, "HOB_RUNTIME_DIR": "/tmp/" + "x" * 120}))

@@ -497,8 +497,8 @@ class Cli(unittest.TestCase):
 
     def test_a_taken_port_leaves_no_folder_behind(self):
         data = os.path.join(self.dir, "new-data")
-        for taken in ("--listen-api", "--listen-ingress"):
-            free = {"--listen-api": "127.0.0.1:0", "--listen-ingress": "127.0.0.1:0"}
+        for taken in ("--listen-api", "--listen-ingress", "--listen-temporal"):
+            free = {"--listen-api": "127.0.0.1:0", "--listen-ingress": "127.0.0.1:0", "--listen-temporal": "127.0.0.1:0"}
             words = [w for pair in (free | {taken: self.fake.api_at}).items() for w in pair]
             self.hob("serve", *words, "--data", data, expect=1, HOB_RUNTIME_DIR=os.path.join(self.dir, "run"))
             self.assertIn("Address already in use", self.err)

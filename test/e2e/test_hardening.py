@@ -106,7 +106,7 @@ class Folders(unittest.TestCase):
 
     def refused(self, data, why):
         done = subprocess.run([BINARY, "serve", "--data", data, "--listen-api", "127.0.0.1:0",
-                               "--listen-ingress", "127.0.0.1:0"],
+                               "--listen-ingress", "127.0.0.1:0", "--listen-temporal", "none"],
                               stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
         self.assertNotEqual(done.returncode, 0)
         self.assertIn(why, done.stderr)

@@ -405,7 +405,7 @@ class RequestLog(unittest.TestCase):
     def test_a_file_that_cannot_be_opened_is_said_at_once(self):
         with Hob() as outer:
             done = subprocess.run([harness.BINARY, "serve", "--data", os.path.join(outer.folder, "x"), "--listen-api",
-                                   "127.0.0.1:0", "--listen-ingress", "127.0.0.1:0", "--request-log", "/nonexistent/log"],
+                                   "127.0.0.1:0", "--listen-ingress", "127.0.0.1:0", "--listen-temporal", "none", "--request-log", "/nonexistent/log"],
                                   capture_output=True, text=True, timeout=60, env=outer.env, check=False)
             self.assertEqual(done.returncode, 1)
             self.assertIn("--request-log /nonexistent/log: No such file", done.stderr)

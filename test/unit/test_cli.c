@@ -1,6 +1,7 @@
 /* The command table and the small texts around it. */
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/start_dev.h"
 #include "cli/complete.h"
 #include "cli/exits.h"
 #include "cli/help.h"
@@ -13,6 +14,7 @@
 #include "tap.h"
 
 int serve_main(int argc, char **argv) { return argc + (argv != NULL); }
+int server_main(int argc, char **argv) { return argc + (argv != NULL); }
 
 /* ---- exit status ---- */
 
@@ -372,7 +374,7 @@ TEST(no_option_of_a_command_hides_another)
 {
     for (size_t i = 0; i < cli_command_count; i++) {
         const struct cli_command *command = cli_commands[i];
-        size_t total = command->opt_count + cli_global_opt_count;
+        size_t total = command->opt_count + (command->run_raw ? 0 : cli_global_opt_count); /* those have only their own */
         for (size_t a = 0; a < total; a++)
             for (size_t b = a + 1; b < total; b++) {
                 const struct opt *x = a < command->opt_count
@@ -385,6 +387,27 @@ TEST(no_option_of_a_command_hides_another)
                     FAIL("%s: --%s and --%s", command->name, x->name, y->name);
             }
     }
+}
+
+TEST(start_dev_understands_what_sdks_say_to_it)
+{
+    static const char *const words[] = { "start-dev", "--port", "7300", "--namespace", "default", "--ip", "127.0.0.1",
+                                         "--log-format", "pretty", "--log-level", "warn", "--dynamic-config-value", "a.b=true",
+                                         "--dynamic-config-value", "c=1", "--db-filename", "x", "--headless",
+                                         "--search-attribute", "A=Int", "--search-attribute", "B=Keyword" };
+    static const char *const nothing[] = { "--port", "7300" };
+    struct serve_settings s;
+    struct err e;
+    CHECK_EQ(start_dev_read(&s, COUNT_OF(words), words, &e), 0);
+    CHECK_STR(s.listen_temporal, "127.0.0.1:7300");
+    CHECK_STR(s.listen_ingress, "127.0.0.1:0"); /* beside another hob */
+    CHECK_STR(s.data, "x");
+    CHECK(s.quiet && s.namespaces.count == 1 && s.attributes.count == 2);
+    CHECK_STR(s.namespaces.at[0], "default");
+    CHECK_STR(s.attributes.at[1], "B=Keyword");
+    serve_settings_done(&s);
+    CHECK_EQ(start_dev_read(&s, COUNT_OF(nothing), nothing, &e), -CODE_INVALID);
+    serve_settings_done(&s);
 }
 
 /* ---- completion ---- */

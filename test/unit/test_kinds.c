@@ -4,6 +4,7 @@
 #include "tap.h"
 
 int serve_main(int argc, char **argv) { return argc + (argv != NULL); }
+int server_main(int argc, char **argv) { return argc + (argv != NULL); }
 
 TEST(a_kind_has_kubectls_names)
 {

@@ -1,0 +1,184 @@
+#include "node/durable.h"
+#include "api/temporal.h"
+#include "base/log.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+struct durable {
+    struct durable_config config;
+    struct journal *journal;
+    struct service *service;
+    struct durable_host *host;
+    struct durable_kind kinds[1];
+    struct temporal *temporal;
+    bool ready, stopped;
+    struct err broken; /* why it never became ready */
+};
+
+static int64_t wall_ns(void *ctx)
+{
+    (void)ctx;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static void on_limit(void *ctx, const char *limit)
+{
+    struct durable *d = ctx;
+    d->config.on_limit(d->config.ctx, limit);
+}
+
+/* Only then do workers get tasks: what a run wants must be known before it is handed out. */
+static void on_ready(void *ctx, int r, const struct err *e)
+{
+    struct durable *d = ctx;
+    d->ready = r == 0;
+    if (r < 0) {
+        d->broken = *e;
+        log_event(LOG_ERROR, "durable.failed", "error=\"%s\"", LOG_QUOTED(e->text));
+    } else if (d->config.temporal_fd >= 0) {
+        struct err why;
+        if (temporal_listen(d->temporal, d->config.temporal_fd, &why) < 0) {
+            d->ready = false;
+            d->broken = why;
+            log_event(LOG_ERROR, "durable.failed", "error=\"%s\"", LOG_QUOTED(why.text));
+        }
+    }
+}
+
+static int attributes_make(struct durable *d, const char *ns, struct err *e)
+{
+    int r = 0;
+    for (size_t i = 0; i < d->config.attribute_count && r == 0; i++) {
+        char name[256];
+        const char *text = d->config.attributes[i];
+        struct str type = str_of(text), left = str_cut(&type, '=');
+        if (left.size == 0 || left.size >= sizeof name || type.size == 0)
+            return err_set(e, CODE_INVALID, "--search-attribute '%.100s': it is Name=Type", text);
+        memcpy(name, left.at, left.size);
+        name[left.size] = '\0';
+        r = service_attribute_make(d->service, ns, name, type.at, e);
+    }
+    return r;
+}
+
+static int made_from_the_start(struct durable *d, struct err *e)
+{
+    int r = 0;
+    for (size_t i = 0; i < d->config.namespace_count && r == 0; i++) {
+        r = service_namespace_make(d->service, d->config.namespaces[i], e);
+        if (r == 0)
+            r = attributes_make(d, d->config.namespaces[i], e);
+    }
+    return r;
+}
+
+static int parts_open(struct durable *d, struct err *e)
+{
+    const struct durable_config *c = &d->config;
+    int r = journal_open(c->loop, c->data_dir, c->limits, &d->journal, e);
+    if (r < 0)
+        return r;
+    const struct service_world world = { .loop = c->loop, .store = c->store, .journal = d->journal, .limits = c->limits,
+                                         .wall_ns = wall_ns, .seed = c->seed, .version = HOB_VERSION,
+                                         .on_limit = on_limit, .ctx = d };
+    r = service_open(&world, &d->service, e);
+    if (r < 0)
+        return r;
+    d->kinds[0] = service_kind(d->service);
+    const struct durable_world host = { .loop = c->loop, .journal = d->journal, .limits = c->limits, .wall_ns = wall_ns,
+                                        .seed = c->seed };
+    r = durable_host_open(&host, d->kinds, COUNT_OF(d->kinds), &d->host, e);
+    if (r < 0)
+        return r;
+    service_attach(d->service, d->host);
+    const struct temporal_world face = { .loop = c->loop, .limits = c->limits, .service = d->service, .on_limit = on_limit,
+                                         .ctx = d };
+    d->temporal = temporal_new(&face);
+    r = made_from_the_start(d, e);
+    return r < 0 ? r : durable_host_start(d->host, on_ready, d, e);
+}
+
+int durable_open(const struct durable_config *c, struct durable **ret, struct err *e)
+{
+    AUTO(durable) struct durable *d = xcalloc(1, sizeof *d);
+    d->config = *c;
+    int r = parts_open(d, e);
+    if (r == 0)
+        *ret = TAKE(d);
+    return r;
+}
+
+void durable_stop(struct durable *d)
+{
+    if (d->stopped)
+        return;
+    d->stopped = true;
+    temporal_shut(d->temporal);
+    service_drain(d->service);
+}
+
+bool durable_idle(const struct durable *d) { return temporal_idle(d->temporal); }
+
+/* From the outside in. The journal's end calls back what was committed, so it comes before those it calls. */
+void durable_free(struct durable *d)
+{
+    if (!d)
+        return;
+    if (d->temporal)
+        temporal_free(d->temporal);
+    journal_free(d->journal);
+    durable_host_free(d->host);
+    service_free(d->service);
+    free(d);
+}
+
+int durable_health(const struct durable *d, struct err *e)
+{
+    if (d->broken.code != CODE_OK) {
+        *e = d->broken;
+        return -(int)e->code;
+    }
+    if (!d->ready)
+        return err_set(e, CODE_UNAVAILABLE, "durable work that was under way is still being read");
+    return journal_health(d->journal, e);
+}
+
+size_t durable_values(const struct durable *d, struct metrics_value *into, size_t max)
+{
+    size_t count = 0;
+    struct journal_counts j;
+    struct durable_counts h;
+    struct service_counts s;
+    struct grpc_server_counts g = temporal_counts(d->temporal);
+    journal_counts(d->journal, &j);
+    durable_counts(d->host, &h);
+    service_counts(d->service, &s);
+#define VALUE(text, why, is_counter, number)                                                        \
+    do {                                                                                             \
+        if (count < max)                                                                             \
+            into[count++] = (struct metrics_value){ text, why, is_counter, (double)(number) };       \
+    } while (0)
+    VALUE("journal_commits_total", "Durable changes committed.", true, j.commits);
+    VALUE("journal_transactions_total", "Transactions that committed them, each with one fsync.", true, j.transactions);
+    VALUE("journal_rows_written_total", "Rows written by them.", true, j.rows_written);
+    VALUE("journal_written_bytes_total", "Bytes of states and histories written.", true, j.bytes_written);
+    VALUE("journal_waiting", "Durable changes that wait for their commit.", false, j.waiting);
+    VALUE("journal_checksum_failures_total", "Rows whose checksum did not fit: refused, and left as they are.", true,
+          j.checksum_failures);
+    VALUE("durable_turns_total", "Turns of durable entities.", true, h.turns);
+    VALUE("durable_inputs_total", "Inputs applied in them.", true, h.inputs);
+    VALUE("durable_loads_total", "Entities loaded.", true, h.loads);
+    VALUE("durable_drops_total", "Turns that could not be committed.", true, h.drops);
+    VALUE("durable_machines", "Entities in memory.", false, h.machines);
+    VALUE("durable_memory_bytes", "Memory they take.", false, h.machine_bytes + h.history_bytes);
+    VALUE("durable_waiting", "Inputs that wait.", false, h.waiting);
+    VALUE("temporal_calls_total", "Calls of Temporal's API.", true, s.calls);
+    VALUE("temporal_calls_waiting", "Calls that wait: polls, and who wants to hear of something.", false, s.waiting_calls);
+    VALUE("temporal_polls_empty_total", "Polls that ended without a task.", true, s.polls_empty);
+    VALUE("temporal_connections", "Connections of clients and workers.", false, g.connections);
+#undef VALUE
+    return count;
+}

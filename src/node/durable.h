@@ -1,0 +1,32 @@
+/* durable.h -- the durable core of the node, put together: journal, host, Temporal's service and its gRPC face.
+ *
+ * Receives the data folder, a listening socket for Temporal (-1: nobody listens), and what is to be there from the start
+ * (namespaces, search attributes). Owns all four. Emits counters for /metrics, and limits reached, by name.
+ * Refuses to start on a journal that it cannot read. Loop thread only. */
+#pragma once
+
+#include "store/store.h"
+#include "telemetry/metrics.h"
+
+struct durable;
+
+struct durable_config {
+    struct loop *loop;
+    struct store *store;
+    const struct limits *limits;
+    const char *data_dir;
+    int temporal_fd;
+    const char *const *namespaces, *const *attributes; /* made unless they are there; "Name=Type", in each of those */
+    size_t namespace_count, attribute_count;
+    uint64_t seed;
+    void (*on_limit)(void *ctx, const char *limit);
+    void *ctx;
+};
+int durable_open(const struct durable_config *c, struct durable **ret, struct err *e) MUST_USE;
+/* What waits is ended, and no new calls come. */
+void durable_stop(struct durable *d);
+bool durable_idle(const struct durable *d);
+void durable_free(struct durable *d);
+DEFINE_AUTO(durable, struct durable *, durable_free)
+size_t durable_values(const struct durable *d, struct metrics_value *into, size_t max);
+int durable_health(const struct durable *d, struct err *e); /* 0; < 0: nothing durable can be written now */
