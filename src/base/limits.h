@@ -191,6 +191,10 @@
     X(durable_dues_max,           "",      100000, 16, 100000000, "of them at once; more are read as these go") \
     X(durable_clock_ms,           "ms",    1000, 10, 60000, "until the wall clock, which may jump, is looked at again for what is due") \
     X(durable_retry_ms,           "ms",    1000, 10, 600000, "after a commit that failed, until what was due or ready is tried again") \
+    /* --- durable invocations ------------------------------------------------------------------ */ \
+    X(invoke_waiting_max,         "",      100000, 1, 10000000, "durable invocations that wait for their attempt in memory; new ones are refused") \
+    X(invoke_attempts_max,        "",      256, 1, 100000, "attempts of durable invocations at once, all functions together") \
+    X(invoke_attempts_service_max, "",     32, 1, 100000, "the same of one function; functions take turns") \
     /* --- traces ------------------------------------------------------------------------------- */ \
     X(trace_sample_ppm,           "",      1000000, 0, 1000000, "traces that begin here and are sampled, of a million (--trace-sample); others go on as the caller decided") \
     X(starts_kept_max,            "",      64, 1, 10000, "services whose last start is kept for hob explain; the oldest go first") \

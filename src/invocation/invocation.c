@@ -71,6 +71,7 @@ void invocation_check(const struct invocation *v)
 {
     const Is__Invocation *s = v->s;
     ASSERT(sane(s));
+    ASSERT(s->answer_row <= s->rows && s->checkpoint_row <= s->rows && (s->rows == 0 || s->answer_row != 1));
     ASSERT(s->checkpoint <= s->attempt && s->unseen <= s->attempt && s->refused <= s->unseen);
     ASSERT(!s->callback_done || s->ended_ns != 0);
     ASSERT(s->backoff_ms > 0 && s->backoff_max_ms >= s->backoff_ms);
@@ -97,12 +98,23 @@ int invocation_unpack(struct str state, struct invocation **ret, struct err *e)
 
 static int64_t ms_of(int64_t ns) { return ns / 1000000; }
 
-static void row(struct durable_turn *t, uint64_t number, struct str bytes)
+/* The next row, or the last once more: `of` is where the last of its sort stands. One turn writes a row once. */
+static uint64_t row_take(struct invocation *v, struct durable_turn *t, uint64_t of, char *take_bytes, size_t size)
+{
+    Is__Invocation *s = v->s;
+    bool written = t->row_count > 0 && t->rows[t->row_count - 1].first == s->rows;
+    if (of == 0 || of != s->rows || written)
+        s->rows++;
+    durable_turn_row(t, s->rows, 1, take_bytes, size);
+    return s->rows;
+}
+
+static uint64_t row(struct invocation *v, struct durable_turn *t, uint64_t of, struct str bytes)
 {
     char *copy = xcalloc(1, bytes.size + 1);
     if (bytes.size > 0)
         memcpy(copy, bytes.at, bytes.size);
-    durable_turn_row(t, number, 1, copy, bytes.size);
+    return row_take(v, t, of, copy, bytes.size);
 }
 
 static void changed(struct invocation *v, struct durable_turn *t)
@@ -111,7 +123,7 @@ static void changed(struct invocation *v, struct durable_turn *t)
     invocation_check(v);
 }
 
-struct invocation *invocation_new(const struct invocation_spec *q, struct durable_turn *t)
+struct invocation *invocation_new(const struct invocation_spec *q, int64_t now_ns)
 {
     ASSERT(q->attempts_max > 0 && q->backoff_ms > 0 && q->backoff_max_ms >= q->backoff_ms);
     struct invocation *v = xcalloc(1, sizeof *v);
@@ -130,14 +142,20 @@ struct invocation *invocation_new(const struct invocation_spec *q, struct durabl
     s->attempts_max = q->attempts_max;
     s->backoff_ms = q->backoff_ms;
     s->backoff_max_ms = q->backoff_max_ms;
-    s->accepted_ns = t->now_ns;
+    s->accepted_ns = now_ns;
     s->next_ms = q->not_before_ms;
     s->deadline_ms = q->deadline_ms;
     s->retention_ms = q->retention_ms;
     s->request_bytes = q->request.size;
-    row(t, INVOCATION_ROW_REQUEST, q->request);
-    changed(v, t);
     return v;
+}
+
+void invocation_accept(struct invocation *v, struct durable_turn *t, struct str request)
+{
+    ASSERT(v->s->request_bytes == request.size);
+    uint64_t number = row(v, t, 0, request);
+    ASSERT(number == INVOCATION_ROW_REQUEST);
+    changed(v, t);
 }
 
 static void why_set(struct invocation *v, const char *why)
@@ -248,7 +266,7 @@ int invocation_over(struct invocation *v, struct durable_turn *t, const struct i
     s->attempt_ns = 0;
     why_set(v, o->why);
     if (answer)
-        durable_turn_row(t, INVOCATION_ROW_ANSWER, 1, answer, o->answer_size);
+        s->answer_row = row_take(v, t, s->answer_row, answer, o->answer_size);
     switch (o->came) {
     case INVOCATION_CAME_ANSWER:
         s->refused = 0;
@@ -288,7 +306,7 @@ int invocation_checkpoint(struct invocation *v, struct durable_turn *t, uint32_t
         return err_set(e, CODE_ABORTED, "attempt %u is not under way: the invocation is %s, its last attempt %u",
                        attempt, invoked_status_name(status_of(v)), s->attempt);
     s->checkpoint = attempt;
-    row(t, INVOCATION_ROW_CHECKPOINT, bytes);
+    s->checkpoint_row = row(v, t, s->checkpoint_row, bytes);
     changed(v, t);
     return 0;
 }
@@ -410,6 +428,6 @@ void invocation_facts(const struct invocation *v, struct invocation_facts *ret)
         .safe = s->safe, .cancel_asked = s->cancel_asked, .callback_done = s->callback_done,
         .accepted_ns = s->accepted_ns, .next_ms = s->next_ms, .deadline_ms = s->deadline_ms,
         .attempt_ns = s->attempt_ns, .ended_ns = s->ended_ns, .request_bytes = s->request_bytes,
-        .answer_bytes = s->answer_bytes,
+        .answer_bytes = s->answer_bytes, .answer_row = s->answer_row, .checkpoint_row = s->checkpoint_row,
     };
 }

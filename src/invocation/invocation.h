@@ -1,7 +1,8 @@
 /* invocation.h -- one durable invocation as a pure state machine (docs/decisions/0011).
  *
  * Receives what happens to it, each through one function below, with the turn (durable/host.h) it happens in.
- * Owns its state (invocation/state.proto). Its history: row 1 the request, 2 the answer, 3 the last checkpoint.
+ * Owns its state (invocation/state.proto). Its history: row 1 the request, then answers and checkpoints, as they come; what
+ * comes twice in a row stands in the same place. The last of each is told by the facts.
  * Emits its standing: what is to be done next (an attempt, a callback) is read off the state.
  * Refuses (negative, with an error for people) what its status does not allow: an attempt's word when another is under way
  * (-CODE_ABORTED), anything after its end but redrive (-CODE_PRECONDITION). A refusal has changed nothing.
@@ -24,7 +25,7 @@ const char *invoked_status_name(enum invoked_status s); /* "waiting" … */
 bool invoked_status_parse(struct str name, enum invoked_status *ret);
 bool invoked_status_ended(enum invoked_status s);
 
-enum { INVOCATION_ROW_REQUEST = 1, INVOCATION_ROW_ANSWER, INVOCATION_ROW_CHECKPOINT };
+enum { INVOCATION_ROW_REQUEST = 1 }; /* of its history; the others are named by its facts */
 
 struct invocation; /* opaque */
 
@@ -42,8 +43,9 @@ struct invocation_spec {
     struct str callback, callback_secret; /* empty: none */
     struct str request;           /* row 1 */
 };
-/* Waiting; row 1 is the turn's. The machine belongs to the caller. */
-struct invocation *invocation_new(const struct invocation_spec *s, struct durable_turn *t);
+/* Waiting. The machine belongs to the caller, who makes its turn and then begins it: row 1 is that turn's. */
+struct invocation *invocation_new(const struct invocation_spec *s, int64_t now_ns);
+void invocation_accept(struct invocation *v, struct durable_turn *t, struct str request);
 void invocation_free(struct invocation *v);
 int invocation_unpack(struct str state, struct invocation **ret, struct err *e) MUST_USE;
 void invocation_pack(const struct invocation *v, struct buf *into);
@@ -64,7 +66,7 @@ enum invocation_want invocation_wants(const struct invocation *v, int64_t now_ns
 /* The number of the attempt, from 1: the function may see the request once the turn is durable. */
 int invocation_begin(struct invocation *v, struct durable_turn *t, struct err *e) MUST_USE;
 enum invocation_came {      /* of an attempt */
-    INVOCATION_CAME_ANSWER, /* answer_status and row 2 */
+    INVOCATION_CAME_ANSWER, /* answer_status, and a row */
     INVOCATION_CAME_REFUSED, /* the function never had it */
     INVOCATION_CAME_BROKEN, /* it had it, and nobody knows what it did: broke, timed out, hob died */
 };
@@ -73,7 +75,7 @@ struct invocation_end {
     uint32_t attempt;
     uint32_t answer_status;  /* 100..599 */
     uint64_t retry_after_ms; /* 0: not said */
-    char *take_answer;       /* row 2, malloc'd; NULL: none */
+    char *take_answer;       /* its row, malloc'd; NULL: none */
     size_t answer_size;
     uint64_t answer_bytes;   /* of its content */
     const char *why;         /* for people; NULL: nothing to say */
@@ -104,6 +106,6 @@ struct invocation_facts { /* texts: the invocation's own, until its next turn */
     uint32_t attempt, attempts_max, answer_status, checkpoint, redrives, callback_tries;
     bool safe, cancel_asked, callback_done;
     int64_t accepted_ns, next_ms, deadline_ms, attempt_ns, ended_ns; /* 0: none */
-    uint64_t request_bytes, answer_bytes;
+    uint64_t request_bytes, answer_bytes, answer_row, checkpoint_row;
 };
 void invocation_facts(const struct invocation *v, struct invocation_facts *ret);

@@ -62,7 +62,8 @@ static void story_begin(struct story *s, const struct invocation_spec *q, uint64
     *s = (struct story){ .random = { seed } };
     s->turn.now_ns = INT64_C(1790000000000000000);
     turn_begin(s, 0);
-    s->v = invocation_new(q, &s->turn);
+    s->v = invocation_new(q, s->turn.now_ns);
+    invocation_accept(s->v, &s->turn, q->request);
 }
 
 static void story_done(struct story *s)
@@ -223,7 +224,7 @@ TEST(what_an_older_attempt_says_is_refused_and_changes_nothing)
     turn_begin(&s, 1);
     int old = invocation_checkpoint(s.v, &s.turn, 1, STR("old"), &e);
     int now = invocation_checkpoint(s.v, &s.turn, 2, STR("now"), &e);
-    bool kept = s.turn.row_count == 1 && s.turn.rows[0].first == INVOCATION_ROW_CHECKPOINT;
+    bool kept = s.turn.row_count == 1 && s.turn.rows[0].first == 2;
     story_done(&s);
     CHECK_EQ(late, -CODE_ABORTED);
     CHECK(untouched);
