@@ -211,9 +211,15 @@ int64_t run_update_completed_event(const struct run *r, const char *update_id); 
 
 /* ---- queries: in memory only; they change nothing that is written ---- */
 
-enum run_query_way { RUN_QUERY_DIRECT, RUN_QUERY_WITH_TASK, RUN_QUERY_NOT_READY, RUN_QUERY_REJECTED };
+enum run_query_way {
+    RUN_QUERY_DIRECT,
+    RUN_QUERY_WITH_TASK,
+    RUN_QUERY_EARLY, /* once its first task is completed: ask then */
+    RUN_QUERY_NOT_READY,
+    RUN_QUERY_REJECTED,
+};
 /* How a query is to be answered now: by a query task of its own, with the workflow task that is pending, or
- * not at all (no task completed yet, or tasks fail: `no` says it). */
+ * not at all (it ended before a task was completed, or tasks fail: `no` says it). */
 enum run_query_way run_query_way(const struct run *r, Tp__QueryRejectCondition reject, struct refusal *no);
 /* Of a query task: token and all but history and the query. */
 void run_query_given(const struct run *r, bool sticky, struct run_task_given *ret);

@@ -42,10 +42,8 @@ enum run_query_way run_query_way(const struct run *r, Tp__QueryRejectCondition r
         not_ready(no, "Unable to query workflow due to Workflow Task in failed state.");
         return RUN_QUERY_NOT_READY;
     }
-    if (!s->first_completed_id) {
-        not_ready(no, "workflow has not completed its first workflow task yet: ask again when a worker has");
-        return RUN_QUERY_NOT_READY;
-    }
+    if (!s->first_completed_id)
+        return RUN_QUERY_EARLY;
     return s->task ? RUN_QUERY_WITH_TASK : RUN_QUERY_DIRECT;
 }
 

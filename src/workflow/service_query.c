@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* A query waits: for a worker's poll (matching), for its run's workflow task (watching), or for its answer. */
-enum query_state { QUERY_ASKED, QUERY_MATCHING, QUERY_WATCHING, QUERY_GIVEN, QUERY_SENT };
+/* A query waits: for its run's first task, for a worker's poll (matching), for its run's workflow task (watching), or for its answer. */
+enum query_state { QUERY_ASKED, QUERY_EARLY, QUERY_MATCHING, QUERY_WATCHING, QUERY_GIVEN, QUERY_SENT };
 struct query {
     struct op op; /* first: its own memory */
     struct matching_query mq;
@@ -117,6 +117,7 @@ static void query_route(struct query *q, struct run *r)
         q->rejected->query_rejected = proto_new(&tp__query_rejected__descriptor);
         q->rejected->query_rejected->status = run_status(r);
         break;
+    case RUN_QUERY_EARLY: q->state = QUERY_EARLY; break;
     case RUN_QUERY_NOT_READY: break;
     }
     refusal_done(&q->op.no);
@@ -186,7 +187,7 @@ static void query_refused(struct op *op)
 static void on_watched(struct wait *w, struct run *r)
 {
     struct query *q = CONTAINER_OF(w, struct query, wait);
-    if (q->state != QUERY_WATCHING || !r || !q->op.c)
+    if ((q->state != QUERY_WATCHING && q->state != QUERY_EARLY) || !r || !q->op.c)
         return;
     query_route(q, r);
     query_go(q);

@@ -360,7 +360,7 @@ TEST(queries_are_answered_directly_with_a_task_or_not)
 {
     AUTO_WORLD w;
     world_start(&w, NULL);
-    CHECK_EQ(run_query_way(w.r, 0, &w.no), RUN_QUERY_NOT_READY);
+    CHECK_EQ(run_query_way(w.r, 0, &w.no), RUN_QUERY_EARLY);
     CHECK_EQ(world_poll(&w, false), 0);
     world_complete_command(&w);
     CHECK_EQ(answer(&w), 0);
