@@ -182,7 +182,7 @@ static int commit_check(const struct real *j, const struct journal_commit *c, si
 static int real_submit(struct journal *journal, struct journal_commit *c, struct err *e)
 {
     struct real *j = real_of(journal);
-    size_t bytes;
+    size_t bytes = 0;
     int r = commit_check(j, c, &bytes, e);
     if (r < 0)
         return r;

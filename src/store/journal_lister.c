@@ -196,7 +196,7 @@ int journal_lister_list(struct journal_lister *l, const struct journal_list *q, 
 {
     SQL(s);
     AUTO(stmt) sqlite3_stmt *st = NULL;
-    struct place place;
+    struct place place = { 0 };
     int r = after.size > 0 ? place_parse(after, &place, e) : 0;
     if (r < 0)
         return r;
