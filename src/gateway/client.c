@@ -357,7 +357,7 @@ static void begin(struct client *c, const char *address)
     channel_clear(&c->up);
     memcpy(c->address, address, MIN(strlen(address) + 1, sizeof c->address));
     c->address[sizeof c->address - 1] = '\0';
-    c->surplus = c->fresh = false;
+    c->surplus = c->fresh = c->inner = false;
     list_push(&c->ingress->clients, &c->node);
 }
 
@@ -371,7 +371,7 @@ void client_open_stream(struct ingress *in, struct mux *m, struct http2_stream *
     client_step(c);
 }
 
-void client_open(struct ingress *in, int take_fd, const char *address, bool surplus)
+static void open_as(struct ingress *in, int take_fd, const char *address, bool surplus, bool inner)
 {
     struct client *c = client_take(in);
     struct err e;
@@ -383,7 +383,8 @@ void client_open(struct ingress *in, int take_fd, const char *address, bool surp
     channel_attach(&c->net, take_fd);
     begin(c, address);
     c->surplus = surplus;
-    c->fresh = !surplus;
+    c->inner = inner;
+    c->fresh = !surplus && !inner;
     if (surplus)
         in->surplus_open++;
     else
@@ -393,3 +394,10 @@ void client_open(struct ingress *in, int take_fd, const char *address, bool surp
                                                     "connections_max client connections are open")
                             : STEP_ON);
 }
+
+void client_open(struct ingress *in, int take_fd, const char *address, bool surplus)
+{
+    open_as(in, take_fd, address, surplus, false);
+}
+
+void client_adopt(struct ingress *in, int take_fd) { open_as(in, take_fd, "127.0.0.1", false, true); }

@@ -95,6 +95,7 @@ struct client {
     uint32_t budget;   /* reads left in this step */
     uint32_t lingered_bytes;
     bool half_closed[2]; /* TUNNEL: [0] towards the client, [1] towards the function */
+    bool inner;          /* the node's own: its word is believed */
     bool surplus;        /* over connections_max: only there to be told so */
     bool fresh;          /* its first bytes may yet be HTTP/2's */
     bool stepping;
@@ -147,6 +148,7 @@ void links_free(struct ingress *in);
 
 /* ---- client.c ---- */
 void client_open(struct ingress *in, int take_fd, const char *address, bool surplus);
+void client_adopt(struct ingress *in, int take_fd); /* the node's own */
 /* One stream of a client's connection, which has a request's head. */
 void client_open_stream(struct ingress *in, struct mux *m, struct http2_stream *s,
                         const char *address, void (*on_news)(struct channel *ch));

@@ -409,6 +409,7 @@ static bool request_take(struct client *c, struct refusal *r)
                                                            .tag = way.tag,
                                                            .default_route = way.default_route,
                                                            .hops = (uint32_t)MIN(hops, UINT32_MAX),
+                                                           .attempt = c->inner,
                                                            .upgrade = x->upgrade,
                                                            .grpc = x->grpc });
     ASSERT(!c->up.out.overflow); /* the host is short, and the rest has the head's own limit */

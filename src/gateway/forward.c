@@ -69,8 +69,10 @@ void forward_upgrade(struct buf *b, const struct http1_head *h)
 void forward_request(struct buf *b, const struct forward_request *f)
 {
     const struct http1_head *h = f->head;
-    const uint64_t ours = (f->grpc ? BIT(HTTP_FIELD_GRPC_TIMEOUT) : 0) | BIT(HTTP_FIELD_FORWARDED) | BIT(HTTP_FIELD_X_FORWARDED_FOR) |
-                          BIT(HTTP_FIELD_HOB_DEADLINE) | BIT(HTTP_FIELD_HOB_INVOCATION_ID) |
+    const uint64_t of_attempt = BIT(HTTP_FIELD_HOB_INVOCATION_ID) | BIT(HTTP_FIELD_HOB_ATTEMPT) | BIT(HTTP_FIELD_HOB_CHECKPOINT);
+    const bool named = f->attempt && http1_has(h, HTTP_FIELD_HOB_INVOCATION_ID);
+    const uint64_t ours = (f->attempt ? 0 : of_attempt) | (f->grpc ? BIT(HTTP_FIELD_GRPC_TIMEOUT) : 0) | BIT(HTTP_FIELD_FORWARDED) | BIT(HTTP_FIELD_X_FORWARDED_FOR) |
+                          BIT(HTTP_FIELD_HOB_DEADLINE) |
                           BIT(HTTP_FIELD_HOB_HOPS) | BIT(HTTP_FIELD_EXPECT) | BIT(HTTP_FIELD_TRACEPARENT) |
                           BIT(HTTP_FIELD_TRACESTATE) |
                           /* Knative's own words between its parts: a function never sees them */
@@ -92,8 +94,11 @@ void forward_request(struct buf *b, const struct forward_request *f)
         http1_write_field(b, STR("Knative-Serving-Tag"), f->tag);
     if (f->default_route)
         http1_write_field(b, STR("Knative-Serving-Default-Route"), STR("true"));
-    id_write(b, f->id);
-    buf_str_append(b, STR("\r\nHob-Hops: "));
+    if (!named) {
+        id_write(b, f->id);
+        buf_str_append(b, STR("\r\n"));
+    }
+    buf_str_append(b, STR("Hob-Hops: "));
     number_write(b, f->hops);
     buf_str_append(b, STR("\r\n"));
 }

@@ -4,7 +4,8 @@
  * To the function: Host and the user's fields unchanged and in order; hop-by-hop ones (also those
  * that Connection names) gone; Forwarded and X-Forwarded-For extended by this client, so that the last
  * element is ours and cannot be forged; X-Forwarded-Proto and -Host kept if there (a proxy in front
- * knows better), else set; traceparent and tracestate by tracing.h; Hob-Invocation-Id,
+ * knows better), else set; traceparent and tracestate by tracing.h; Hob-Invocation-Id, Hob-Attempt, Hob-Checkpoint (of an
+ * attempt of a durable invocation they stay as the node sent them),
  * Hob-Hops and Hob-Deadline are ours alone, as is the word about which target it is routed to (Knative-Serving-Tag, or
  * Knative-Serving-Default-Route: true, beside which a tag that there is not stays as it came). Expect is answered here.
  */
@@ -23,6 +24,7 @@ struct forward_request {
     struct str tag;     /* that it is routed by; empty: by none */
     bool default_route; /* by none, and by the Route's weights */
     uint32_t hops; /* this one included */
+    bool attempt;  /* of a durable invocation, by the node itself: what the head says of it is believed */
     bool upgrade;  /* ask the function for what the client asks for */
     bool grpc;     /* grpc-timeout is ours to write, as Hob-Deadline is */
 };

@@ -129,6 +129,12 @@ static void accepted(struct ingress *in, int take_fd, const struct sockaddr_stor
     client_open(in, take_fd, address, surplus);
 }
 
+void ingress_adopt(struct ingress *in, int take_fd)
+{
+    in->counters.connections++;
+    client_adopt(in, take_fd);
+}
+
 static void accept_pause(struct ingress *in)
 {
     loop_unwatch(in->loop, &in->io);

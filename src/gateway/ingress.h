@@ -70,6 +70,9 @@ int ingress_open(struct loop *l, const struct limits *limits, int listen_fd, str
 /* Whose records get a note of what else is in the head; it costs an allocation. At first: none's. */
 enum ingress_notes { INGRESS_NOTES_NONE, INGRESS_NOTES_SAMPLED, INGRESS_NOTES_ALL };
 void ingress_notes_set(struct ingress *in, enum ingress_notes which);
+/* A connection of the node's own: on it requests are attempts of durable invocations, and what they say of that is believed. It
+ * counts as one from this machine. */
+void ingress_adopt(struct ingress *in, int take_fd);
 /* No new connections; kept-alive ones end as soon as no request is in flight on them. */
 void ingress_stop(struct ingress *in);
 bool ingress_idle(const struct ingress *in); /* stopped or not: nothing in flight, nothing unsent */

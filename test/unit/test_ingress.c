@@ -196,6 +196,35 @@ TEST(whoever_routes_hears_the_tag_and_that_the_client_is_near)
     bench_end(&b);
 }
 
+TEST(only_on_the_nodes_own_connection_is_a_request_believed_to_be_an_attempt)
+{
+    static const char request[] = "GET / HTTP/1.1\r\n" HOST "Hob-Invocation-Id: 0190a8c0-1234-7abc-8def-0123456789ab\r\n"
+                                  "Hob-Attempt: 3\r\nHob-Checkpoint: aGk=\r\n\r\n";
+    for (int own = 0; own < 2; own++) {
+        BENCH(b);
+        int ends[2] = { -1, -1 };
+        if (own) {
+            CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
+            ingress_adopt(b.ingress, ends[1]);
+        }
+        int c = own ? ends[0] : client_connect(&b);
+        say(c, request);
+        int f = function(&b, 0);
+        CHECK(f >= 0 && hear(&b, f, "\r\n\r\n"));
+        CHECK_EQ(has(&b, "\r\nHob-Invocation-Id: 0190a8c0-1234-7abc-8def-0123456789ab\r\n"), own == 1);
+        CHECK_EQ(has(&b, "\r\nHob-Attempt: 3\r\n"), own == 1);
+        CHECK_EQ(has(&b, "\r\nHob-Checkpoint: aGk=\r\n"), own == 1);
+        const char *end = buf_at(&b.heard) + b.heard.size, *first = memmem(buf_at(&b.heard), b.heard.size, "Hob-Inv", 7);
+        CHECK(first && !memmem(first + 1, (size_t)(end - first - 1), "Hob-Inv", 7)); /* once, whoever says it */
+        CHECK(b.fake.from_here);
+        forget(&b);
+        say(f, OK);
+        CHECK(hear(&b, c, "hi"));
+        close(c);
+        bench_end(&b);
+    }
+}
+
 TEST(the_function_is_told_by_which_target_it_has_the_request)
 {
     static const struct {
