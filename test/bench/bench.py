@@ -22,6 +22,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "test", "e2e"))
+import bench_durable  # noqa: E402
 import harness  # noqa: E402
 
 ROWS = []
@@ -583,7 +584,8 @@ def overload(tools, hob_flags, seconds=10):
 
 
 BENCHES = {"cold": cold, "warm": warm, "storm": storm, "model": model, "idle": idle, "rate": rate, "ramp": ramp,
-           "rollout": rollout, "zero": zero, "ready": ready, "overload": overload}
+           "rollout": rollout, "zero": zero, "ready": ready, "overload": overload,
+           **bench_durable.benches(row, missing, percentile)}
 
 
 def main():

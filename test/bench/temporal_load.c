@@ -6,7 +6,8 @@
  * open port= count= flight=       started, and their first task answered with a timer of an hour
  * probe port= id=                 asks for workflow `id` until there is an answer: how long that took
  *
- * More: polls= (of each kind) connections= max_s= eager=1 (activities come with the answer) id= (how ids begin).
+ * More: polls= (of each kind) connections= max_s= eager=1 (activities come with the answer) id= (how ids begin)
+ * wait_s= (for a port that does not listen yet).
  * One JSON object on standard output. Exit 1: not all of it was done in max_s, or a call failed. */
 #include "codec/temporal.h"
 #include "load_grpc.h"
@@ -25,7 +26,7 @@ enum mode { MODE_RUN, MODE_RATE, MODE_OPEN, MODE_PROBE };
 static const char *const modes[] = { "run", "rate", "open", "probe" };
 
 static struct {
-    uint32_t port, count, flight, per_s, seconds, polls, connections, max_s, eager;
+    uint32_t port, count, flight, per_s, seconds, polls, connections, max_s, wait_s, eager;
     char id[ID_BYTES / 2];
 } opt = { .count = 1000, .flight = 100, .per_s = 300, .seconds = 10, .polls = 50, .max_s = 600 };
 
@@ -494,7 +495,8 @@ static void option(const char *text)
         uint32_t *at, max;
     } known[] = { { "port", &opt.port, 65535 }, { "count", &opt.count, COUNT_MAX }, { "flight", &opt.flight, FLIGHT_MAX },
                   { "per_s", &opt.per_s, 100000 }, { "seconds", &opt.seconds, 3600 }, { "polls", &opt.polls, POLLS_MAX },
-                  { "connections", &opt.connections, CONNECTIONS_MAX }, { "max_s", &opt.max_s, 36000 }, { "eager", &opt.eager, 1 } };
+                  { "connections", &opt.connections, CONNECTIONS_MAX }, { "max_s", &opt.max_s, 36000 }, { "wait_s", &opt.wait_s, 600 },
+                  { "eager", &opt.eager, 1 } };
     struct str value = str_of(text), name = str_cut(&value, '=');
     uint64_t n;
     if (str_is(name, "id") && value.size > 0 && value.size < sizeof opt.id) {
@@ -563,8 +565,11 @@ int main(int argc, char **argv)
         return r;
     }
     all = xcalloc(opt.count, sizeof *all);
-    if (load_grpc_open(loop, &limits, (uint16_t)opt.port, opt.connections, &grpc, &e) < 0)
-        die("connect", str_of(e.text));
+    while (load_grpc_open(loop, &limits, (uint16_t)opt.port, opt.connections, &grpc, &e) < 0) {
+        if (loop_clock_us(loop) - begin_us >= opt.wait_s * 1000000ULL)
+            die("connect", str_of(e.text));
+        (void)usleep(10000); /* nothing tells when a port begins to listen */
+    }
     begin_us = end_us = loop_clock_us(loop);
     drive();
     bool fine = report();
