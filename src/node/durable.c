@@ -10,7 +10,7 @@ struct durable {
     struct journal *journal;
     struct service *service;
     struct durable_host *host;
-    struct durable_kind kinds[1];
+    struct durable_kind kinds[2];
     struct temporal *temporal;
     bool ready, stopped;
     struct err broken; /* why it never became ready */
@@ -88,6 +88,7 @@ static int parts_open(struct durable *d, struct err *e)
     if (r < 0)
         return r;
     d->kinds[0] = service_kind(d->service);
+    d->kinds[1] = service_schedule_kind(d->service);
     const struct durable_world host = { .loop = c->loop, .journal = d->journal, .limits = c->limits, .wall_ns = wall_ns,
                                         .seed = c->seed };
     r = durable_host_open(&host, d->kinds, COUNT_OF(d->kinds), &d->host, e);

@@ -120,6 +120,7 @@ int service_open(const struct service_world *w, struct service **ret, struct err
     map_init(&s->errands, rng_next(&s->rng));
     map_init(&s->queries, rng_next(&s->rng));
     map_init(&s->namespaces, rng_next(&s->rng));
+    map_init(&s->tended, rng_next(&s->rng));
     heap_init(&s->waits);
     s->timer.on_due = on_timer;
     s->look.run = on_look;
@@ -154,6 +155,7 @@ void service_free(struct service *s)
     }
     loop_cancel(s->w.loop, &s->timer);
     loop_undefer(s->w.loop, &s->look);
+    service_tended_close(s);
     ASSERT(!s->waits.count && !s->queries.count);
     service_errands_close(s);
     service_namespaces_close(s);
@@ -161,6 +163,7 @@ void service_free(struct service *s)
     map_done(&s->errands);
     map_done(&s->queries);
     map_done(&s->namespaces);
+    map_done(&s->tended);
     heap_done(&s->waits);
     matching_free(s->matching);
     free(s);

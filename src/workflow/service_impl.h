@@ -6,6 +6,7 @@
 #include "codec/temporal.h"
 #include "workflow/matching.h"
 #include "workflow/run.h"
+#include "workflow/schedule.h"
 #include "workflow/service.h"
 #include "workflow/service.pb-c.h"
 
@@ -41,6 +42,7 @@ struct service {
     struct map errands; /* those on their way: run, type, id */
     struct map queries; /* given to a worker: number -> struct query */
     struct map namespaces;
+    struct map tended; /* what schedules want of workflows: run, number, wish -> struct tending */
     struct loop_timer timer;
     struct loop_task look;
     struct loop_timer missed; /* asks the journal again for what matching had no room for */
@@ -172,6 +174,11 @@ void service_look_soon(struct service *s);
 void service_errands_run(struct service *s, const struct journal_key *key, const struct run *r); /* service_errand.c */
 void service_errands_close(struct service *s);
 
+void service_schedule_tend(struct service *s, const struct journal_key *key, const struct schedule *m); /* service_tend.c */
+void service_tended_close(struct service *s);
+extern const struct schedule_zones service_zones; /* service_schedule.c */
+bool service_attribute_find(void *ctx, struct str name, enum journal_type *ret); /* service_list.c; ctx: a service_namespace */
+
 int service_namespaces_open(struct service *s, struct err *e) MUST_USE; /* service_namespace.c */
 void service_namespaces_close(struct service *s);
 struct service_namespace *service_namespace_find(struct service *s, const char *name);
@@ -192,4 +199,7 @@ SERVICE_METHOD(activity_beat); SERVICE_METHOD(activity_completed_by_id); SERVICE
 SERVICE_METHOD(activity_canceled_by_id); SERVICE_METHOD(activity_beat_by_id);
 SERVICE_METHOD(query); SERVICE_METHOD(query_completed); SERVICE_METHOD(update); SERVICE_METHOD(update_poll);
 SERVICE_METHOD(queue_describe); SERVICE_METHOD(queue_partitions); SERVICE_METHOD(worker_heartbeat);
+SERVICE_METHOD(schedule_create); SERVICE_METHOD(schedule_describe); SERVICE_METHOD(schedule_update);
+SERVICE_METHOD(schedule_patch); SERVICE_METHOD(schedule_delete); SERVICE_METHOD(schedule_list); SERVICE_METHOD(schedule_count);
+SERVICE_METHOD(schedule_matching);
 SERVICE_METHOD(list); SERVICE_METHOD(count); SERVICE_METHOD(list_open); SERVICE_METHOD(list_closed);

@@ -7,7 +7,7 @@
 
 enum { PAGE_DEFAULT = 1000 };
 
-static bool attribute_find(void *ctx, struct str name, enum journal_type *ret)
+bool service_attribute_find(void *ctx, struct str name, enum journal_type *ret)
 {
     static const enum journal_type types[] = {
         [TP__INDEXED_VALUE_TYPE__INDEXED_VALUE_TYPE_TEXT] = JOURNAL_TEXT,
@@ -46,7 +46,7 @@ static void listing_free(struct listing *x)
 
 static struct listing *listing_new(struct service *s, struct service_call *c, const char *query, bool counting)
 {
-    struct filter_rules rules = { .limits = s->w.limits, .find = attribute_find,
+    struct filter_rules rules = { .limits = s->w.limits, .find = service_attribute_find,
                                   .ctx = service_namespace_find(s, c->ns), .counting = counting, .divided = true };
     struct err e;
     struct filter *filter = NULL;

@@ -2,10 +2,14 @@
 
 /* By name; what is not here is answered UNIMPLEMENTED. */
 static const struct service_method methods[] = {
+    { "CountSchedules", service_schedule_count, false },
     { "CountWorkflowExecutions", service_count, false },
+    { "CreateSchedule", service_schedule_create, false },
+    { "DeleteSchedule", service_schedule_delete, false },
     { "DeleteWorkflowExecution", service_remove, false },
     { "DeprecateNamespace", service_namespace_deprecate, false },
     { "DescribeNamespace", service_namespace_describe, true },
+    { "DescribeSchedule", service_schedule_describe, false },
     { "DescribeTaskQueue", service_queue_describe, false },
     { "DescribeWorkflowExecution", service_describe, false },
     { "ExecuteMultiOperation", service_multi, false },
@@ -17,8 +21,11 @@ static const struct service_method methods[] = {
     { "ListClosedWorkflowExecutions", service_list_closed, false },
     { "ListNamespaces", service_namespace_list, true },
     { "ListOpenWorkflowExecutions", service_list_open, false },
+    { "ListScheduleMatchingTimes", service_schedule_matching, false },
+    { "ListSchedules", service_schedule_list, false },
     { "ListTaskQueuePartitions", service_queue_partitions, false },
     { "ListWorkflowExecutions", service_list, false },
+    { "PatchSchedule", service_schedule_patch, false },
     { "PollActivityTaskQueue", service_poll_activity, false },
     { "PollWorkflowExecutionUpdate", service_update_poll, false },
     { "PollWorkflowTaskQueue", service_poll_workflow, false },
@@ -46,6 +53,7 @@ static const struct service_method methods[] = {
     { "StartWorkflowExecution", service_start, false },
     { "TerminateWorkflowExecution", service_terminate, false },
     { "UpdateNamespace", service_namespace_update, false },
+    { "UpdateSchedule", service_schedule_update, false },
     { "UpdateWorkflowExecution", service_update, false },
     { "UpdateWorkflowExecutionOptions", service_options, false },
     /* OperatorService */
