@@ -15,8 +15,8 @@ int64_t run_duration_ns(const Tp__Duration *d)
         return 0;
     if (__builtin_mul_overflow(d->seconds, second_ns, &ns) ||
         __builtin_add_overflow(ns, (int64_t)d->nanos, &ns))
-        return d->seconds < 0 ? INT64_MIN : INT64_MAX;
-    return ns;
+        ns = d->seconds < 0 ? INT64_MIN : INT64_MAX;
+    return MIN(MAX(ns, -RUN_LONGEST_NS), RUN_LONGEST_NS);
 }
 
 static bool type_listed(const Tp__RetryPolicy *p, const char *prefix, const char *type)

@@ -10,7 +10,9 @@
 #include "base/err.h"
 #include "codec/temporal.pb-c.h"
 
-/* In nanoseconds; absent is 0; what no int64_t holds is the longest that it does, and below zero the same. */
+/* 73 years: whoever asks for more gets that, so that a time and two of them are a time still. */
+#define RUN_LONGEST_NS (INT64_MAX / 4)
+/* In nanoseconds; absent is 0; longer ones, and below zero the same, are RUN_LONGEST_NS. */
 int64_t run_duration_ns(const Tp__Duration *d);
 
 struct run_retry_ask {

@@ -6,8 +6,8 @@ static int64_t delay_of(const struct run_start *st)
 {
     int64_t asked = MAX(run_duration_ns(st->q->workflow_start_delay), 0), ms = MAX(st->first_task_delay_ms, 0), ns;
     if (__builtin_mul_overflow(ms, INT64_C(1000000), &ns))
-        ns = INT64_MAX / 2;
-    return MAX(asked, ns);
+        ns = RUN_LONGEST_NS;
+    return MIN(MAX(asked, ns), RUN_LONGEST_NS);
 }
 
 static Tp__WorkflowExecution *execution_dup(const Tp__WorkflowExecution *e, const char *id, const char *run_id)
@@ -161,7 +161,7 @@ struct run *run_new(const struct run_start *st, struct durable_turn *t)
     proto_set_text(&s->first_run_id, first ? run_id : first_id);
     proto_set_text(&s->original_run_id, run_id);
     proto_set_text(&s->start_request_id, st->q->request_id);
-    s->retention_ns = st->retention_ms > 0 ? st->retention_ms * 1000000 : RUN_RETENTION;
+    s->retention_ns = st->retention_ms > 0 ? MIN(st->retention_ms, RUN_LONGEST_NS / 1000000) * 1000000 : RUN_RETENTION;
     proto_set_bytes(&s->cron_zone, st->cron_zone);
     Tp__HistoryEvent *event = started_event(st, s, t->now_ns);
     (void)run_event_add(r, t, event);

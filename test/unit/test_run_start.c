@@ -36,6 +36,23 @@ static void all_timeouts(Tp__StartWorkflowExecutionRequest *q, struct run_start 
     q->workflow_start_delay = temporal_duration_new(20 * SECOND);
     q->input = temporal_payloads_new(STR("1"));
 }
+static void absurd_times(Tp__StartWorkflowExecutionRequest *q, struct run_start *st)
+{
+    st->retention_ms = INT64_MAX;
+    st->first_task_delay_ms = INT64_MAX;
+    q->workflow_execution_timeout = temporal_duration_new(INT64_MAX);
+    q->workflow_run_timeout = temporal_duration_new(INT64_MAX);
+    q->workflow_task_timeout = temporal_duration_new(INT64_MAX);
+    q->workflow_start_delay = temporal_duration_new(INT64_MAX);
+}
+/* Anybody who can start a workflow can ask for that. */
+TEST(times_that_no_clock_has_are_long_and_no_sum_of_them_overflows)
+{
+    AUTO_WORLD w;
+    world_start(&w, absurd_times);
+    CHECK_EQ(run_duration_ns(first(&w)->first_workflow_task_backoff), RUN_LONGEST_NS);
+    CHECK(run_standing(w.r).due_ms > 1000000 && run_open(w.r));
+}
 TEST(a_timeout_is_not_longer_than_the_one_around_it_and_begins_after_the_delay)
 {
     AUTO_WORLD w;
