@@ -99,7 +99,7 @@ static struct sandbox *sandbox_new(struct native *t, const struct sandbox_events
     sb->owner = t;
     sb->events = events;
     sb->ctx = ctx;
-    sb->out_fd = sb->phases_fd = -1;
+    sb->out_fd = sb->phases_fd = sb->served_fd = -1;
     runs_init(&sb->runs, t->loop);
     buf_init(&sb->order, ORDER_BYTES_MAX);
     list_init(&sb->waiters);
@@ -126,6 +126,7 @@ void native_sandbox_free(struct sandbox *sb)
     runs_done(&sb->runs);
     fd_auto(&sb->out_fd);
     fd_auto(&sb->phases_fd);
+    fd_auto(&sb->served_fd);
     buf_done(&sb->order);
     free(sb);
 }
@@ -175,7 +176,9 @@ int native_sandbox_start(struct sandbox_tier *tier, const struct sandbox_spec *s
     struct native *t = native_of(tier);
     AUTO(sandbox) struct sandbox *sb = sandbox_new(t, events, ctx);
     struct sandbox_pipes pipes;
+    sb->served_port = spec->served_port;
     uint32_t flags = (t->on_stamps ? ORDER_STAMPS : 0) | (spec->commands ? ORDER_RUNNER : 0);
+    ASSERT(!spec->served_port || (events->on_served && spec->served_port >= 1024 && (!spec->pod || spec->leads)));
     int r = order_write(spec, t->limits, flags, &sb->order, e);
     if (r == 0 && spec->commands)
         r = runs_open(&sb->runs, e);

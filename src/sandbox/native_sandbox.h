@@ -21,6 +21,8 @@ struct sandbox {
     struct native_shell *shell; /* NULL: waits for one, or ended */
     struct buf order;
     int out_fd, phases_fd; /* the writing ends, until the order is sent */
+    uint16_t served_port;
+    int served_fd; /* listens there, from before the order is sent until the owner takes it; -1 */
     struct runs runs; /* commands beside the function */
     bool pool_hit, started, over;
     struct err why;

@@ -4,16 +4,19 @@
 #include "sandbox/native_sandbox.h"
 #include "sandbox/order.h"
 
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum {
     SOCKETS_LOW = 2,         /* then more are asked for */
     SOCKETS_ASKED = 16,      /* at once */
     SHELL_FDS = 7,           /* of ours, that one which lies ready holds */
+    SERVED_BACKLOG = 128,    /* connections that the function begins before the node looks */
     POOL_FDS_SHARE = 4,      /* of all that we may hold, at most one in so many is for the pool */
 };
 
@@ -126,7 +129,10 @@ static void on_control(struct loop_io *io, uint32_t events)
         sb->started = true;
         if (s->socket_count <= SOCKETS_LOW)
             native_shell_sockets_ask(s);
-        sb->events->on_started(sb->ctx, loop_clock_us(t->loop), sb->pool_hit);
+        uint64_t now_us = loop_clock_us(t->loop);
+        if (sb->served_fd >= 0)
+            sb->events->on_served(sb->ctx, TAKE_FD(sb->served_fd));
+        sb->events->on_started(sb->ctx, now_us, sb->pool_hit);
         return;
     }
     if (r == 1 && p.size == sizeof word && word.type == STEM_FAILED) {
@@ -173,15 +179,39 @@ static int order_send(struct sandbox *sb, const struct native_shell *s, struct e
     return r == 1 ? err_set(e, CODE_EXHAUSTED, "order of %zu bytes: no room in the socket", p.size) : r;
 }
 
+/* Before the function can run: it finds the port taken, by us. The socket was made in the shell's own network namespace. */
+static int served_open(struct native_shell *s, struct sandbox *sb, struct err *e)
+{
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(sb->served_port) };
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (!sb->served_port)
+        return 0;
+    if (s->socket_count == 0)
+        return err_set(e, CODE_INTERNAL, "port %u inside: the shell came without a socket for it", sb->served_port);
+    AUTO_CLOSE int fd = s->sockets[--s->socket_count];
+    if (fault_hit("bind") || bind(fd, (struct sockaddr *)&at, sizeof at) < 0 || fault_hit("listen") ||
+        listen(fd, SERVED_BACKLOG) < 0) {
+        (void)err_sys(e, "port %u inside, for hob to serve", sb->served_port);
+        e->code = CODE_INTERNAL; /* whatever it was: the shell itself is there */
+        return -CODE_INTERNAL;
+    }
+    sb->served_fd = TAKE_FD(fd);
+    return 0;
+}
+
 bool native_shell_use(struct native_shell *s, struct sandbox *sb)
 {
     struct native *t = s->owner;
     struct err e = { 0 };
     if (list_node_linked(&s->node))
         list_remove(&t->ready, &s->node);
-    int r = order_send(sb, s, &e);
-    if (r < 0 && e.code == CODE_UNAVAILABLE)
+    int r = served_open(s, sb, &e);
+    if (r == 0)
+        r = order_send(sb, s, &e);
+    if (r < 0 && e.code == CODE_UNAVAILABLE) {
+        fd_auto(&sb->served_fd);
         return false;
+    }
     s->sandbox = sb;
     sb->shell = s;
     native_sandbox_on_sockets(sb);

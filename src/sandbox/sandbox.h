@@ -56,6 +56,8 @@ struct sandbox_spec { /* borrowed for the call */
     struct sandbox_pod *pod; /* NULL: it is alone */
     bool leads;    /* goes into the pod's own shell, once; the others join it */
     bool commands; /* run() may be called: a process waits inside for it */
+    uint16_t served_port; /* 1024 or above, of 127.0.0.1 inside: taken before the function runs, for the caller to serve.
+                           * 0: none. In a pod for the one that leads only */
 };
 
 /* A command that runs beside the function; embedded by who waits for it. */
@@ -91,6 +93,9 @@ struct sandbox_events {
     void (*on_started)(void *ctx, uint64_t exec_us, bool pool_hit);
     /* Started or not: over. `why` is set when it never ran (its code and text). */
     void (*on_ended)(void *ctx, const struct sandbox_exit *x, const struct err *why);
+    /* spec.served_port: a listening socket, non-blocking and close-on-exec, once and just before on_started. What the
+     * function has begun to connect waits in it. May be NULL if no spec names a port. */
+    void (*on_served)(void *ctx, int take_fd);
 };
 
 /* Descriptors the caller owns, all non-blocking and close-on-exec. */

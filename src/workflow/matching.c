@@ -584,11 +584,29 @@ int64_t matching_due(const struct matching *m, int64_t now_ns)
 
 /* ---- what is known of a queue ---- */
 
+static bool attended(const struct matching_queue *q, int64_t now_ns)
+{
+    return q->polls.count || (q->polled_ns && now_ns - q->polled_ns < SEEN_NS);
+}
+
 bool matching_polled(const struct matching *m, struct str ns, const char *queue, enum matching_kind kind,
                      int64_t now_ns)
 {
     const struct matching_queue *q = queue_find(m, ns, queue, kind);
-    return q && (q->polls.count || (q->polled_ns && now_ns - q->polled_ns < SEEN_NS));
+    return q && attended(q, now_ns);
+}
+
+bool matching_unattended(const struct matching *m, struct str ns, const char *queue, enum matching_kind kind,
+                         int64_t now_ns, int64_t *ret_since_ns)
+{
+    const struct matching_queue *q = queue_find(m, ns, queue, kind);
+    if (!q || attended(q, now_ns) || q->backlog.count + q->queries.count == 0)
+        return false;
+    int64_t since_ns = now_ns;
+    for (uint32_t i = 0; i < q->backlog.count; i++)
+        since_ns = MIN(since_ns, CONTAINER_OF(q->backlog.nodes[i], struct offered, place)->task.scheduled_ns);
+    *ret_since_ns = since_ns;
+    return true;
 }
 
 void matching_describe(struct matching *m, const char *ns, const char *queue, enum matching_kind kind,

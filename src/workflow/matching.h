@@ -114,6 +114,10 @@ int64_t matching_due(const struct matching *m, int64_t now_ns);
 /* A worker polled it within the last 10 s, or waits. */
 bool matching_polled(const struct matching *m, struct str ns, const char *queue, enum matching_kind kind,
                      int64_t now_ns);
+/* It has something to give and nobody who takes: a task or a query waits, and no poll does nor has been there within the last
+ * 10 s (a worker that is at work comes back). True: *ret_since_ns is when its oldest task was scheduled; of queries alone, now_ns. */
+bool matching_unattended(const struct matching *m, struct str ns, const char *queue, enum matching_kind kind,
+                         int64_t now_ns, int64_t *ret_since_ns);
 struct matching_poller { /* borrowed until the next call that is not a question */
     const char *identity;
     int64_t last_ns;

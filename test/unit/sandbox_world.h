@@ -230,6 +230,8 @@ struct run {
     struct buf out;
     struct loop_io out_io;
     uint64_t sent_us, exec_us, ended_us;
+    int served_fd; /* taken; -1: none came */
+    bool served_late;
 };
 
 static void run_on_started(void *ctx, uint64_t exec_us, bool pool_hit)
@@ -250,7 +252,13 @@ static void run_on_ended(void *ctx, const struct sandbox_exit *exit, const struc
         x->why = *why;
     }
 }
-static const struct sandbox_events run_events = { run_on_started, run_on_ended };
+static void run_on_served(void *ctx, int take_fd)
+{
+    struct run *x = ctx;
+    x->served_late = x->started || x->served_fd >= 0;
+    x->served_fd = take_fd;
+}
+static const struct sandbox_events run_events = { run_on_started, run_on_ended, run_on_served };
 
 static void run_on_out(struct loop_io *io, uint32_t events)
 {
@@ -267,7 +275,7 @@ static void run_on_out(struct loop_io *io, uint32_t events)
 __attribute__((unused)) static bool run_begin(struct world *w, struct run *x,
                                               const struct sandbox_spec *spec)
 {
-    *x = (struct run){ .w = w, .pipes = { -1, -1 } };
+    *x = (struct run){ .w = w, .pipes = { -1, -1 }, .served_fd = -1 };
     buf_init(&x->out, 1024 * 1024);
     x->out_io.on_ready = run_on_out;
     x->sent_us = loop_clock_us(w->loop);

@@ -355,6 +355,56 @@ TEST(a_queue_tells_its_figures)
     CHECK_EQ(f.backlog + f.poller_count, 0);
 }
 
+static bool unattended(const struct world *w, const char *queue, int64_t *ret_since_ns)
+{
+    return matching_unattended(w->m, STR("ns"), queue, MATCHING_ACTIVITY, w->now, ret_since_ns);
+}
+
+TEST(a_queue_is_unattended_while_something_waits_and_no_worker_was_there_lately)
+{
+    struct world w;
+    world_open(&w);
+    AUTO(matching) struct matching *m = w.m;
+    struct matching_task t[] = { task_of(6, "q"), task_of(5, "q") };
+    struct matching_poll p = { 0 };
+    struct matching_match got;
+    int64_t since = 0;
+    w.now = T0 + SECOND;
+    t[0].priority = 1; /* first in the backlog, not the oldest */
+    CHECK(!unattended(&w, "q", &since));
+    offer(&w, 1, t, 2);
+    CHECK(unattended(&w, "q", &since));
+    CHECK_EQ(since, T0 + 5);
+    CHECK(!unattended(&w, "other", &since));
+    CHECK(!matching_unattended(m, STR("ns"), "q", MATCHING_WORKFLOW, w.now, &since));
+
+    CHECK(poll_wait(&w, &p, "q"));
+    CHECK(next(&w, &got)); /* its worker is at work, and one task still waits */
+    CHECK(!unattended(&w, "q", &since));
+    w.now += 9 * SECOND;
+    CHECK(!unattended(&w, "q", &since));
+    w.now += SECOND;
+    CHECK(unattended(&w, "q", &since)); /* it did not come back */
+    CHECK_EQ(since, T0 + 5);            /* task 6 was taken */
+    offer(&w, 1, t, 1);                 /* task 5 is not wanted any more, task 6 is still taken */
+    CHECK(!unattended(&w, "q", &since));
+}
+
+TEST(a_query_without_a_worker_makes_its_queue_unattended)
+{
+    struct world w;
+    world_open(&w);
+    AUTO(matching) struct matching *m = w.m;
+    struct matching_query query = { .ns = "ns", .queue = "q" };
+    struct err e;
+    int64_t since = 0;
+    CHECK_EQ(matching_query_add(m, &query, w.now, &e), 0);
+    CHECK(matching_unattended(m, STR("ns"), "q", MATCHING_WORKFLOW, w.now, &since));
+    CHECK_EQ(since, w.now);
+    matching_query_remove(m, &query);
+    CHECK(!matching_unattended(m, STR("ns"), "q", MATCHING_WORKFLOW, w.now, &since));
+}
+
 /* ---- against a naive model, over random lives ---- */
 
 enum { RUNS = 4, TASKS = 4, POLLS = 12, QUEUES = 2, STEPS = 4000 };

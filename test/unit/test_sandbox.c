@@ -6,6 +6,7 @@
 #include "sandbox_world.h"
 
 #include <arpa/inet.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
@@ -1160,6 +1161,53 @@ TEST(the_node_reaches_the_function_through_sockets_made_inside)
     w.tier->ops->want_socket(x.sb, on_socket, &got);
     run_end(&x);
     buf_done(&x.out);
+    CHECK_EQ(world_stop(&w), 0);
+    world_close(&w);
+}
+
+/* What the port's owner inside sends, once. */
+static bool served_once(int listen_fd, const char *say, char *heard, size_t size)
+{
+    struct pollfd p = { listen_fd, POLLIN, 0 };
+    if (poll(&p, 1, 30000) != 1)
+        return false;
+    AUTO_CLOSE int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, heard, size - 1);
+    if (n <= 0)
+        return false;
+    heard[n] = '\0';
+    return write(fd, say, strlen(say)) == (ssize_t)strlen(say);
+}
+
+TEST(a_port_of_the_loopback_inside_is_the_nodes_before_the_function_runs)
+{
+    NEEDS_ROOT;
+    struct world w;
+    struct run x[2];
+    char heard[64] = "";
+    CHECK(world_ready(&w, 2));
+    /* bash alone can connect; the second of two at once shows that each has a port of its own */
+    static const char script[] = "exec 9<>/dev/tcp/127.0.0.1/7233 && echo from-$HOSTNAME >&9 && read -r a <&9 && echo got $a";
+    for (int i = 0; i < 2; i++) {
+        struct sandbox_spec s = run_spec((const char *const[]){ "bash", "-c", script, NULL });
+        s.id = i ? "second" : "first";
+        s.served_port = 7233;
+        CHECK(run_begin(&w, &x[i], &s));
+        CHECK_EQ(x[i].served_fd, -1); /* never before the call returned */
+    }
+    for (int i = 0; i < 2; i++) {
+        WORLD_UNTIL(&w, x[i].started || x[i].ended);
+        CHECK(x[i].served_fd >= 0 && !x[i].served_late);
+        CHECK(served_once(x[i].served_fd, i ? "two\n" : "one\n", heard, sizeof heard));
+        CHECK_STR(heard, i ? "from-second\n" : "from-first\n");
+    }
+    for (int i = 0; i < 2; i++) {
+        run_end(&x[i]);
+        CHECK_EQ(x[i].exit.status, 0);
+        CHECK(str_is((struct str){ buf_at(&x[i].out), x[i].out.size }, i ? "got two\n" : "got one\n"));
+        close(x[i].served_fd);
+        buf_done(&x[i].out);
+    }
     CHECK_EQ(world_stop(&w), 0);
     world_close(&w);
 }
