@@ -2,6 +2,7 @@
 #
 #   make        build/hob                     make test    unit, fuzz corpus, simulation, end to end
 #   make run    the example, start to finish  make bench   figures (BENCH=name for one)
+#   make run-agent  a long-running agent in TypeScript that outlives kill -9; needs Node 20.3 with npm
 #   make fuzz   libFuzzer, FUZZ_SECONDS each  make lint    formats, forbidden calls, static analysis
 #   make mutants  plants bugs, one at a time, and runs the test that must notice (ONLY=name for some)
 #   make install PREFIX=/usr/local DESTDIR=   the program, hob(1), completions; make uninstall takes them away
@@ -14,7 +15,7 @@ MESON_TEST = build-test
 
 PREFIX ?= /usr/local
 
-.PHONY: all install uninstall run test unit e2e bench fuzz mutants tidy lint clean
+.PHONY: all install uninstall run run-agent test unit e2e bench fuzz mutants tidy lint clean
 all: build/build.ninja
 	@ninja -C build -j "$$(nproc)" src/cli/hob examples/event-classifier/classifier >/tmp/hob-build.$$$$ 2>&1 || { cat /tmp/hob-build.$$$$; rm -f /tmp/hob-build.$$$$; exit 1; }; rm -f /tmp/hob-build.$$$$
 	@cp -f build/src/cli/hob build/hob
@@ -34,6 +35,10 @@ run: all
 test: $(MESON_TEST)/build.ninja
 	@tools/deps.sh build test
 	@$(PYTHON) tools/test.py --build $(MESON_TEST)
+
+run-agent: all
+	@tools/deps.sh run
+	@$(PYTHON) -B examples/agent/run.py --hob build/hob
 
 bench: all
 	@tools/deps.sh bench

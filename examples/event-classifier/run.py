@@ -80,16 +80,22 @@ def held_out(count):
         return [json.loads(next(f)) for _ in range(count)]
 
 
-def stage(folder, classifier):
-    """The two bundles. Python's is compiled ahead: that halves the time until it can answer."""
-    python, c = os.path.join(folder, "python"), os.path.join(folder, "c")
+def stage_python(folder):
+    """Python's bundle, compiled ahead: that halves the time until it can answer."""
+    python = os.path.join(folder, "python")
     os.mkdir(python)
-    os.mkdir(c)
     shutil.copy(os.path.join(HERE, "python", "handler.py"), python)
     compile_it = ("import py_compile, sys; py_compile.compile(sys.argv[1], cfile=sys.argv[1] + 'c', "
                   "dfile='/app/handler.py', doraise=True, "
                   "invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)")
     subprocess.run([PYTHON, "-c", compile_it, os.path.join(python, "handler.py")], check=True)
+    return python
+
+
+def stage(folder, classifier):
+    """The two bundles."""
+    python, c = stage_python(folder), os.path.join(folder, "c")
+    os.mkdir(c)
     shutil.copy(classifier, os.path.join(c, "classifier"))
     return {"service.yaml.in": python, "service-c.yaml.in": c}
 
@@ -111,10 +117,10 @@ def manifest(folder, template, bundle, model, digest):
 class Hob:
     """`hob serve` with everything of its own; ended, whatever happens, by stop()."""
 
-    def __init__(self, binary, folder, roots):
+    def __init__(self, binary, folder, roots, temporal="none"):
         self.binary, self.log = binary, os.path.join(folder, "hob.log")
         reading, ready = os.pipe()
-        command = [binary, "serve", "--listen-ingress", "127.0.0.1:0", "--listen-api", "127.0.0.1:0", "--listen-temporal", "none",
+        command = [binary, "serve", "--listen-ingress", "127.0.0.1:0", "--listen-api", "127.0.0.1:0", "--listen-temporal", temporal,
                    "--data", os.path.join(folder, "data"), "--ready-fd", str(ready)]
         for root in roots:
             command += ["--file-root", root]
@@ -124,7 +130,7 @@ class Hob:
         os.close(ready)
         try:
             told = self.read_line(reading)
-            self.ingress, self.api = told["ingress"], told["api"]
+            self.ingress, self.api, self.temporal = told["ingress"], told["api"], told.get("temporal")
             with open(told["token_file"], encoding="ascii") as f:
                 self.token = f.read().strip()
         except BaseException:
