@@ -78,6 +78,16 @@ def events():
     compare("events.md", "event", sorted(names), first_cells(read("docs", "reference", "events.md")))
 
 
+def temporal():
+    """Every call that the service has stands under Done, and nowhere else."""
+    page = read("docs", "reference", "temporal.md")
+    made = re.findall(r'^    \{ "(\w+)", service_\w+,', read("src", "workflow", "service_methods.c"), re.M)
+    done = first_cells(section(page, "## Done: WorkflowService")) + first_cells(section(page, "## Done: OperatorService"))
+    compare("temporal.md", "call", made, done)
+    FOUND.extend(f"call {n}: in docs/reference/temporal.md under Not yet, and done" for n in
+                 sorted(set(made) & set(re.findall(r"`(\w+)`", section(page, "## Not yet")))))
+
+
 def metrics():
     made = re.findall(r'exposition_family\(b, "(\w+)"', read("src", "telemetry", "metrics.c"))
     made += re.findall(r'\{ "((?:hob|faas|kn)_\w+)",\s+"', read("src", "telemetry", "metrics.c"))
@@ -113,7 +123,7 @@ def main():
     if len(sys.argv) != 2:
         sys.exit("usage: docs_check.py HOB")
     generated(sys.argv[1])
-    for check in (problems, pages, events, metrics, records, links):
+    for check in (problems, pages, events, temporal, metrics, records, links):
         check()
     for finding in FOUND:
         print(finding)
