@@ -85,6 +85,19 @@ class Stage:
         for process in (self.worker, self.hob.process):
             process.kill()
             process.wait()
+        self.bury()
+
+    @staticmethod
+    def bury():
+        """What hob had started dies with it, and is our child by then. Both processes of ours were waited for before."""
+        deadline = time.monotonic() + ONE_S
+        while time.monotonic() < deadline:
+            try:
+                if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                    time.sleep(0.02)
+            except ChildProcessError:
+                return
+        raise Trouble(f"something that hob had started still ran {ONE_S} s after hob was killed")
 
     def stop(self):
         if self.worker and self.worker.poll() is None:
