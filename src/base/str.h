@@ -34,7 +34,7 @@ static inline bool str_ends(struct str s, struct str tail)
 static inline struct str str_from(struct str s, size_t start)
 {
     ASSERT(start <= s.size);
-    return (struct str){ s.at + start, s.size - start };
+    return (struct str){ start > 0 ? s.at + start : s.at, s.size - start }; /* an empty one may be nowhere */
 }
 static inline struct str str_head(struct str s, size_t size)
 {
