@@ -38,7 +38,7 @@ static void on_ready(void *ctx, int r, const struct err *e)
     if (r < 0) {
         d->broken = *e;
         log_event(LOG_ERROR, "durable.failed", "error=\"%s\"", LOG_QUOTED(e->text));
-    } else if (d->config.temporal_fd >= 0) {
+    } else if (d->config.temporal_fd >= 0 && !d->stopped) { /* told to stop before it was ready */
         struct err why;
         if (temporal_listen(d->temporal, d->config.temporal_fd, &why) < 0) {
             d->ready = false;

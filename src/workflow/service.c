@@ -116,6 +116,7 @@ int service_open(const struct service_world *w, struct service **ret, struct err
     s->life = rng_next(&s->rng);
     s->matching = matching_new(w->limits, rng_next(&s->rng));
     list_init(&s->calls);
+    list_init(&s->storings);
     map_init(&s->watched, rng_next(&s->rng));
     map_init(&s->errands, rng_next(&s->rng));
     map_init(&s->queries, rng_next(&s->rng));

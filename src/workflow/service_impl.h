@@ -42,6 +42,7 @@ struct service {
     struct map errands; /* those on their way: run, type, id */
     struct map queries; /* given to a worker: number -> struct query */
     struct map namespaces;
+    struct list storings; /* of namespaces, on their way to the store */
     struct map tended; /* what schedules want of workflows: run, number, wish -> struct tending */
     struct loop_timer timer;
     struct loop_task look;

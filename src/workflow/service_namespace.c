@@ -65,16 +65,26 @@ static Wt__Namespace *stored_new(struct service *s, const char *name)
 
 struct storing {
     struct store_change change;
-    struct service *s;
+    struct list_node node;
+    struct service *s;      /* NULL: it went first; the store tells what it committed until its own end */
     struct service_call *c; /* NULL: nobody is answered */
     Wt__Namespace *made;    /* replaces what is there */
     const ProtobufCMessageDescriptor *answer;
 };
 
+static void storing_gone(struct service_call *c)
+{
+    struct storing *x = c->work;
+    x->c = NULL;
+    service_end(c);
+}
+
 static void storing_done(struct storing *x, int r, const struct err *e)
 {
     struct service_call *c = x->c;
-    if (r >= 0) {
+    if (x->s)
+        list_remove(&x->s->storings, &x->node);
+    if (r >= 0 && x->s) {
         struct service_namespace *n = xcalloc(1, sizeof(*n));
         n->stored = TAKE(x->made);
         namespace_put(x->s, n);
@@ -121,6 +131,11 @@ static void store(struct service *s, struct service_call *c, Wt__Namespace *take
 {
     struct storing *x = xcalloc(1, sizeof(*x));
     *x = (struct storing){ .s = s, .c = c, .made = take_made, .answer = answer };
+    list_push(&s->storings, &x->node);
+    if (c) {
+        c->work = x;
+        c->on_gone = storing_gone;
+    }
     struct err e;
     if (!s->w.store) {
         storing_done(x, 0, NULL);
@@ -164,6 +179,12 @@ int service_namespaces_open(struct service *s, struct err *e)
 
 void service_namespaces_close(struct service *s)
 {
+    LIST_EACH(&s->storings, node, tmp) {
+        struct storing *x = CONTAINER_OF(node, struct storing, node);
+        list_remove(&s->storings, node);
+        x->s = NULL;
+        ASSERT(!x->c); /* the calls went first */
+    }
     const struct map_slot *slot;
     for (uint32_t i = 0; (slot = map_next(&s->namespaces, &i));)
         namespace_free(slot->value);

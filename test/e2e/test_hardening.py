@@ -144,7 +144,6 @@ class Folders(unittest.TestCase):
                               models=[("/m", f"file://{hob.data}/hob.db")]), wait=False)
             self.assertIn("own data folder", hob.wait_condition("model", "False")["message"])
 
-    @unittest.skip("open: the sanitised node aborts when it is told to stop just after its start (durable core)")
     def test_a_second_life_takes_its_own_folder(self):
         with Hob() as hob:
             self.assertEqual(os.stat(hob.data).st_uid, NODE_UID)
