@@ -71,6 +71,11 @@ static const struct row {
         .meaning = "longest cold start wanted, from 1ms to 1h" },
     [ANNOTATION_START_BUDGET_PERCENTILE] = { "hob.dev/start-budget-percentile", NULL, KIND_NUMBER, 1,
         100, 99, .meaning = "of the cold starts that must stay in it" },
+    [ANNOTATION_TASK_QUEUE] = { "hob.dev/task-queue", NULL, KIND_TEXT, .initial = -1,
+        .meaning = "of Temporal: instances start when it has a task and nobody polls, find Temporal on 127.0.0.1:7233, and "
+                   "are scaled on the tasks that wait or are worked on" },
+    [ANNOTATION_TASK_QUEUE_NAMESPACE] = { "hob.dev/task-queue-namespace", NULL, KIND_TEXT, .initial = -1,
+        .meaning = "Temporal's namespace of that queue; default: `default`" },
     [ANNOTATION_IMAGE_DIGEST] = { "hob.dev/image-digest", NULL, KIND_TEXT, .initial = -1,
         .meaning = "written by `hob apply` when a file:// folder changed: a new Revision; changes nothing else" },
 #undef A
@@ -351,6 +356,8 @@ const char *annotation_text(const json_t *annotations, enum annotation a)
     const char *key;
     return find(annotations, a, &key);
 }
+
+const char *annotation_key(enum annotation a) { return rows[a].key; }
 
 /* ---- the reference page ---- */
 

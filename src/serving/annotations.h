@@ -31,6 +31,8 @@ enum annotation {
     ANNOTATION_QUEUE_DEPTH,
     ANNOTATION_START_BUDGET,
     ANNOTATION_START_BUDGET_PERCENTILE,
+    ANNOTATION_TASK_QUEUE,
+    ANNOTATION_TASK_QUEUE_NAMESPACE,
     ANNOTATION_IMAGE_DIGEST,
     ANNOTATIONS,
 };
@@ -45,5 +47,6 @@ void annotations_check(const json_t *annotations, const char *at, const struct l
 double annotation_number(const json_t *annotations, enum annotation a); /* counts, percentages */
 int64_t annotation_ns(const json_t *annotations, enum annotation a);
 const char *annotation_text(const json_t *annotations, enum annotation a); /* NULL: absent */
+const char *annotation_key(enum annotation a);
 
 void annotations_document(FILE *out);

@@ -88,7 +88,7 @@ static void mounts_default(const json_t *pod, json_t *container)
     }
 }
 
-void pod_default(json_t *pod)
+void pod_default(json_t *pod, bool probed)
 {
     const json_t *containers = json_object_get(pod, "containers"), *inits = json_object_get(pod, "initContainers");
     if (json_int_at(pod, "timeoutSeconds", 0) == 0)
@@ -97,7 +97,7 @@ void pod_default(json_t *pod)
         set_missing(pod, "responseStartTimeoutSeconds", json_integer(ANSWER_S));
     containers_default(pod);
     size_t serving;
-    if (containers_serving(pod, &serving) && json_is_object(json_array_get(containers, serving)))
+    if (probed && containers_serving(pod, &serving) && json_is_object(json_array_get(containers, serving)))
         set_missing(json_array_get(containers, serving), "readinessProbe", json_object());
     for (size_t i = 0; i < json_array_size(containers); i++) {
         json_t *container = json_array_get(containers, i);

@@ -1,7 +1,7 @@
 /* pod.h -- the rules of spec.template.spec that join fields: containers, ports, probes, volumes.
  *
  * Receives the pod part of a manifest after manifest_apply() found nothing wrong with its types.
- * pod_default() completes it as Knative's webhook does; pod_check() says what Knative's would refuse,
+ * pod_default() completes it as Knative's webhook does (`probed` false: without a readiness probe that was not asked for); pod_check() says what Knative's would refuse,
  * and what hob cannot do yet. Pure.
  */
 #pragma once
@@ -11,7 +11,7 @@
 
 #define POD_PATH "spec.template.spec"
 
-void pod_default(json_t *pod);
+void pod_default(json_t *pod, bool probed);
 void pod_check(const json_t *pod, const struct limits *l, struct refusals *refused,
                struct refusals *warnings);
 

@@ -6,6 +6,7 @@
 #include "serving/config.h"
 #include "serving/expand.h"
 #include "serving/pins.h"
+#include "serving/worker.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -395,6 +396,11 @@ static void decode_annotations(struct decode *d)
     r->queue_depth = count_of(depth < 0 ? (double)d->limits->queue_depth_max : depth);
     r->start_budget_ms = (uint32_t)(us_of(budget_ns) / 1000);
     r->start_budget_percentile = annotation_number(a, ANNOTATION_START_BUDGET_PERCENTILE);
+    struct worker_binding bound;
+    if (worker_bound(a, &bound)) {
+        r->task_queue = take_text(&d->block, bound.queue);
+        r->task_namespace = take_text(&d->block, bound.ns);
+    }
 }
 
 /* Of the one that serves it is kept beside the object; of another, under its name with the models'. */
@@ -412,7 +418,9 @@ static void decode_container(struct decode *d, const struct words *w)
     struct revision *r = d->r;
     r->part = d->part;
     r->container = take_text(&d->block, json_text_at(d->container, "name"));
-    r->unprobed = d->part != CONTAINER_SERVES && !json_object_get(d->container, "readinessProbe");
+    r->ready_on_poll = d->part == CONTAINER_SERVES && worker_ready_on_poll(d->src->annotations, d->src->pod);
+    r->unprobed = r->ready_on_poll ||
+                  (d->part != CONTAINER_SERVES && !json_object_get(d->container, "readinessProbe"));
     r->ns = take_text(&d->block, d->src->ns);
     r->service = take_text(&d->block, d->src->service);
     r->name = take_text(&d->block, d->src->name);
@@ -456,7 +464,9 @@ static int container_decode(const struct revision_source *s, const struct limits
         return err_wrap(e, "revision %s", s->name);
 
     AUTO_FREE char *config = config_plan(s->pod, container);
-    size_t size = sizeof(struct revision) + strlen(config ? config : "") + strlen(s->ns) + strlen(s->service) + strlen(s->name) +
+    struct worker_binding bound;
+    size_t bound_bytes = worker_bound(s->annotations, &bound) ? strlen(bound.queue) + strlen(bound.ns) : 0;
+    size_t size = sizeof(struct revision) + bound_bytes + strlen(config ? config : "") + strlen(s->ns) + strlen(s->service) + strlen(s->name) +
                   measure(s->pod) + measure(w.env) + measure(w.command) + measure(w.args) + 1024;
     AUTO_FREE char *rough = xcalloc(1, size);
     struct decode d = { s, l, container, part, config, { rough, rough + size }, NULL };

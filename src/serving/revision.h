@@ -32,7 +32,8 @@ enum port_protocol { PORT_HTTP1, PORT_H2C };
 struct revision {
     enum container_part part;
     const char *container;            /* its name */
-    bool unprobed;                    /* ready when it runs; never one that serves */
+    bool unprobed;                    /* ready when it runs; one that serves only if it is: */
+    bool ready_on_poll;               /* bound to a task queue without port or probe: ready at its first poll (worker.h) */
     struct revision **others;         /* init containers in their order, then sidecars; NULL: none. Owned */
     uint32_t init_count, other_count; /* other_count: all of them */
     const char *ns, *service, *name;  /* name: "<service>-00001" */
@@ -73,6 +74,7 @@ struct revision {
     uint32_t start_budget_ms;         /* hob.dev/start-budget: 0 none */
     double start_budget_percentile;   /* hob.dev/start-budget-percentile, default 99 */
     uint64_t progress_deadline_us;
+    const char *task_queue, *task_namespace; /* hob.dev/task-queue; NULL: none */
 };
 struct revision_source {
     const char *ns, *service, *name;

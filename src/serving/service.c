@@ -7,6 +7,7 @@
 #include "serving/hints.h"
 #include "serving/manifest.h"
 #include "serving/pod.h"
+#include "serving/worker.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -346,7 +347,8 @@ static void complete(json_t *object, const struct service_terms *terms)
     }
     (void)json_object_set_new(metadata, "namespace", json_string(terms->ns));
     (void)child(template, "metadata");
-    pod_default(child(template, "spec"));
+    pod_default(child(template, "spec"),
+                !worker_ready_on_poll(json_at(template, "metadata.annotations"), child(template, "spec")));
     containers_resources_default(child(template, "spec"), terms->limits);
     if (!terms->configuration && json_array_size(json_object_get(spec, "traffic")) == 0)
         (void)json_object_set_new(spec, "traffic",
@@ -400,6 +402,7 @@ static enum service_refusal prepare(const json_t *before, const struct service_t
     pod_check(json_at(object, POD_PATH), terms->limits, &f->refused, &f->warnings);
     annotations_check(json_at(object, TEMPLATE_ANNOTATIONS), TEMPLATE_ANNOTATIONS, terms->limits,
                       &f->refused, &f->warnings);
+    worker_check(json_at(object, TEMPLATE_ANNOTATIONS), json_at(object, POD_PATH), "spec.template", &f->refused);
     if (!terms->configuration)
         service_traffic_check(object, true, terms->limits, &f->refused);
     if (before)

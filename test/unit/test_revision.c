@@ -358,4 +358,34 @@ TEST(each_container_of_a_pod_is_decoded_by_itself_and_in_its_place)
     CHECK(r->others[2]->unprobed && r->others[2]->memory_bytes == MIB(64) && r->memory_bytes == 0);
 }
 
+TEST(a_worker_is_bound_to_its_queue_and_ready_at_its_first_poll_unless_it_has_a_port_or_probe)
+{
+    static const struct {
+        const char *container;
+        bool on_poll;
+    } rows[] = { { "\"image\":\"file:///f\"", true },
+                 { "\"image\":\"file:///f\",\"ports\":[{\"containerPort\":9000}]", false },
+                 { "\"image\":\"file:///f\",\"readinessProbe\":{\"exec\":{\"command\":[\"/bin/true\"]}}", false } };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        AUTO(revision) struct revision *r = NULL;
+        struct err e = { 0 };
+        AUTO_FREE char *pod = xasprintf("{\"containers\":[{%s}]}", rows[i].container);
+        CHECK_EQ(decode(pod, "{\"hob.dev/task-queue\":\"orders\",\"hob.dev/task-queue-namespace\":\"eu\"}", &r, &e), 0);
+        CHECK_STR(r->task_queue, "orders");
+        CHECK_STR(r->task_namespace, "eu");
+        CHECK(r->ready_on_poll == rows[i].on_poll && r->unprobed == rows[i].on_poll);
+    }
+    AUTO(revision) struct revision *r = NULL;
+    struct err e = { 0 };
+    AUTO_FREE char *queue = xcalloc(1, 1001);
+    memset(queue, 'q', 1000); /* the longest */
+    AUTO_FREE char *annotations = xasprintf("{\"hob.dev/task-queue\":\"%s\"}", queue);
+    CHECK_EQ(decode("{\"containers\":[{\"image\":\"file:///f\"}]}", annotations, &r, &e), 0);
+    CHECK_STR(r->task_queue, queue);
+    CHECK_STR(r->task_namespace, "default");
+    AUTO(revision) struct revision *none = NULL;
+    CHECK_EQ(decode("{\"containers\":[{\"image\":\"file:///f\"}]}", "{}", &none, &e), 0);
+    CHECK(!none->task_queue && !none->ready_on_poll && !none->unprobed);
+}
+
 TEST_MAIN()

@@ -398,6 +398,20 @@ static const struct {
     { 'A', "{\"hob.dev/elephant\":\"1\"}", SERVICE_NOT_VALID,
       "invalid key name \"hob.dev/elephant\": "
       "spec.template.metadata.annotations.hob.dev/elephant" },
+    { 'A', "{\"hob.dev/task-queue\":\"\"}", SERVICE_NOT_VALID,
+      "invalid value: a name has 1 to 1000 bytes, this one 0: spec.template.metadata.annotations.hob.dev/task-queue" },
+    { 'A', "{\"hob.dev/task-queue\":\"a\\tb\"}", SERVICE_NOT_VALID,
+      "invalid value: a name has no control characters: spec.template.metadata.annotations.hob.dev/task-queue" },
+    { 'A', "{\"hob.dev/task-queue\":\"/_sys/x\"}", SERVICE_NOT_VALID,
+      "invalid value: /_sys/x: spec.template.metadata.annotations.hob.dev/task-queue\nNames that begin with /_sys/ are "
+      "Temporal's own" },
+    { 'A', "{\"hob.dev/task-queue-namespace\":\"orders\"}", SERVICE_NOT_VALID,
+      "missing field(s): spec.template.metadata.annotations.hob.dev/task-queue" },
+    { 'A', "{\"hob.dev/task-queue\":\"q\",\"hob.dev/task-queue-namespace\":\"\"}", SERVICE_NOT_VALID,
+      "invalid value: a name has 1 to 255 bytes, this one 0: "
+      "spec.template.metadata.annotations.hob.dev/task-queue-namespace" },
+    { 'A', "{\"hob.dev/task-queue\":\"q\",\"autoscaling.knative.dev/metric\":\"rps\"}", SERVICE_NOT_VALID,
+      "invalid value: rps: " AN "metric\nWhat is bound to a task queue is scaled on tasks at once: concurrency" },
     { 'A', "{\"hob.dev/quue-depth\":\"1\"}", SERVICE_NOT_VALID,
       "invalid key name \"hob.dev/quue-depth\" (did you mean \"hob.dev/queue-depth\"?): "
       "spec.template.metadata.annotations.hob.dev/quue-depth" },
@@ -583,6 +597,37 @@ TEST(a_completed_service_is_not_changed_by_coming_again)
     CHECK(!json_at(again, POD_PATH ".containers.0.volumeMounts.1.readOnly"));
     CHECK_EQ(json_int_at(again, POD_PATH ".containers.0.readinessProbe.failureThreshold", 0), 3);
     CHECK_EQ(json_int_at(again, POD_PATH ".containers.0.readinessProbe.timeoutSeconds", 0), 1);
+}
+
+TEST(a_worker_without_port_is_not_probed_and_the_port_that_hob_serves_is_refused)
+{
+    AUTO_JSON json_t *in = minimal();
+    AUTO_FREE char *w1 = NULL;
+    AUTO_FREE char *w2 = NULL;
+    AUTO_FREE char *w3 = NULL;
+    patch_at(in, 'A', "{\"hob.dev/task-queue\":\"q\"}");
+    AUTO_FREE char *once = prepared(in, &w1);
+    AUTO_JSON json_t *worker = tree(once);
+    CHECK(json_at(worker, POD_PATH ".containers.0.image") && !json_at(worker, POD_PATH ".containers.0.readinessProbe"));
+    AUTO_FREE char *again = prepared(worker, &w2);
+    CHECK_STR(again, once);
+
+    AUTO_JSON json_t *with_port = minimal();
+    patch_at(with_port, 'A', "{\"hob.dev/task-queue\":\"q\"}");
+    patch_at(with_port, 'C', "{\"ports\":[{\"containerPort\":8080}]}");
+    AUTO_FREE char *probed = prepared(with_port, &w3);
+    AUTO_JSON json_t *served = tree(probed);
+    CHECK(json_at(served, POD_PATH ".containers.0.readinessProbe.tcpSocket"));
+
+    AUTO_JSON json_t *taken = minimal();
+    patch_at(taken, 'A', "{\"hob.dev/task-queue\":\"q\"}");
+    patch_at(taken, 'C', "{\"ports\":[{\"containerPort\":7233}]}");
+    struct service_draft d;
+    struct service_terms t = terms();
+    service_prepare(taken, NULL, &t, &d);
+    CHECK(d.refusal == SERVICE_NOT_VALID && d.refused.count == 1);
+    CHECK_STR(d.refused.rows[0].path, POD_PATH ".containers[0].ports.containerPort");
+    service_draft_done(&d);
 }
 
 #define EMPTY_STATE "{\"containers\":[{\"image\":\"file:///f\",\"volumeMounts\":[{\"name\":\"agent-state\"," \
