@@ -47,6 +47,8 @@ void run_pack(const struct run *r, struct buf *into);
 size_t run_bytes(const struct run *r);
 struct durable_standing run_standing(const struct run *r);
 void run_index(const struct run *r, struct journal_index *into);
+/* A search attribute's value, or each of its list's, is of that type; null, and an empty list, unset it. */
+bool run_attribute_fits(const Tp__Payload *p, enum journal_type type);
 void run_check(const struct run *r); /* asserts the invariants */
 
 /* Everything that is due by t->now_ns: timers, timeouts, retries, back-offs, retention. */

@@ -88,20 +88,47 @@ static void gather_add(struct gather *g, const char *name, enum journal_type typ
     g->r->index_attributes[g->count++] = a;
 }
 
-static void gather_field(struct gather *g, const char *name, const Tp__Payload *p)
+/* A list that the value is alone in: a value is no document. NULL: it is no JSON. */
+static json_t *payload_read(const Tp__Payload *p)
 {
     struct limits l;
     struct err e;
     struct buf text;
-    AUTO_JSON json_t *list = NULL;
+    json_t *list = NULL;
     limits_default(&l);
     buf_init(&text, RUN_BLOB_BYTES_MAX);
-    buf_text(&text, "["); /* a value alone is no document */
+    buf_text(&text, "[");
     buf_str_append(&text, proto_bytes(&p->data));
     buf_text(&text, "]");
-    bool read = !text.overflow && json_read(buf_str(&text), &l, &list, &e) == 0 && json_array_size(list) == 1;
+    int r = text.overflow ? -1 : json_read(buf_str(&text), &l, &list, &e);
     buf_done(&text);
-    if (!read)
+    if (r == 0 && json_array_size(list) == 1)
+        return list;
+    json_unref(list);
+    return NULL;
+}
+
+bool run_attribute_fits(const Tp__Payload *p, enum journal_type type)
+{
+    if (!p->data.len)
+        return true; /* binary/null */
+    AUTO_JSON json_t *list = payload_read(p);
+    const json_t *value = json_array_get(list, 0);
+    struct journal_attribute a = { .type = type };
+    if (!value || json_is_null(value))
+        return value != NULL;
+    if (!json_is_array(value))
+        return value_read(value, &a);
+    for (size_t i = 0; i < json_array_size(value); i++)
+        if (!value_read(json_array_get(value, i), &a))
+            return false;
+    return true;
+}
+
+static void gather_field(struct gather *g, const char *name, const Tp__Payload *p)
+{
+    AUTO_JSON json_t *list = payload_read(p);
+    if (!list)
         return;
     const json_t *value = json_array_get(list, 0);
     enum journal_type type = type_of(p, value);

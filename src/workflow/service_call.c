@@ -11,6 +11,8 @@ static void call_free(struct service_call *c)
     proto_arena_done(&c->arena);
     buf_done(&c->answer);
     refusal_done(&c->no);
+    refusal_done(&c->bad);
+    proto_free(c->own);
     free(c);
 }
 
@@ -137,6 +139,9 @@ int service_ask(struct service *s, const struct service_ask *a, struct service_c
         c->ns = namespace_of(q);
         r = call_check(s, c, no);
     }
+    if (r == 0 && service_attributes_apply(s, c, &c->bad) < 0 &&
+        known.input != &tp__respond_workflow_task_completed_request__descriptor) /* there the task fails with it */
+        r = refuse(no, c->bad.code, "%s", c->bad.text);
     if (r < 0) {
         call_free(c);
         return r;

@@ -64,6 +64,8 @@ struct service_call {
     const struct service_method *method;
     struct proto_arena arena;
     const void *q;          /* the request; as long as the call */
+    void *own;              /* `q`, where it had to be changed; else NULL */
+    struct refusal bad;     /* what its commands' attributes are refused for: the task fails */
     const char *ns;         /* "" where it has none */
     int64_t deadline_ns;
     void (*done)(void *owner, const struct service_reply *reply);
@@ -183,6 +185,8 @@ bool service_attribute_find(void *ctx, struct str name, enum journal_type *ret);
 int service_namespaces_open(struct service *s, struct err *e) MUST_USE; /* service_namespace.c */
 void service_namespaces_close(struct service *s);
 struct service_namespace *service_namespace_find(struct service *s, const char *name);
+/* Before a request runs. (service_attributes.c) */
+int service_attributes_apply(struct service *s, struct service_call *c, struct refusal *no) MUST_USE;
 
 #define SERVICE_METHOD(name) void service_##name(struct service *s, struct service_call *c)
 SERVICE_METHOD(system_info); SERVICE_METHOD(cluster_info); SERVICE_METHOD(namespace_describe);

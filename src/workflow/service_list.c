@@ -217,7 +217,7 @@ static Tp__Payload *group_value(const struct journal_attribute *a)
     char number[32];
     struct buf json;
     buf_init(&json, KIB(64));
-    if (str_is(a->name, "ExecutionStatus") && a->type == JOURNAL_INT && a->integer >= 0 &&
+    if (a->type == JOURNAL_INT /* nothing else that has numbers is grouped by */ && a->integer >= 0 &&
         (size_t)a->integer < COUNT_OF(statuses)) {
         buf_printf(&json, "\"%s\"", statuses[a->integer]);
     } else if (a->type == JOURNAL_KEYWORD || a->type == JOURNAL_TEXT || a->type == JOURNAL_KEYWORDS) {

@@ -26,6 +26,24 @@ static void completion_done(struct op *op)
     handing_done(&x->h);
 }
 
+/* As the run does with other bad commands: the first time the task fails, then it runs into its timeout. */
+static void attributes_bad(struct completion *x, struct run *r, struct durable_turn *t)
+{
+    struct service_call *c = x->op.c;
+    const Tp__RespondWorkflowTaskCompletedRequest *q = c->q;
+    Tp__RespondWorkflowTaskFailedRequest *f = proto_new(&tp__respond_workflow_task_failed_request__descriptor);
+    f->cause = TP__WORKFLOW_TASK_FAILED_CAUSE__WORKFLOW_TASK_FAILED_CAUSE_BAD_SEARCH_ATTRIBUTES;
+    proto_set_text(&f->identity, q->identity);
+    f->failure = proto_new(&tp__failure__descriptor);
+    proto_set_text(&f->failure->message, c->bad.text);
+    proto_set_text(&f->failure->source, "Server");
+    f->failure->failure_info_case = TP__FAILURE__FAILURE_INFO_SERVER_FAILURE_INFO;
+    f->failure->server_failure_info = proto_new(&tp__server_failure_info__descriptor);
+    if (x->token.attempt > 1 || run_task_fail(r, t, &x->token, f, &x->op.no) == 0)
+        (void)refuse(&x->op.no, CODE_INVALID, "BadSearchAttributes: %s", c->bad.text);
+    proto_free(f);
+}
+
 static void completed_act(struct op *op, const struct durable_view *v)
 {
     struct completion *x = CONTAINER_OF(op, struct completion, op);
@@ -35,6 +53,10 @@ static void completed_act(struct op *op, const struct durable_view *v)
     x->handed = false;
     if (!v->machine) {
         op_missing(op);
+        return;
+    }
+    if (op->c->bad.code) {
+        attributes_bad(x, v->machine, v->turn);
         return;
     }
     if (run_task_complete(v->machine, v->turn, &x->token, q, &x->completed, &op->no) < 0)

@@ -1,5 +1,6 @@
 // The programs' workflows. Each is what its name says, as a user would write it.
 const wf = require('@temporalio/workflow');
+const { defineSearchAttributeKey, SearchAttributeType } = require('@temporalio/common');
 
 const quick = wf.proxyActivities({ startToCloseTimeout: '60s', retry: { initialInterval: '50ms', maximumInterval: '200ms' } });
 const once = wf.proxyActivities({ startToCloseTimeout: '60s', retry: { maximumAttempts: 1 } });
@@ -201,10 +202,26 @@ exports.ignoresCancel = async () => wf.CancellationScope.nonCancellable(async ()
 exports.patched = async () => (wf.patched('new-way') ? quick.greet('new') : quick.greet('old'));
 exports.random = async () => { const a = [wf.uuid4(), Math.random(), Date.now()]; await wf.sleep(1); return [...a, wf.uuid4(), Math.random()].length; };
 exports.memo = async () => { wf.upsertMemo({ b: 2, a: null }); return wf.workflowInfo().memo; };
+const KEYWORD = defineSearchAttributeKey('CustomKeywordField', SearchAttributeType.KEYWORD);
+const INT = defineSearchAttributeKey('CustomIntField', SearchAttributeType.INT);
 exports.attributes = async () => {
   wf.upsertSearchAttributes({ CustomIntField: [7], CustomKeywordField: ['new'] });
   return wf.workflowInfo().searchAttributes;
 };
+exports.takesAway = async () => {
+  let told = false;
+  wf.setHandler(finish, () => { told = true; });
+  await wf.condition(() => told);
+  wf.upsertSearchAttributes([{ key: KEYWORD, value: null }, { key: INT, value: 2 }]);
+  return wf.workflowInfo().searchAttributes;
+};
+exports.givesAttributes = async (tag, again) => {
+  if (again) return;
+  await wf.executeChild('child', { workflowId: `${tag}-child`, args: [1], typedSearchAttributes: [{ key: KEYWORD, value: `${tag}-child` }] });
+  await wf.makeContinueAsNewFunc({ typedSearchAttributes: [{ key: KEYWORD, value: `${tag}-again` }] })(tag, true);
+};
+exports.childOfWrongAttribute = async () => wf.executeChild('child', { args: [1], searchAttributes: { CustomIntField: ['seven'] } });
+exports.upsertsUndefined = async () => { wf.upsertSearchAttributes({ Undefined: ['x'] }); await wf.sleep(100); };
 exports.info = async () => {
   const i = wf.workflowInfo();
   return { workflowId: i.workflowId, runId: i.runId, type: i.workflowType, taskQueue: i.taskQueue, attempt: i.attempt,
