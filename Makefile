@@ -2,7 +2,7 @@
 #
 #   make        build/hob                     make test    unit, fuzz corpus, simulation, end to end
 #   make run    the example, start to finish  make bench   figures (BENCH=name for one)
-#   make run-agent  a long-running agent in TypeScript that outlives kill -9; needs Node 20.3 with npm
+#   make run-agent  a long-running agent in TypeScript that outlives kill -9; npm brings the SDK
 #   make fuzz   libFuzzer, FUZZ_SECONDS each  make lint    formats, forbidden calls, static analysis
 #   make mutants  plants bugs, one at a time, and runs the test that must notice (ONLY=name for some)
 #   make install PREFIX=/usr/local DESTDIR=   the program, hob(1), completions; make uninstall takes them away
@@ -37,7 +37,7 @@ test: $(MESON_TEST)/build.ninja
 	@$(PYTHON) tools/test.py --build $(MESON_TEST)
 
 run-agent: all
-	@tools/deps.sh run
+	@tools/deps.sh run agent
 	@$(PYTHON) -B examples/agent/run.py --hob build/hob
 
 bench: all

@@ -1,6 +1,6 @@
 #!/bin/sh
 # deps.sh GROUP... -- installs what is missing from Debian's packages, and says what it installs.
-# Groups: build run test bench fuzz tidy. As root or with sudo. Nothing else is ever installed.
+# Groups: build run agent test bench fuzz tidy. As root or with sudo. Nothing else is ever installed.
 # "package:program": the package is not needed where that program is there already, whoever brought it.
 set -eu
 
@@ -8,6 +8,7 @@ build="gcc libc6-dev meson ninja-build pkg-config libsqlite3-dev libjansson-dev 
 libseccomp-dev libnghttp2-dev libssl-dev zlib1g-dev libcurl4-openssl-dev libcurl4 \
 protobuf-c-compiler:protoc-c libprotobuf-c-dev ca-certificates"
 run="python3 tzdata"
+agent="npm:npm"
 test="tzdata npm:npm clang libclang-rt-14-dev openssl:openssl libhttp-parser-dev python3 python3-h2 python3-grpcio python3-protobuf nghttp2-client:h2load curl:curl kubernetes-client:kubectl zsh:zsh fish:fish"
 bench="nginx-light:nginx bubblewrap:bwrap crun:crun wrk:wrk python3"
 fuzz="clang libclang-rt-14-dev"

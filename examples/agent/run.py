@@ -33,6 +33,9 @@ def classifier_example():
     return module
 
 
+sys.path.insert(0, os.path.join(ROOT, "tools"))
+import npm  # noqa: E402
+
 demo = classifier_example()
 Trouble, title, line = demo.Trouble, demo.title, demo.line
 
@@ -42,35 +45,27 @@ class Unavailable(Trouble):
 
 
 def build(cache):
-    """The agent's JavaScript, with its packages, in a folder that is kept between runs."""
-    for program in ("node", "npm"):
-        if not shutil.which(program):
-            raise Unavailable(f"{program} is not installed: install Node 20.3 or later with npm, and run this again")
+    """The agent's JavaScript, with its packages, in a folder that is kept between runs; the Node that runs it."""
     os.makedirs(cache, exist_ok=True)
     shutil.rmtree(os.path.join(cache, "src"), ignore_errors=True)
     shutil.rmtree(os.path.join(cache, "dist"), ignore_errors=True)
     shutil.copytree(os.path.join(HERE, "src"), os.path.join(cache, "src"))
     shutil.copy(os.path.join(HERE, "tsconfig.json"), cache)
-    stamp = os.path.join(cache, "installed")
-    with open(os.path.join(HERE, "package.json"), encoding="utf-8") as f:
-        wanted = f.read()
-    have = open(stamp, encoding="utf-8").read() if os.path.exists(stamp) else ""
-    if have != wanted:
-        shutil.copy(os.path.join(HERE, "package.json"), cache)
-        done = subprocess.run(["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"], cwd=cache, check=False)
-        if done.returncode != 0:
-            raise Unavailable("npm could not fetch the SDK")
-        with open(stamp, "w", encoding="utf-8") as f:
-            f.write(wanted)
-    if subprocess.run([os.path.join(cache, "node_modules", ".bin", "tsc"), "-p", "."], cwd=cache, check=False).returncode != 0:
+    try:
+        npm.install(cache, os.path.join(HERE, "package.json"))
+        node = npm.node(cache)
+    except npm.Missing as why:
+        raise Unavailable(str(why)) from None
+    if subprocess.run([node, os.path.join("node_modules", "typescript", "bin", "tsc"), "-p", "."], cwd=cache, check=False).returncode != 0:
         raise Trouble("the agent does not compile")
+    return node
 
 
 class Stage:
     """hob and a worker, which can be killed and started again on the same data."""
 
-    def __init__(self, binary, folder, roots, cache):
-        self.binary, self.folder, self.roots, self.cache = binary, folder, roots, cache
+    def __init__(self, binary, folder, roots, cache, node):
+        self.binary, self.folder, self.roots, self.cache, self.node = binary, folder, roots, cache, node
         self.hob = self.worker = None
         self.worker_log = os.path.join(folder, "worker.log")
 
@@ -78,7 +73,7 @@ class Stage:
         self.hob = demo.Hob(self.binary, self.folder, self.roots, temporal="127.0.0.1:0")
         self.env = {**os.environ, "TEMPORAL_ADDRESS": self.hob.temporal, "AGENT_INGRESS": self.hob.ingress}
         with open(self.worker_log, "ab") as log:
-            self.worker = subprocess.Popen(["node", "dist/worker.js"], cwd=self.cache, env=self.env, stdin=subprocess.DEVNULL,
+            self.worker = subprocess.Popen([self.node, "dist/worker.js"], cwd=self.cache, env=self.env, stdin=subprocess.DEVNULL,
                                            stdout=log, stderr=log)
 
     def kill(self):
@@ -112,7 +107,7 @@ class Stage:
 
     def ask(self, *words, patient=False):
         """The driver's answer; None when it had none and the caller will ask again."""
-        done = subprocess.run(["node", "dist/driver.js", *words], cwd=self.cache, env=self.env, stdin=subprocess.DEVNULL,
+        done = subprocess.run([self.node, "dist/driver.js", *words], cwd=self.cache, env=self.env, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=WAIT_S, check=False)
         if done.returncode == 0:
             return json.loads(done.stdout)
@@ -196,7 +191,7 @@ def main():
     ctypes.CDLL(None).prctl(demo.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("agent: ended by SIGTERM"))
     try:
-        build(args.cache)
+        args.node = build(args.cache)
         with tempfile.TemporaryDirectory(prefix="hob-agent-") as folder:
             if args.sources_in:
                 demo.MODEL = os.path.join(folder, "model")
@@ -230,7 +225,7 @@ def tell(args, folder, model, digest):
     with open(manifests[1], "w", encoding="utf-8") as f:
         f.write(text)
     goal = {"items": [{"id": r["id"], "text": r["text"]} for r in demo.held_out(6)], "perRun": 3, "sleepMs": args.sleep_ms}
-    stage = Stage(os.path.abspath(args.hob), folder, [folder, demo.MODEL], args.cache)
+    stage = Stage(os.path.abspath(args.hob), folder, [folder, demo.MODEL], args.cache, args.node)
     try:
         story(stage, goal, manifests)
     except BaseException:

