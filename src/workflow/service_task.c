@@ -11,6 +11,8 @@ struct completion {
     struct run_completed completed;
     struct handing h; /* the next task, which the answer brings along */
     bool handed;
+    Tp__PollActivityTaskQueueResponse **eager; /* activities that it brings along, too */
+    size_t eager_count;
 };
 
 static void completed_done(struct run_completed *c)
@@ -24,6 +26,51 @@ static void completion_done(struct op *op)
     struct completion *x = CONTAINER_OF(op, struct completion, op);
     completed_done(&x->completed);
     handing_done(&x->h);
+    for (size_t i = 0; i < x->eager_count; i++)
+        proto_free(x->eager[i]);
+    free(TAKE(x->eager));
+    x->eager_count = 0;
+}
+
+/* What the worker is to be given stands in its own request: nothing is read. The last one of that id: those before it were
+ * cancelled, else it would be a duplicate. */
+static const Tp__ScheduleActivityTaskCommandAttributes *command_of(const Tp__RespondWorkflowTaskCompletedRequest *q,
+                                                                   const char *activity_id)
+{
+    for (size_t i = q->n_commands; i-- > 0;)
+        if (q->commands[i]->attributes_case == TP__COMMAND__ATTRIBUTES_SCHEDULE_ACTIVITY_TASK_COMMAND_ATTRIBUTES &&
+            !strcmp(q->commands[i]->schedule_activity_task_command_attributes->activity_id, activity_id))
+            return q->commands[i]->schedule_activity_task_command_attributes;
+    UNREACHABLE("an eager activity comes from a command");
+}
+
+static void eager_start(struct completion *x, struct run *r, struct durable_turn *t, const struct run_task *task)
+{
+    const Tp__RespondWorkflowTaskCompletedRequest *q = x->op.c->q;
+    const struct run_poller by = { .identity = q->identity, .queue = "", .request_id = "" };
+    Tp__PollActivityTaskQueueResponse *answer = NULL;
+    struct run_token token;
+    struct refusal no = { 0 };
+    if (run_activity_start(r, t, task, &by, &answer, &token, &no) < 0) { /* over again, by a later command */
+        refusal_done(&no);
+        return;
+    }
+    const Tp__ScheduleActivityTaskCommandAttributes *a = command_of(q, token.activity_id);
+    proto_set_message(&answer->input, proto_dup(a->input));
+    proto_set_message(&answer->header, proto_dup(a->header));
+    service_token_write(&token, &answer->task_token);
+    proto_push(&x->eager_count, &x->eager, answer);
+}
+
+static void next_start(struct completion *x, struct run *r, struct durable_turn *t)
+{
+    const Tp__RespondWorkflowTaskCompletedRequest *q = x->op.c->q;
+    const struct run_task *task = &x->completed.next_task;
+    const struct run_poller by = { .identity = q->identity, .queue = task->queue, .sticky = task->normal_queue != NULL,
+                                   .request_id = "" };
+    struct refusal no = { 0 };
+    x->handed = run_task_start(r, t, task, &by, &x->h.given, &no) == 0;
+    refusal_done(&no);
 }
 
 /* As the run does with other bad commands: the first time the task fails, then it runs into its timeout. */
@@ -61,14 +108,12 @@ static void completed_act(struct op *op, const struct durable_view *v)
     }
     if (run_task_complete(v->machine, v->turn, &x->token, q, &x->completed, &op->no) < 0)
         return;
-    if (!x->completed.next || !q->return_new_workflow_task || op->c->gone)
+    if (op->c->gone) /* nobody would do what is handed out with the answer */
         return;
-    const struct run_task *task = &x->completed.next_task;
-    struct run_poller by = { .identity = q->identity, .queue = task->queue, .sticky = task->normal_queue != NULL,
-                             .request_id = "" };
-    struct refusal no = { 0 };
-    x->handed = run_task_start(v->machine, v->turn, task, &by, &x->h.given, &no) == 0;
-    refusal_done(&no);
+    for (size_t i = 0; i < x->completed.eager_count; i++)
+        eager_start(x, v->machine, v->turn, &x->completed.eager[i]);
+    if (x->completed.next && q->return_new_workflow_task)
+        next_start(x, v->machine, v->turn);
 }
 
 static void completed_answer(struct completion *x)
@@ -77,6 +122,8 @@ static void completed_answer(struct completion *x)
     Tp__RespondWorkflowTaskCompletedResponse w;
     tp__respond_workflow_task_completed_response__init(&w);
     w.workflow_task = x->handed ? x->h.given.answer : NULL;
+    w.n_activity_tasks = x->eager_count;
+    w.activity_tasks = x->eager;
     w.reset_history_event_id = x->completed.reset_history_event_id;
     service_reply(c, &w);
     op_free(&x->op);

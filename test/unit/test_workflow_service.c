@@ -361,6 +361,175 @@ TEST(who_has_gone_is_forgotten_and_gets_no_task)
     CHECK(fine);
 }
 
+/* ---- eager ---- */
+
+static Tp__Payloads *payload(const char *text) { return temporal_payloads_new(str_of(text)); }
+
+static Tp__Command *activity_command(const char *id, const char *input, bool eager)
+{
+    Tp__Command *c = proto_new(&tp__command__descriptor);
+    c->command_type = TP__COMMAND_TYPE__COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK;
+    c->attributes_case = TP__COMMAND__ATTRIBUTES_SCHEDULE_ACTIVITY_TASK_COMMAND_ATTRIBUTES;
+    Tp__ScheduleActivityTaskCommandAttributes *a = c->schedule_activity_task_command_attributes =
+        proto_new(&tp__schedule_activity_task_command_attributes__descriptor);
+    proto_set_text(&a->activity_id, id);
+    a->activity_type = proto_new(&tp__activity_type__descriptor);
+    proto_set_text(&a->activity_type->name, "step");
+    a->input = payload(input);
+    a->start_to_close_timeout = temporal_duration_new(INT64_C(10000000000));
+    a->request_eager_execution = eager;
+    return c;
+}
+
+static Tp__Command *cancel_command(int64_t scheduled_id)
+{
+    Tp__Command *c = proto_new(&tp__command__descriptor);
+    c->command_type = TP__COMMAND_TYPE__COMMAND_TYPE_REQUEST_CANCEL_ACTIVITY_TASK;
+    c->attributes_case = TP__COMMAND__ATTRIBUTES_REQUEST_CANCEL_ACTIVITY_TASK_COMMAND_ATTRIBUTES;
+    c->request_cancel_activity_task_command_attributes =
+        proto_new(&tp__request_cancel_activity_task_command_attributes__descriptor);
+    c->request_cancel_activity_task_command_attributes->scheduled_event_id = scheduled_id;
+    return c;
+}
+
+/* One task of a fresh workflow, answered with these commands. */
+static const Tp__RespondWorkflowTaskCompletedResponse *answered(struct world *w, struct call *r, Tp__Command **take, size_t count)
+{
+    struct call s, p;
+    start(w, &s, "one", "r1");
+    poll_task(w, &p);
+    bool fine = wait_for(w, &s) && wait_for(w, &p) && p.answer;
+    Tp__RespondWorkflowTaskCompletedRequest *q = proto_new(&tp__respond_workflow_task_completed_request__descriptor);
+    proto_set_text(&q->namespace_, "default");
+    proto_set_text(&q->identity, "worker");
+    for (size_t i = 0; i < count; i++)
+        proto_push(&q->n_commands, &q->commands, take[i]);
+    if (fine) {
+        proto_set_bytes(&q->task_token, proto_bytes(&((const Tp__PollWorkflowTaskQueueResponse *)(const void *)p.answer)->task_token));
+        ask(w, r, "RespondWorkflowTaskCompleted", q, &tp__respond_workflow_task_completed_response__descriptor, 10);
+        fine = wait_for(w, r);
+    }
+    proto_free(q);
+    call_done(&s);
+    call_done(&p);
+    return fine && r->answer ? (const void *)r->answer : NULL;
+}
+
+static bool activity_complete(struct world *w, const ProtobufCBinaryData *token)
+{
+    struct call c;
+    Tp__RespondActivityTaskCompletedRequest q;
+    tp__respond_activity_task_completed_request__init(&q);
+    char ns[] = "default", me[] = "worker";
+    q.namespace_ = ns;
+    q.identity = me;
+    q.task_token = *token;
+    ask(w, &c, "RespondActivityTaskCompleted", &q, &tp__respond_activity_task_completed_response__descriptor, 10);
+    bool fine = wait_for(w, &c) && c.answer;
+    call_done(&c);
+    return fine;
+}
+
+static bool says(const Tp__Payloads *p, const char *text)
+{
+    return p && p->n_payloads == 1 && str_is(proto_bytes(&p->payloads[0]->data), text);
+}
+
+TEST(activities_asked_for_eagerly_come_with_the_answer_and_are_completed_by_its_tokens)
+{
+    struct world w;
+    struct call r = { 0 };
+    world_begin(&w);
+    bool fine = world_start(&w);
+    Tp__Command *commands[] = { activity_command("a", "\"in a\"", true), activity_command("b", "\"in b\"", false),
+                                activity_command("c", "\"in c\"", true) };
+    const Tp__RespondWorkflowTaskCompletedResponse *got = fine ? answered(&w, &r, commands, 3) : NULL;
+    uint64_t commits = w.disk.commits;
+    size_t count = got ? got->n_activity_tasks : 0;
+    bool whole = count == 2 && !strcmp(got->activity_tasks[0]->activity_id, "a") && says(got->activity_tasks[0]->input, "\"in a\"") &&
+                 !strcmp(got->activity_tasks[1]->activity_id, "c") && says(got->activity_tasks[1]->input, "\"in c\"") &&
+                 got->activity_tasks[1]->schedule_to_close_timeout && !strcmp(got->activity_tasks[1]->workflow_type->name, "hello");
+    bool ends = whole && activity_complete(&w, &got->activity_tasks[1]->task_token) &&
+                !activity_complete(&w, &got->activity_tasks[1]->task_token);
+    call_done(&r);
+    world_done(&w);
+    CHECK_EQ(count, 2);
+    CHECK_EQ(commits, 2); /* started and given; answered with both */
+    CHECK(whole);
+    CHECK(ends);
+}
+
+TEST(an_id_that_was_cancelled_and_scheduled_again_comes_eagerly_with_its_last_input)
+{
+    struct world w;
+    struct call r = { 0 };
+    world_begin(&w);
+    bool fine = world_start(&w);
+    Tp__Command *commands[] = { activity_command("a", "\"first\"", true), cancel_command(5), activity_command("a", "\"second\"", true) };
+    const Tp__RespondWorkflowTaskCompletedResponse *got = fine ? answered(&w, &r, commands, 3) : NULL;
+    bool whole = got && got->n_activity_tasks == 1 && says(got->activity_tasks[0]->input, "\"second\"");
+    call_done(&r);
+    world_done(&w);
+    CHECK(whole);
+}
+
+static void start_eager(struct world *w, struct call *c, const char *request, int64_t delay_ns)
+{
+    Tp__StartWorkflowExecutionRequest *q = proto_new(&tp__start_workflow_execution_request__descriptor);
+    proto_set_text(&q->namespace_, "default");
+    proto_set_text(&q->workflow_id, "one");
+    proto_set_text(&q->request_id, request);
+    q->workflow_type = proto_new(&tp__workflow_type__descriptor);
+    proto_set_text(&q->workflow_type->name, "hello");
+    q->task_queue = proto_new(&tp__task_queue__descriptor);
+    proto_set_text(&q->task_queue->name, "q");
+    q->request_eager_execution = true;
+    q->workflow_start_delay = delay_ns ? temporal_duration_new(delay_ns) : NULL;
+    ask(w, c, "StartWorkflowExecution", q, &tp__start_workflow_execution_response__descriptor, 10);
+    proto_free(q);
+}
+
+TEST(a_workflow_started_eagerly_brings_its_first_task_once)
+{
+    struct world w;
+    struct call first, again, r = { 0 };
+    world_begin(&w);
+    bool fine = world_start(&w);
+    start_eager(&w, &first, "r1", 0);
+    fine = fine && wait_for(&w, &first) && first.answer;
+    uint64_t commits = w.disk.commits;
+    start_eager(&w, &again, "r1", 0);
+    fine = fine && wait_for(&w, &again) && again.answer;
+    const Tp__StartWorkflowExecutionResponse *a = (const void *)first.answer, *b = (const void *)again.answer;
+    bool once = fine && a->eager_workflow_task && !b->eager_workflow_task && a->eager_workflow_task->history &&
+                a->eager_workflow_task->history->n_events == 3 && a->eager_workflow_task->task_token.len;
+    if (once) {
+        complete(&w, &r, a->eager_workflow_task);
+        once = wait_for(&w, &r) && r.answer;
+    }
+    call_done(&first);
+    call_done(&again);
+    call_done(&r);
+    world_done(&w);
+    CHECK(fine);
+    CHECK(once);
+    CHECK_EQ(commits, 1);
+}
+
+TEST(a_workflow_that_starts_later_brings_no_task)
+{
+    struct world w;
+    struct call first;
+    world_begin(&w);
+    bool fine = world_start(&w);
+    start_eager(&w, &first, "r1", INT64_C(60000000000));
+    fine = fine && wait_for(&w, &first) && first.answer &&
+           !((const Tp__StartWorkflowExecutionResponse *)(const void *)first.answer)->eager_workflow_task;
+    call_done(&first);
+    world_done(&w);
+    CHECK(fine);
+}
+
 TEST(a_namespace_that_is_not_there_and_a_method_that_is_not_done_are_named)
 {
     struct world w;

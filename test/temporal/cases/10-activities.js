@@ -118,9 +118,26 @@ test('local activities', async (w) => {
   assert.ok((await w.history(handle)).filter((e) => e === 'MarkerRecorded').length >= 2);
 });
 test('a megabyte of result', async (w) => assert.strictEqual(await w.run('largeResult', [1000000]), 1000000));
-test('eager activities come with the answer', async (w) => {
-  const handle = await w.start('steps', [3]);
-  await handle.result();
+test('eager activities come with the answer', async (w) => { // a worker of our own, because the SDK's does not tell
+  const { temporal } = require('@temporalio/proto');
+  const type = temporal.api.enums.v1.CommandType;
+  const queue = w.id('eager');
+  const own = { namespace: 'default', identity: 'by hand' };
+  const service = w.connection.workflowService;
+  const handle = await w.client.workflow.start('notRegistered', { taskQueue: queue, workflowId: w.id() });
+  const deadline = Date.now() + 60000;
+  const task = await w.connection.withDeadline(deadline, () => service.pollWorkflowTaskQueue({ ...own, taskQueue: { name: queue } }));
+  const scheduled = (activityId, requestEagerExecution) => ({ commandType: type.COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK,
+    scheduleActivityTaskCommandAttributes: { activityId, activityType: { name: 'step' }, startToCloseTimeout: { seconds: 60 },
+      input: { payloads: [{ data: Buffer.from(activityId) }] }, requestEagerExecution } });
+  const answer = await service.respondWorkflowTaskCompleted({ ...own, taskToken: task.taskToken,
+    commands: [scheduled('a', true), scheduled('b', false), scheduled('c', true)] });
+  assert.deepStrictEqual(answer.activityTasks.map((a) => a.activityId), ['a', 'c']);
+  assert.deepStrictEqual(answer.activityTasks.map((a) => Buffer.from(a.input.payloads[0].data).toString()), ['a', 'c']);
+  const polled = await w.connection.withDeadline(deadline, () => service.pollActivityTaskQueue({ ...own, taskQueue: { name: queue } }));
+  assert.strictEqual(polled.activityId, 'b'); // who polls gets only what was not given out yet
+  for (const { taskToken } of [...answer.activityTasks, polled]) await service.respondActivityTaskCompleted({ ...own, taskToken });
   const { events } = await handle.fetchHistory();
   assert.strictEqual(events.filter((e) => e.activityTaskCompletedEventAttributes).length, 3);
+  await handle.terminate();
 });
