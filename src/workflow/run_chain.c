@@ -199,6 +199,9 @@ static int continue_check(struct run_commanding *c,
     if (!run_empty(a->cron_schedule) && run_cron_check(a->cron_schedule, &e) < 0)
         return run_command_bad(c, bad, "Invalid cron schedule on ContinueAsNewWorkflowExecutionCommand: %s",
                                e.text);
+    if (!run_empty(a->cron_schedule) && !run_cron_same_zone(a->cron_schedule, c->r->s->started->cron_schedule))
+        return run_command_bad(c, bad, "a cron schedule of another time zone cannot be continued with: start a workflow of its own "
+                                       "with ContinueAsNewWorkflowExecutionCommand's cron schedule");
     if (a->input && proto_size(a->input) > RUN_BLOB_BYTES_MAX)
         return run_command_fatal(c, bad,
                                  "ContinueAsNewWorkflowExecutionCommandAttributes.Input exceeds size limit.");

@@ -1,10 +1,20 @@
 #include "workflow/run_cron.h"
 #include "codec/cron.h"
 
+#include <string.h>
+
 int run_cron_check(const char *schedule, struct err *e)
 {
     struct cron cron;
     return cron_parse(str_of(schedule), &cron, e);
+}
+
+bool run_cron_same_zone(const char *a, const char *b)
+{
+    struct cron one = { 0 }, other = { 0 };
+    struct err e;
+    return (run_empty(a) || cron_parse(str_of(a), &one, &e) == 0) &&
+           (run_empty(b) || cron_parse(str_of(b), &other, &e) == 0) && !strcmp(one.zone, other.zone);
 }
 
 struct str run_cron_zone(const Ws__Run *s) { return proto_bytes(&s->cron_zone); }

@@ -7,6 +7,8 @@
 #include "workflow/run_impl.h"
 
 int run_cron_check(const char *schedule, struct err *e) MUST_USE;
+/* Both can be read, and name the same zone, or none: the rules that the run was started with are those of both. */
+bool run_cron_same_zone(const char *a, const char *b);
 struct str run_cron_zone(const Ws__Run *s); /* the rules that it was started with; empty: UTC */
 /* From now, whole seconds up. `scheduled_ns`: when the last one was to begin; in the future: that is when. false:
  * never again. */

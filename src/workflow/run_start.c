@@ -1,9 +1,14 @@
-#include "workflow/run_impl.h"
+#include "workflow/run_cron.h"
 
 #include <string.h>
 
-static int64_t delay_of(const struct run_start *st)
+/* A cron schedule decides when its first run begins, too; what goes on from another was told. */
+static int64_t delay_of(const struct run_start *st, int64_t now_ns)
 {
+    int64_t cron_ns;
+    if (!st->chain && !run_empty(st->q->cron_schedule) &&
+        run_cron_delay(st->q->cron_schedule, st->cron_zone, now_ns, now_ns, &cron_ns))
+        return MIN(cron_ns, RUN_LONGEST_NS);
     int64_t asked = MAX(run_duration_ns(st->q->workflow_start_delay), 0), ms = MAX(st->first_task_delay_ms, 0), ns;
     if (__builtin_mul_overflow(ms, INT64_C(1000000), &ns))
         ns = RUN_LONGEST_NS;
@@ -56,7 +61,7 @@ static Tp__HistoryEvent *started_event(const struct run_start *st, const Ws__Run
     const Tp__StartWorkflowExecutionRequest *q = st->q;
     Tp__HistoryEvent *event;
     Tp__WorkflowExecutionStartedEventAttributes *a = run_event_new(EVENT(WORKFLOW_EXECUTION_STARTED), &event);
-    int64_t all_ns = MAX(run_duration_ns(q->workflow_execution_timeout), 0);
+    int64_t delay_ns = delay_of(st, now_ns), all_ns = MAX(run_duration_ns(q->workflow_execution_timeout), 0);
     int64_t run_ns = MAX(run_duration_ns(q->workflow_run_timeout), 0);
     if (all_ns && (!run_ns || run_ns > all_ns))
         run_ns = all_ns;
@@ -77,10 +82,10 @@ static Tp__HistoryEvent *started_event(const struct run_start *st, const Ws__Run
     if (a->retry_policy)
         run_retry_fill(a->retry_policy);
     proto_set_text(&a->cron_schedule, q->cron_schedule);
-    a->first_workflow_task_backoff = temporal_duration_new(delay_of(st));
+    a->first_workflow_task_backoff = temporal_duration_new(delay_ns);
     if (all_ns && !a->workflow_execution_expiration_time)
         a->workflow_execution_expiration_time =
-            temporal_time_new(run_deadline(now_ns + delay_of(st), all_ns));
+            temporal_time_new(run_deadline(now_ns + delay_ns, all_ns));
     a->memo = proto_dup(q->memo);
     a->search_attributes = proto_dup(q->search_attributes);
     a->header = proto_dup(q->header);

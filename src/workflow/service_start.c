@@ -1,4 +1,6 @@
 #include "workflow/service_start.h"
+#include "codec/cron.h"
+#include "workflow/zones.h"
 
 #include <stdlib.h>
 
@@ -49,6 +51,20 @@ static int texts_check(const Tp__StartWorkflowExecutionRequest *q, struct refusa
     return r < 0 ? r : id_length("RequestId", q->request_id, no);
 }
 
+/* Reads the schedule, and into `zone` the file of the time zone that it names; NULL: it is only looked whether there is one. */
+static int cron_zone_read(const char *schedule, struct buf *zone, struct refusal *no)
+{
+    struct cron cron;
+    struct buf own;
+    struct err e;
+    buf_init(&own, ZONE_BYTES_MAX);
+    int r = cron_parse(str_of(schedule), &cron, &e);
+    if (r == 0)
+        r = zones_read(NULL, str_of(cron.zone), zone ? zone : &own, &e);
+    buf_done(&own);
+    return r < 0 ? refuse(no, CODE_INVALID, "Invalid CronSchedule. %s", e.text) : 0;
+}
+
 int starting_check(const Tp__StartWorkflowExecutionRequest *q, struct refusal *no)
 {
     int r = texts_check(q, no);
@@ -59,6 +75,8 @@ int starting_check(const Tp__StartWorkflowExecutionRequest *q, struct refusal *n
     r = r < 0 ? r : retry_check(q->retry_policy, no);
     if (r < 0)
         return r;
+    if (*q->cron_schedule && cron_zone_read(q->cron_schedule, NULL, no) < 0)
+        return -(int)no->code;
     if (*q->cron_schedule && temporal_duration_ns(q->workflow_start_delay) > 0)
         return refuse(no, CODE_INVALID, "CronSchedule and WorkflowStartDelay may not be used together.");
     if (q->workflow_id_reuse_policy == REUSE(TERMINATE_IF_RUNNING) &&
@@ -162,7 +180,7 @@ static void spawn(struct starting *x, struct durable_turn *t, const struct run_s
     x->turn->changed = x->turn->indexed = true;
 }
 
-static void start_new(struct service *s, struct starting *x, const struct durable_view *v)
+static void start_new(struct service *s, struct starting *x, const struct durable_view *v, struct str cron_zone)
 {
     struct durable_turn *t = v->current ? v->current_turn : v->fresh;
     struct run_start how = x->more ? *x->more : (struct run_start){ 0 };
@@ -178,6 +196,7 @@ static void start_new(struct service *s, struct starting *x, const struct durabl
         how.signal_header = x->signal->header;
     }
     x->run = how.run;
+    how.cron_zone = cron_zone;
     x->started = x->fresh = true;
     spawn(x, t, &how);
 }
@@ -204,6 +223,20 @@ static int use_running(struct starting *x, const struct durable_view *v, struct 
     return x->signal ? signal_running(x, v, no) : 0;
 }
 
+/* In place of `old`, which is ended; NULL: nothing is in the way. */
+static int start_instead(struct service *s, struct starting *x, const struct durable_view *v, struct run *old, struct refusal *no)
+{
+    struct buf zone; /* of a cron schedule: the run keeps the rules that it began with */
+    buf_init(&zone, ZONE_BYTES_MAX);
+    int r = *x->q->cron_schedule ? cron_zone_read(x->q->cron_schedule, &zone, no) : 0;
+    if (r == 0 && old)
+        r = run_terminate(old, v->current_turn, "TerminateIfRunning WorkflowIdReusePolicy", NULL, "history-service", no);
+    if (r == 0)
+        start_new(s, x, v, buf_str(&zone));
+    buf_done(&zone);
+    return r;
+}
+
 int starting_apply(struct service *s, struct starting *x, const struct durable_view *v, struct refusal *no)
 {
     x->started = x->fresh = false;
@@ -217,17 +250,10 @@ int starting_apply(struct service *s, struct starting *x, const struct durable_v
         x->run = v->current_run;
         return 0;
     case WAY_USE: return use_running(x, v, no);
-    case WAY_TERMINATE: {
-        int r = run_terminate(v->current, v->current_turn, "TerminateIfRunning WorkflowIdReusePolicy", NULL,
-                              "history-service", no);
-        if (r < 0)
-            return r;
-        break;
-    }
+    case WAY_TERMINATE: return start_instead(s, x, v, v->current, no);
     case WAY_NEW: break;
     }
-    start_new(s, x, v);
-    return 0;
+    return start_instead(s, x, v, NULL, no);
 }
 
 /* ---- StartWorkflowExecution ---- */

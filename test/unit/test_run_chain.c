@@ -69,6 +69,10 @@ TEST(what_is_not_tried_again_comes_again_by_the_clock)
 {
     AUTO_WORLD w;
     world_start(&w, last_attempt);
+    CHECK_EQ(world_poll(&w, false), -CODE_NOT_FOUND); /* the first run, too, begins by the clock */
+    CHECK_EQ(run_standing(w.r).due_ms % 300000, 0);
+    CHECK(run_standing(w.r).due_ms > w.now_ns / 1000000);
+    world_pass(&w, run_standing(w.r).due_ms * 1000000 - w.now_ns);
     CHECK_EQ(world_poll(&w, false), 0);
     world_fail_command(&w, "sorry");
     CHECK_EQ(world_answer(&w), 0);
@@ -156,6 +160,19 @@ TEST(a_run_continues_as_new_with_what_the_command_leaves_out)
     CHECK_EQ(a->memo->n_fields, 1);
     CHECK(!a->retry_policy);
     CHECK_EQ(w.next->s->execution_deadline_ns, w.r->s->execution_deadline_ns);
+}
+
+TEST(a_run_does_not_continue_in_another_time_zone)
+{
+    AUTO_WORLD w;
+    world_start(&w, NULL);
+    CHECK_EQ(world_poll(&w, false), 0);
+    proto_set_text(&world_command(&w, COMMAND(CONTINUE_AS_NEW_WORKFLOW_EXECUTION), 11)
+                        ->continue_as_new_workflow_execution_command_attributes->cron_schedule,
+                   "CRON_TZ=Europe/Berlin 0 12 * * *");
+    CHECK_EQ(world_answer(&w), -CODE_INVALID);
+    CHECK(run_open(w.r));
+    CHECK_EQ(world_event(&w, 4)->workflow_task_failed_event_attributes->cause, CAUSE(BAD_CONTINUE_AS_NEW_ATTRIBUTES));
 }
 
 TEST(a_run_with_something_unseen_does_not_continue)

@@ -142,6 +142,43 @@ TEST(a_run_that_fails_goes_on_in_another_as_its_policy_says)
     run_check(w.next);
 }
 
+static void by_the_clock(Tp__StartWorkflowExecutionRequest *q, struct run_start *st)
+{
+    (void)st;
+    proto_set_text(&q->cron_schedule, "0 * * * *");
+    q->workflow_execution_timeout = temporal_duration_new(100 * SECOND);
+}
+TEST(the_first_run_of_a_cron_schedule_begins_at_its_time_too)
+{
+    AUTO_WORLD w;
+    struct run_task task;
+    world_start(&w, by_the_clock);
+    CHECK_EQ(run_duration_ns(first(&w)->first_workflow_task_backoff), 2600 * SECOND); /* 1000 s after the hour */
+    CHECK_EQ(first(&w)->initiator, 0);
+    CHECK_EQ(temporal_time_ns(first(&w)->workflow_execution_expiration_time), 3700 * SECOND);
+    CHECK(!run_wants_task(w.r, 0, &task));
+    CHECK_EQ(world_signal(&w, "s", "1"), 0); /* it is there, but not before its time */
+    CHECK(!run_wants_task(w.r, 0, &task));
+    world_pass(&w, 2600 * SECOND - 1);
+    CHECK(!run_wants_task(w.r, 0, &task));
+    world_pass(&w, 1);
+    CHECK(run_wants_task(w.r, 0, &task));
+}
+
+static void never_due(Tp__StartWorkflowExecutionRequest *q, struct run_start *st)
+{
+    (void)st;
+    proto_set_text(&q->cron_schedule, "0 0 30 2 *");
+}
+TEST(a_cron_schedule_without_any_time_begins_at_once)
+{
+    AUTO_WORLD w;
+    struct run_task task;
+    world_start(&w, never_due);
+    CHECK_EQ(run_duration_ns(first(&w)->first_workflow_task_backoff), 0);
+    CHECK(run_wants_task(w.r, 0, &task));
+}
+
 TEST(bytes_that_are_no_state_are_refused_as_lost)
 {
     struct run *r;

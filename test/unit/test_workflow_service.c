@@ -516,6 +516,70 @@ TEST(a_workflow_started_eagerly_brings_its_first_task_once)
     CHECK_EQ(commits, 1);
 }
 
+static bool start_cron(struct world *w, struct call *c, const char *schedule)
+{
+    Tp__StartWorkflowExecutionRequest *q = proto_new(&tp__start_workflow_execution_request__descriptor);
+    proto_set_text(&q->namespace_, "default");
+    proto_set_text(&q->workflow_id, "one");
+    proto_set_text(&q->request_id, schedule);
+    q->workflow_type = proto_new(&tp__workflow_type__descriptor);
+    proto_set_text(&q->workflow_type->name, "hello");
+    q->task_queue = proto_new(&tp__task_queue__descriptor);
+    proto_set_text(&q->task_queue->name, "q");
+    proto_set_text(&q->cron_schedule, schedule);
+    q->workflow_id_conflict_policy = TP__WORKFLOW_ID_CONFLICT_POLICY__WORKFLOW_ID_CONFLICT_POLICY_TERMINATE_EXISTING;
+    ask(w, c, "StartWorkflowExecution", q, &tp__start_workflow_execution_response__descriptor, 10);
+    proto_free(q);
+    return wait_for(w, c);
+}
+
+static int64_t first_delay_s(struct world *w)
+{
+    struct call h;
+    Tp__GetWorkflowExecutionHistoryRequest q;
+    tp__get_workflow_execution_history_request__init(&q);
+    Tp__WorkflowExecution x;
+    tp__workflow_execution__init(&x);
+    char ns[] = "default", id[] = "one";
+    x.workflow_id = id;
+    q.namespace_ = ns;
+    q.execution = &x;
+    ask(w, &h, "GetWorkflowExecutionHistory", &q, &tp__get_workflow_execution_history_response__descriptor, 10);
+    int64_t s = -1;
+    if (wait_for(w, &h) && h.answer) {
+        const Tp__GetWorkflowExecutionHistoryResponse *all = (const void *)h.answer;
+        const Tp__WorkflowExecutionStartedEventAttributes *a =
+            all->history->n_events ? all->history->events[0]->workflow_execution_started_event_attributes : NULL;
+        s = a && a->first_workflow_task_backoff ? a->first_workflow_task_backoff->seconds : -1;
+    }
+    call_done(&h);
+    return s;
+}
+
+TEST(a_cron_schedule_has_its_first_run_at_its_time_in_its_zone_and_one_that_cannot_be_read_ends_nobody)
+{
+    struct world w;
+    struct call utc, berlin, wrong, nowhere;
+    world_begin(&w);
+    bool fine = world_start(&w);
+    int64_t now_s = sim_wall_ns(&w.clock) / 1000000000; /* 2023-11-14 22:13 UTC, 23:13 in Berlin */
+    fine = fine && start_cron(&w, &utc, "0 12 * * *") && utc.answer;
+    int64_t at_utc = fine ? (first_delay_s(&w) + now_s) % 86400 : 0;
+    fine = fine && start_cron(&w, &berlin, "CRON_TZ=Europe/Berlin 0 12 * * *") && berlin.answer;
+    int64_t at_berlin = fine ? (first_delay_s(&w) + now_s) % 86400 : 0;
+    fine = fine && start_cron(&w, &wrong, "CRON_TZ=Europe/Atlantis 0 12 * * *") && start_cron(&w, &nowhere, "61 * * * *");
+    bool still = fine && (first_delay_s(&w) + now_s) % 86400 == at_berlin;
+    call_done(&utc);
+    call_done(&berlin);
+    world_done(&w);
+    CHECK(fine && still);
+    CHECK(at_utc >= 43200 && at_utc <= 43202); /* the seconds of the calls lie between */
+    CHECK(at_berlin >= 39600 && at_berlin <= 39602);
+    CHECK_EQ(wrong.no.code, CODE_INVALID);
+    CHECK(strstr(wrong.no.text, "Invalid CronSchedule") && strstr(wrong.no.text, "Europe/Atlantis"));
+    CHECK_EQ(nowhere.no.code, CODE_INVALID);
+}
+
 TEST(a_workflow_that_starts_later_brings_no_task)
 {
     struct world w;

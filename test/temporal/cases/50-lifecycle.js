@@ -61,13 +61,28 @@ test('an execution times out over all its runs', async (w) => {
   await assert.rejects(handle.result());
 });
 test('cron', async (w) => {
+  const at = Date.now();
   const handle = await w.start('ticks', [], { cronSchedule: '@every 1s' });
+  await w.client.workflow.getHandle(handle.workflowId, handle.firstExecutionRunId, { followRuns: false }).result();
+  assert.ok(Date.now() - at >= 900); // the first run begins by the clock, too
   await w.until('the third run', async () => {
     const { events } = await w.client.workflow.getHandle(handle.workflowId).fetchHistory();
     const started = events[0].workflowExecutionStartedEventAttributes;
     return started.lastCompletionResult && JSON.parse(Buffer.from(started.lastCompletionResult.payloads[0].data).toString()) >= 2;
   });
   await w.client.workflow.getHandle(handle.workflowId).terminate();
+});
+test('cron in a time zone', async (w) => {
+  const options = (cronSchedule) => ({ cronSchedule });
+  const handle = await w.start('ticks', [], options('CRON_TZ=Asia/Kolkata 30 9 * * *')); // 04:00 UTC, all year
+  const { events } = await handle.fetchHistory();
+  const started = events[0].workflowExecutionStartedEventAttributes;
+  const first = new Date((Number(events[0].eventTime.seconds) + Number(started.firstWorkflowTaskBackoff.seconds)) * 1000);
+  assert.deepStrictEqual([first.getUTCHours(), first.getUTCMinutes()], [4, 0]);
+  assert.ok((await handle.describe()).raw.workflowExecutionInfo.executionTime.seconds > Date.now() / 1000 - 5);
+  await handle.terminate();
+  await assert.rejects(w.start('ticks', [], options('CRON_TZ=Mars/Olympus 30 9 * * *')), (e) => /Mars/.test(e.cause.message));
+  await assert.rejects(w.start('ticks', [], options('every day')), (e) => /Invalid CronSchedule/.test(e.cause.message));
 });
 test('a start that waits', async (w) => {
   const at = Date.now();
