@@ -119,10 +119,11 @@ int durable_host_open(const struct durable_world *w, const struct durable_kind *
 int durable_host_start(struct durable_host *h, void (*on_ready)(void *ctx, int r, const struct err *e),
                        void *ctx, struct err *e)
 {
-    ASSERT(!h->started);
+    ASSERT(!h->started || h->start_failed);
     if (fault_hit("durable start"))
         return err_sys(e, "durable host: start");
     h->started = true;
+    h->start_failed = false;
     h->on_ready = on_ready;
     h->on_ready_ctx = ctx;
     loop_defer(h->world.loop, &h->start_task);

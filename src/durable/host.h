@@ -98,7 +98,7 @@ struct durable_kind {
 int durable_host_open(const struct durable_world *w, const struct durable_kind *kinds,
                       size_t kind_count, struct durable_host **ret, struct err *e) MUST_USE;
 /* Loads what is `ready`, and begins to wait for what is due. Once, after open. on_ready: all of it was
- * given its `committed`. */
+ * given its `committed`; or (r < 0) the journal could not be read: then it may be called again, and goes on. */
 int durable_host_start(struct durable_host *h, void (*on_ready)(void *ctx, int r, const struct err *e),
                        void *ctx, struct err *e) MUST_USE;
 /* Inputs that wait are done with CODE_CANCELLED; commits in flight must be over before (the journal's

@@ -3,6 +3,7 @@
  * Due times are wall time, which may jump; the loop's timer is not. So the clock is looked at again at least once
  * in limits.durable_clock_ms while anything is waited for. */
 #include "durable/host_impl.h"
+#include "os/fault.h"
 
 #include <stdlib.h>
 
@@ -155,7 +156,9 @@ void start_loaded(struct entity *n)
 
 static void start_over(struct durable_host *h, int r, const struct err *e)
 {
-    h->start_kind = h->kind_count + 1; /* once */
+    h->start_failed = r < 0;
+    if (r == 0)
+        h->start_kind = h->kind_count + 1; /* once */
     if (h->on_ready)
         h->on_ready(h->on_ready_ctx, r, e);
 }
@@ -203,7 +206,7 @@ void start_on_task(struct loop_task *t)
     w->ready = (struct journal_scan){
         .kind = w->kind->kind, .limit = PAGE_MAX / 10, .after = h->start_after, .on_done = on_ready_page
     };
-    int r = journal_ready(h->world.journal, &w->ready, &e);
+    int r = fault_hit("durable load") ? err_sys(&e, "durable host: load") : journal_ready(h->world.journal, &w->ready, &e);
     if (r < 0)
         start_over(h, r, &e);
 }

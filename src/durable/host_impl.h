@@ -96,6 +96,7 @@ struct durable_host {
     void (*on_ready)(void *ctx, int r, const struct err *e);
     void *on_ready_ctx;
     struct loop_task start_task;
+    bool start_failed; /* it goes on where it stopped when it is asked to */
     size_t start_kind;
     uint64_t start_after, start_left;
 };

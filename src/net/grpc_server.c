@@ -334,7 +334,7 @@ int grpc_server_listen(struct grpc_server *s, int listen_fd, void *tag, struct g
     l->io.on_ready = listen_on_ready;
     l->timer.on_due = listen_on_due;
     list_push(&s->listeners, &l->node);
-    int flags = fault_hit("fcntl") ? -1 : fcntl(listen_fd, F_GETFL);
+    int flags = fault_hit("grpc listen") ? -1 : fcntl(listen_fd, F_GETFL);
     if (flags < 0 || fcntl(listen_fd, F_SETFL, flags | O_NONBLOCK) < 0)
         return err_sys(e, "grpc: listening socket");
     int r = loop_watch(s->loop, &l->io, listen_fd, EPOLLIN, e);

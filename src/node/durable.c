@@ -12,9 +12,11 @@ struct durable {
     struct durable_host *host;
     struct durable_kind kinds[2];
     struct temporal *temporal;
-    bool ready, stopped;
-    struct err broken; /* why it never became ready */
+    struct loop_timer again; /* set: something of the start failed, and is tried again */
+    bool loaded, ready, stopped;
+    struct err broken; /* why it is not ready yet */
 };
+enum { AGAIN_US = 1000000 };
 
 static int64_t wall_ns(void *ctx)
 {
@@ -30,22 +32,49 @@ static void on_limit(void *ctx, const char *limit)
     d->config.on_limit(d->config.ctx, limit);
 }
 
-/* Only then do workers get tasks: what a run wants must be known before it is handed out. */
+/* What is missing now (descriptors, memory, a disk that answers) may be there again in a moment; functions go on meanwhile. */
+static void start_failed(struct durable *d, const struct err *e)
+{
+    if (d->broken.code == CODE_OK)
+        log_event(LOG_ERROR, "durable.failed", "error=\"%s\"", LOG_QUOTED(e->text));
+    d->broken = *e;
+    loop_after(d->config.loop, &d->again, AGAIN_US);
+}
+
+/* Only when all is loaded do workers get tasks: what a run wants must be known before it is handed out. */
+static void serve(struct durable *d)
+{
+    struct err e;
+    if (d->stopped) /* told to before it was ready */
+        return;
+    if (d->config.temporal_fd >= 0 && temporal_listen(d->temporal, d->config.temporal_fd, &e) < 0) {
+        start_failed(d, &e);
+        return;
+    }
+    if (d->broken.code != CODE_OK)
+        log_event(LOG_INFO, "durable.recovered", "after=\"%s\"", LOG_QUOTED(d->broken.text));
+    d->broken = (struct err){ 0 };
+    d->ready = true;
+}
+
 static void on_ready(void *ctx, int r, const struct err *e)
 {
     struct durable *d = ctx;
-    d->ready = r == 0;
-    if (r < 0) {
-        d->broken = *e;
-        log_event(LOG_ERROR, "durable.failed", "error=\"%s\"", LOG_QUOTED(e->text));
-    } else if (d->config.temporal_fd >= 0 && !d->stopped) { /* told to stop before it was ready */
-        struct err why;
-        if (temporal_listen(d->temporal, d->config.temporal_fd, &why) < 0) {
-            d->ready = false;
-            d->broken = why;
-            log_event(LOG_ERROR, "durable.failed", "error=\"%s\"", LOG_QUOTED(why.text));
-        }
-    }
+    d->loaded = r == 0;
+    if (r < 0)
+        start_failed(d, e);
+    else
+        serve(d);
+}
+
+static void on_again(struct loop_timer *t)
+{
+    struct durable *d = CONTAINER_OF(t, struct durable, again);
+    struct err e;
+    if (d->loaded)
+        serve(d);
+    else if (!d->stopped && durable_host_start(d->host, on_ready, d, &e) < 0)
+        start_failed(d, &e);
 }
 
 static int attributes_make(struct durable *d, const char *ns, struct err *e)
@@ -106,6 +135,7 @@ int durable_open(const struct durable_config *c, struct durable **ret, struct er
 {
     AUTO(durable) struct durable *d = xcalloc(1, sizeof *d);
     d->config = *c;
+    d->again.on_due = on_again;
     int r = parts_open(d, e);
     if (r == 0)
         *ret = TAKE(d);
@@ -128,6 +158,7 @@ void durable_free(struct durable *d)
 {
     if (!d)
         return;
+    loop_cancel(d->config.loop, &d->again);
     if (d->temporal)
         temporal_free(d->temporal);
     journal_free(d->journal);

@@ -1,5 +1,6 @@
 #include "sandbox/children.h"
 #include "base/log.h"
+#include "os/fault.h"
 #include "os/fd.h"
 #include "os/ns.h"
 
@@ -109,6 +110,7 @@ void children_restart(struct children *k, enum child_role role)
     log_event(LOG_WARN, "child.restarts", "role=%s pause_us=%llu", children_name(role),
               (unsigned long long)c->pause_us);
     loop_after(k->loop, &c->restart, c->pause_us);
+    fault_disarm_outside(children_name(role));
     c->pause_us = MIN(c->pause_us * 2, (uint64_t)RESTART_US_MAX);
 }
 

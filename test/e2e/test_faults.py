@@ -97,11 +97,15 @@ class Client(unittest.TestCase):
 
 
 def works(deed):
-    """One connection may be what the fault cost."""
+    """One connection may be what the fault cost, or one change: refused for now (429, 503), by name."""
     try:
         return deed()
     except (OSError, http.client.HTTPException):
         return False
+    except AssertionError as e:
+        if re.search(r": (429|503), not ", str(e)):
+            return False
+        raise
 
 
 @unittest.skipUnless(built_with_faults(), "this build has no faults to inject")
@@ -159,12 +163,18 @@ class Serve(unittest.TestCase):
         self.assertGreater(len(seen), 10)
         self.assertLess(up, len(seen))
 
-    @unittest.skip("open: since the durable core, more operations come before it serves; the sweep must follow")
     def test_the_node(self):
-        seen, _ = self.sweep("node", 1, 9, 5)  # while it opens what it needs
-        self.assertGreater(len(seen), 6)
-        _, up = self.sweep("node", 60, 5, 20)  # and when it serves
-        self.assertGreater(up, 0)
+        seen, _ = self.sweep("node", 2, 6, 10)  # while it opens what it needs
+        self.assertEqual(len(seen), 6)
+        _, up = self.sweep("node", 62, 5, 21)  # and when it serves
+        self.assertGreater(up, 3)
+
+    def test_the_durable_core(self):
+        """Its own operations, wherever they stand among the others."""
+        for where, tried_again in (("durable host", False), ("durable start", False), ("durable load", True),
+                                   ("grpc listen", True)):
+            with self.subTest(where):
+                self.assertEqual(self.once("node", where), (where, tried_again))
 
 
 if __name__ == "__main__":
