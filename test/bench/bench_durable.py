@@ -13,9 +13,11 @@ import statistics
 import subprocess
 import tempfile
 import time
+import unittest
 import urllib.request
 
 import harness  # test/e2e, on the path that bench.py set
+import test_temporal_sdk as sdk_home
 
 RESTATE = {"server": "@restatedev/restate-server-linux-x64@1.7.12", "sdk": "@restatedev/restate-sdk@1.17.2"}
 STEP_JS = """
@@ -100,6 +102,55 @@ def drive(tools, mode, port, max_s=120, **options):
 
 def serving(tools, server):
     drive(tools, "run", server.port, 60, count=20, flight=1, polls=2, wait_s=30)
+
+
+class Sdk:
+    """The official SDK beside whatever plays Temporal at `port`: sdk_load.js, until the block ends."""
+
+    def __init__(self, home, port):
+        self.process = subprocess.Popen([sdk_home.node(home), os.path.join(os.path.dirname(os.path.abspath(__file__)), "sdk_load.js"),
+                                         f"127.0.0.1:{port}"], cwd=home, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.DEVNULL, text=True)
+
+    def __enter__(self):
+        self.line()
+        return self
+
+    def line(self):
+        """The SDK and its native half log as they like; what is not ours is passed over."""
+        for text in self.process.stdout:
+            if text.startswith("["):
+                return json.loads(text)
+            if text == "ready\n":
+                return None
+        raise SystemExit("the SDK's process ended; run sdk_load.js by hand to see why")
+
+    def took_us(self, count):
+        self.process.stdin.write(f"{count}\n")
+        self.process.stdin.flush()
+        return self.line()
+
+    def __exit__(self, *_):
+        self.process.kill() # a worker may wait for its polls for a minute
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+class Stub:
+    """temporal_stub, until the block ends."""
+
+    def __init__(self, tools):
+        self.process = subprocess.Popen([os.path.join(tools, "temporal_stub")], stdout=subprocess.PIPE, text=True)
+
+    def __enter__(self):
+        self.port = int(self.process.stdout.readline().split()[1])
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait(30)
+        self.process.stdout.close()
 
 
 class Restate:
@@ -245,7 +296,7 @@ def benches(row, missing, percentile):
         count = int(os.environ.get("HOB_BENCH_OPEN", "1000000"))
         with DevServer() as server:
             serving(tools, server)
-            got = drive(tools, "open", server.port, 5400, count=count, flight=200, id="open")
+            got = drive(tools, "open", server.port, 5400, count=count, flight=200, polls=250, id="open")
             before, took = server.rss_mb(), []
             for n in range(3):
                 server.end(signal.SIGKILL)
@@ -261,4 +312,26 @@ def benches(row, missing, percentile):
         row(f"{count} open workflows, restart", "s", took, "kill -9, start, and one of them is described", max(took) / 10,
             "<= 10 s (ratio 1)", max(took) <= 10)
 
-    return {"workflows": workflows, "start_rate": start_rate, "writes": writes, "accepts": accepts, "open1m": open1m}
+    def sdk(tools, _flags, rounds=7, count=60):
+        npm = os.environ.get("HOB_BENCH_NPM") or os.path.join(os.path.dirname(tools), "bench-npm")
+        os.environ.setdefault("TEMPORAL_SDK", os.path.join(npm, "temporal-sdk"))
+        try:
+            home = sdk_home.sdk_folder()
+            sdk_home.node(home)
+        except unittest.SkipTest as e:
+            missing("the TypeScript SDK, one workflow at a time", str(e))
+            return
+        ours, theirs = [], []
+        with DevServer() as server, Stub(tools) as stub:
+            serving(tools, server)
+            with Sdk(home, server.port) as on_hob, Sdk(home, stub.port) as on_stub:
+                for warm in (on_hob, on_stub):
+                    warm.took_us(2 * count) # until its just-in-time compiler has seen it all
+                for n in range(rounds):
+                    for at, into in ((on_hob, ours), (on_stub, theirs))[::1 if n % 2 == 0 else -1]:
+                        into.append(statistics.median(at.took_us(count)) / 1000)
+        ratio = statistics.median(ours) / statistics.median(theirs)
+        row("TypeScript SDK, one at a time, p50", "ms", ours, f"on a stub without durability: {statistics.median(theirs):.1f} ms", ratio,
+            "<= 1.15", ratio <= 1.15, f"one activity, the SDK's own options; medians of {rounds} interleaved rounds of {count}")
+
+    return {"workflows": workflows, "start_rate": start_rate, "writes": writes, "accepts": accepts, "open1m": open1m, "sdk": sdk}
