@@ -195,6 +195,9 @@
     X(invoke_waiting_max,         "",      100000, 1, 10000000, "durable invocations that wait for their attempt in memory; new ones are refused") \
     X(invoke_attempts_max,        "",      256, 1, 100000, "attempts of durable invocations at once, all functions together") \
     X(invoke_attempts_service_max, "",     32, 1, 100000, "the same of one function; functions take turns") \
+    X(invoke_callbacks_max,       "",      16, 1, 1000, "callbacks under way at once")                \
+    X(invoke_callback_ms,         "ms",    10000, 100, 600000, "for a receiver to answer a callback")  \
+    X(invoke_callback_tries_max,  "",      10, 1, 1000, "tries of one callback; then it is given up, and the invocation says so") \
     X(invoke_answer_bytes_max,    "bytes", 4194304, 1024, 16000000, "content of its answer, as kept; the rest is left out, and the answer says so") \
     /* --- traces ------------------------------------------------------------------------------- */ \
     X(trace_sample_ppm,           "",      1000000, 0, 1000000, "traces that begin here and are sampled, of a million (--trace-sample); others go on as the caller decided") \

@@ -53,6 +53,8 @@ struct desk {
     struct list turns;
     struct loop_task pump;
     struct desk_counts counts;
+    void (*on_owed)(void *ctx, const struct uuid *id); /* may be NULL */
+    void *owed_ctx;
 };
 
 static void on_again(struct loop_timer *t);
@@ -488,6 +490,8 @@ static void kind_committed(void *ctx, const struct journal_key *key, void *machi
         wake(c);
         dossier_settle(c);
     }
+    if (invoked_status_ended(f.status) && d->on_owed && invocation_standing(machine).ready)
+        d->on_owed(d->owed_ctx, &id);
 }
 
 static void kind_dropped(void *ctx, const struct journal_key *key)
@@ -556,6 +560,13 @@ struct desk *desk_new(const struct desk_world *w)
 }
 
 void desk_attach(struct desk *d, struct durable_host *h) { d->host = h; }
+
+void desk_on_owed(struct desk *d, void (*on_owed)(void *ctx, const struct uuid *id), void *ctx)
+{
+    d->on_owed = on_owed;
+    d->owed_ctx = ctx;
+}
+
 struct durable_host *desk_host(const struct desk *d) { return d->host; }
 const struct limits *desk_limits(const struct desk *d) { return d->world.limits; }
 struct desk_counts *desk_tally(struct desk *d) { return &d->counts; }

@@ -43,6 +43,9 @@ DEFINE_AUTO(desk, struct desk *, desk_free)
 struct durable_kind desk_kind(struct desk *d);              /* for durable_host_open() */
 void desk_attach(struct desk *d, struct durable_host *h);   /* before its start */
 
+/* Who is told, after each commit, of those that have ended and owe a callback now. May be told again. */
+void desk_on_owed(struct desk *d, void (*on_owed)(void *ctx, const struct uuid *id), void *ctx);
+
 /* Takes end->take_answer. One that this desk does not know (any more) is nothing. */
 void desk_over(struct desk *d, const struct uuid *id, const struct invocation_end *end);
 

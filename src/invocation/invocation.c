@@ -8,7 +8,6 @@
 enum {
     WHY_BYTES_MAX = 512,
     REFUSED_DOUBLINGS_MAX = 16,
-    CALLBACK_TRIES_MAX = 10,
     CALLBACK_FIRST_MS = 1000,
     CALLBACK_LONGEST_MS = 600000,
     RETRY_AFTER_MS_MAX = 86400000, /* of a function that says "later" */
@@ -17,7 +16,7 @@ enum {
 
 struct invocation {
     Is__Invocation *s; /* of proto_new() */
-    bool told; /* waiting, and its time has come: only its deadline is due yet. In memory: told again after a load */
+    bool told; /* the time of its attempt or callback has come: that is not due any more. In memory: told again after a load */
 };
 
 static const char *const status_names[] = {
@@ -74,6 +73,7 @@ void invocation_check(const struct invocation *v)
     ASSERT(s->answer_row <= s->rows && s->checkpoint_row <= s->rows && (s->rows == 0 || s->answer_row != 1));
     ASSERT(s->checkpoint <= s->attempt && s->unseen <= s->attempt && s->refused <= s->unseen);
     ASSERT(!s->callback_done || s->ended_ns != 0);
+    ASSERT(!s->callback_given_up || s->callback_done);
     ASSERT(s->backoff_ms > 0 && s->backoff_max_ms >= s->backoff_ms);
 }
 
@@ -171,6 +171,7 @@ static void end(struct invocation *v, struct durable_turn *t, enum invoked_statu
     v->s->ended_ns = MAX(t->now_ns, 1);
     v->s->next_ms = 0;
     v->s->callback_ms = 0;
+    v->told = false;
     changed(v, t);
 }
 
@@ -197,13 +198,15 @@ static void later(struct invocation *v, struct durable_turn *t, uint32_t before,
 
 /* ---- attempts --------------------------------------------------------------------------------- */
 
+static bool owes_callback(const Is__Invocation *s) { return s->ended_ns != 0 && s->callback[0] && !s->callback_done; }
+
 enum invocation_want invocation_wants(const struct invocation *v, int64_t now_ns)
 {
     const Is__Invocation *s = v->s;
     int64_t now_ms = ms_of(now_ns);
     if (s->status == INVOKED_WAITING && s->next_ms <= now_ms && (s->deadline_ms == 0 || now_ms < s->deadline_ms))
         return INVOCATION_WANTS_ATTEMPT;
-    if (s->ended_ns != 0 && s->callback[0] && !s->callback_done && s->callback_ms <= now_ms)
+    if (owes_callback(s) && s->callback_ms <= now_ms)
         return INVOCATION_WANTS_CALLBACK;
     return INVOCATION_WANTS_NOTHING;
 }
@@ -339,7 +342,7 @@ int invocation_redrive(struct invocation *v, struct durable_turn *t, int64_t dea
                        invoked_status_name(now));
     s->status = INVOKED_WAITING;
     s->ended_ns = 0;
-    s->cancel_asked = s->callback_done = false;
+    s->cancel_asked = s->callback_done = s->callback_given_up = false;
     s->callback_tries = 0;
     s->callback_ms = 0;
     s->refused = 0;
@@ -360,24 +363,39 @@ void invocation_due(struct invocation *v, struct durable_turn *t)
         end(v, t, INVOKED_DEAD);
     } else if (s->status == INVOKED_WAITING && now_ms >= s->next_ms) {
         v->told = true;
+    } else if (owes_callback(s)) {
+        v->told = v->told || now_ms >= s->callback_ms; /* it is not forgotten before */
     } else if (s->ended_ns != 0 && now_ms - ms_of(s->ended_ns) >= (int64_t)s->retention_ms) {
         t->changed = t->forget = true;
     }
 }
 
-void invocation_callback_over(struct invocation *v, struct durable_turn *t, bool done, const char *why)
+void invocation_callback_over(struct invocation *v, struct durable_turn *t, const struct invocation_called *c)
 {
     Is__Invocation *s = v->s;
-    if (s->ended_ns == 0 || s->callback_done || !s->callback[0])
+    if (!owes_callback(s) || s->redrives != c->redrives)
         return; /* driven again meanwhile */
     s->callback_tries++;
-    struct str text = str_of(why);
+    struct str text = str_of(c->taken ? "" : c->why);
     proto_set_str(&s->callback_why, str_head(text, MIN(text.size, (size_t)WHY_BYTES_MAX)));
-    s->callback_done = done || s->callback_tries >= CALLBACK_TRIES_MAX;
+    s->callback_given_up = !c->taken && (c->never || s->callback_tries >= c->tries_max);
+    s->callback_done = c->taken || s->callback_given_up;
+    v->told = false;
     if (!s->callback_done) {
-        uint64_t longest = MIN((uint64_t)CALLBACK_FIRST_MS << s->callback_tries, (uint64_t)CALLBACK_LONGEST_MS);
-        s->callback_ms = ms_of(t->now_ns) + (int64_t)(longest / 2 + rng_below(t->random, longest / 2 + 1));
+        uint32_t doublings = MIN(s->callback_tries, (uint32_t)REFUSED_DOUBLINGS_MAX);
+        uint64_t longest = MIN((uint64_t)CALLBACK_FIRST_MS << doublings, (uint64_t)CALLBACK_LONGEST_MS);
+        uint64_t delay = longest / 2 + rng_below(t->random, longest / 2 + 1);
+        s->callback_ms = ms_of(t->now_ns) + (int64_t)MAX(delay, MIN(c->retry_after_ms, (uint64_t)RETRY_AFTER_MS_MAX));
     }
+    changed(v, t);
+}
+
+void invocation_callback_later(struct invocation *v, struct durable_turn *t, uint32_t ms)
+{
+    if (!owes_callback(v->s))
+        return;
+    v->told = false;
+    v->s->callback_ms = ms_of(t->now_ns) + ms;
     changed(v, t);
 }
 
@@ -388,13 +406,14 @@ struct durable_standing invocation_standing(const struct invocation *v)
     const Is__Invocation *s = v->s;
     struct durable_standing now = { .open = s->ended_ns == 0, .due_ms = JOURNAL_NEVER };
     bool at_once = s->status == INVOKED_WAITING && (s->next_ms == 0 || v->told);
-    now.ready = at_once || s->status == INVOKED_RUNNING; /* or a restart would not find it */
+    bool call_now = owes_callback(s) && (s->callback_ms == 0 || v->told);
+    now.ready = at_once || call_now || s->status == INVOKED_RUNNING; /* or a restart would not find it */
     if (at_once)
         now.due_ms = s->deadline_ms != 0 ? s->deadline_ms : JOURNAL_NEVER;
     else if (s->status == INVOKED_WAITING)
         now.due_ms = s->next_ms;
-    else if (s->ended_ns != 0 && s->callback[0] && !s->callback_done)
-        now.due_ms = s->callback_ms;
+    else if (owes_callback(s))
+        now.due_ms = call_now ? JOURNAL_NEVER : s->callback_ms;
     else if (s->ended_ns != 0)
         now.due_ms = ms_of(s->ended_ns) + (int64_t)s->retention_ms;
     return now;
@@ -425,7 +444,7 @@ void invocation_facts(const struct invocation *v, struct invocation_facts *ret)
         .callback_why = s->callback_why, .fingerprint = s->fingerprint.data, .status = status_of(v),
         .attempt = s->attempt, .attempts_max = s->attempts_max, .answer_status = s->answer_status,
         .checkpoint = s->checkpoint, .redrives = s->redrives, .callback_tries = s->callback_tries,
-        .safe = s->safe, .cancel_asked = s->cancel_asked, .callback_done = s->callback_done,
+        .safe = s->safe, .cancel_asked = s->cancel_asked, .callback_done = s->callback_done, .callback_given_up = s->callback_given_up, .callback_ms = s->callback_ms,
         .accepted_ns = s->accepted_ns, .next_ms = s->next_ms, .deadline_ms = s->deadline_ms,
         .attempt_ns = s->attempt_ns, .ended_ns = s->ended_ns, .request_bytes = s->request_bytes,
         .answer_bytes = s->answer_bytes, .answer_row = s->answer_row, .checkpoint_row = s->checkpoint_row,

@@ -96,7 +96,16 @@ int invocation_redrive(struct invocation *v, struct durable_turn *t, int64_t dea
                        struct err *e) MUST_USE;
 /* Its deadline, its retention, or nothing at all. */
 void invocation_due(struct invocation *v, struct durable_turn *t);
-void invocation_callback_over(struct invocation *v, struct durable_turn *t, bool done, const char *why);
+struct invocation_called { /* what came of one try to tell of the end */
+    bool taken;              /* somebody has it */
+    bool never;              /* and nobody ever will */
+    uint32_t redrives;       /* of the end that was told */
+    uint32_t tries_max;      /* after so many it is given up, and that is said */
+    uint64_t retry_after_ms; /* 0: not said */
+    const char *why;         /* for people, unless it was taken */
+};
+void invocation_callback_over(struct invocation *v, struct durable_turn *t, const struct invocation_called *c);
+void invocation_callback_later(struct invocation *v, struct durable_turn *t, uint32_t ms); /* it was not tried */
 
 /* ---- what is known ---- */
 struct invocation_facts { /* texts: the invocation's own, until its next turn */
@@ -104,8 +113,9 @@ struct invocation_facts { /* texts: the invocation's own, until its next turn */
     const uint8_t *fingerprint; /* 32 bytes */
     enum invoked_status status;
     uint32_t attempt, attempts_max, answer_status, checkpoint, redrives, callback_tries;
-    bool safe, cancel_asked, callback_done;
-    int64_t accepted_ns, next_ms, deadline_ms, attempt_ns, ended_ns; /* 0: none */
+    bool safe, cancel_asked;
+    bool callback_done, callback_given_up; /* given up: done, and nobody took it */
+    int64_t accepted_ns, next_ms, deadline_ms, attempt_ns, ended_ns, callback_ms; /* 0: none */
     uint64_t request_bytes, answer_bytes, answer_row, checkpoint_row;
 };
 void invocation_facts(const struct invocation *v, struct invocation_facts *ret);

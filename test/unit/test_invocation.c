@@ -316,28 +316,108 @@ TEST(backoff_is_doubled_jittered_and_bounded)
     CHECK(longest > 800); /* it is not always short either */
 }
 
+static void called(struct story *s, struct invocation_called c)
+{
+    turn_begin(s, 1);
+    c.tries_max = 10;
+    invocation_callback_over(s->v, &s->turn, &c);
+    invocation_check(s->v);
+}
+
+static struct invocation_facts facts(const struct story *s)
+{
+    struct invocation_facts f;
+    invocation_facts(s->v, &f);
+    return f;
+}
+
+static void story_to_callback(struct story *s)
+{
+    struct invocation_spec q = spec_of(true, 8, 0);
+    q.callback = STR("https://example.org/done");
+    story_begin(s, &q, 1);
+    tell(s, 'b');
+    tell(s, '2');
+}
+
 TEST(a_callback_is_tried_until_it_is_taken_or_often_enough)
 {
     struct story s;
-    struct invocation_spec q = spec_of(true, 8, 0);
+    story_to_callback(&s);
+    bool at_once = invocation_wants(s.v, s.turn.now_ns) == INVOCATION_WANTS_CALLBACK;
+    int tries = 0;
+    bool waits = true;
+    while (tries < 100 && invocation_wants(s.v, s.turn.now_ns) == INVOCATION_WANTS_CALLBACK) {
+        tries++;
+        called(&s, (struct invocation_called){ .why = "connection refused" });
+        waits = waits && invocation_wants(s.v, s.turn.now_ns) == INVOCATION_WANTS_NOTHING;
+        turn_begin(&s, 1000000);
+    }
+    struct invocation_facts f = facts(&s);
+    bool said = f.callback_done && f.callback_given_up && strcmp(f.callback_why, "connection refused") == 0;
+    enum invoked_status end = f.status;
+    story_done(&s);
+    CHECK(at_once && waits && said);
+    CHECK_EQ(tries, 10);
+    CHECK_EQ(end, INVOKED_DONE);
+}
+
+TEST(a_callback_that_was_taken_is_over_and_one_that_nobody_will_ever_take_too)
+{
+    for (int never = 0; never < 2; never++) {
+        struct story s;
+        story_to_callback(&s);
+        called(&s, (struct invocation_called){ .taken = !never, .never = never, .why = "gone" });
+        struct invocation_facts f = facts(&s);
+        bool as_said = f.callback_done && f.callback_given_up == (never == 1) && f.callback_tries == 1 &&
+                       strcmp(f.callback_why, never ? "gone" : "") == 0 && same_after_a_restart(&s);
+        story_done(&s);
+        CHECK(as_said);
+    }
+}
+
+TEST(a_callback_is_ready_at_once_then_due_and_keeps_what_it_tells_of)
+{
+    struct story s;
+    story_to_callback(&s);
+    struct durable_standing first = invocation_standing(s.v);
+    called(&s, (struct invocation_called){ .why = "no", .retry_after_ms = 5000 });
+    struct durable_standing waits = invocation_standing(s.v);
+    int64_t told_ms = s.turn.now_ns / 1000000;
+    turn_begin(&s, 5000);
+    invocation_due(s.v, &s.turn);
+    struct durable_standing again = invocation_standing(s.v);
+    turn_begin(&s, 100000); /* past its retention */
+    invocation_due(s.v, &s.turn);
+    bool kept = !s.turn.forget;
+    called(&s, (struct invocation_called){ .taken = true });
+    turn_begin(&s, 100000);
+    invocation_due(s.v, &s.turn);
+    bool forgotten = s.turn.forget;
+    story_done(&s);
+    CHECK(first.ready && !first.open && first.due_ms == JOURNAL_NEVER);
+    CHECK(!waits.ready && waits.due_ms == told_ms + 5000);
+    CHECK(again.ready && again.due_ms == JOURNAL_NEVER);
+    CHECK(kept && forgotten);
+}
+
+TEST(what_came_of_telling_an_end_before_a_redrive_says_nothing_about_the_next_end)
+{
+    struct story s;
+    struct invocation_spec q = spec_of(false, 8, 0);
     q.callback = STR("https://example.org/done");
     story_begin(&s, &q, 1);
     tell(&s, 'b');
-    CHECK_EQ(invocation_wants(s.v, s.turn.now_ns), INVOCATION_WANTS_NOTHING);
-    tell(&s, '2');
-    CHECK_EQ(invocation_wants(s.v, s.turn.now_ns), INVOCATION_WANTS_CALLBACK);
-    int tries = 0;
-    while (tries < 100 && invocation_wants(s.v, s.turn.now_ns) == INVOCATION_WANTS_CALLBACK) {
-        tries++;
-        turn_begin(&s, 1);
-        invocation_callback_over(s.v, &s.turn, false, "connection refused");
-        CHECK(invocation_wants(s.v, s.turn.now_ns) == INVOCATION_WANTS_NOTHING);
-        turn_begin(&s, 1000000);
-    }
-    enum invoked_status end = status(&s);
+    tell(&s, '5');
+    tell(&s, 'd');
+    tell(&s, 'b');
+    tell(&s, '5');
+    called(&s, (struct invocation_called){ .taken = true, .redrives = 0 });
+    bool still = invocation_wants(s.v, s.turn.now_ns) == INVOCATION_WANTS_CALLBACK;
+    called(&s, (struct invocation_called){ .taken = true, .redrives = 1 });
+    bool over_now = invocation_wants(s.v, s.turn.now_ns) == INVOCATION_WANTS_NOTHING;
     story_done(&s);
-    CHECK_EQ(tries, 10);
-    CHECK_EQ(end, INVOKED_DONE);
+    CHECK(still && over_now);
 }
 
 /* Whatever comes in whatever order: an unsafe one is never begun again after a function had it, unless a
