@@ -1,5 +1,6 @@
 #include "artifact/fetcher.h"
 #include "artifact/fetcher_box.h"
+#include "artifact/fetcher_call.h"
 #include "artifact/fetcher_curl.h"
 #include "artifact/fetcher_wire.h"
 #include "base/buf.h"
@@ -31,6 +32,7 @@ struct fetcher {
     struct loop_timer timer; /* curl's */
     struct list sockets, downloads;
     struct poster poster;
+    struct caller caller;
     struct err broken; /* why it stopped, if not because the node went */
     bool stopping;
 };
@@ -351,6 +353,11 @@ static void done_take(struct fetcher *f)
             poster_over(&f->poster, c);
             continue;
         }
+        struct call *l = caller_find(&f->caller, m->easy_handle);
+        if (l) {
+            caller_over(&f->caller, l, c);
+            continue;
+        }
         f->curl.curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &d);
         download_over(d, c);
     }
@@ -495,6 +502,8 @@ static int packet_take(struct fetcher *f, const struct wire_message *m, struct f
         download_start(f, m, p->fds[0]);
     else if (m->kind == WIRE_POST)
         poster_start(&f->poster, m->id, p->fds[0]);
+    else if (m->kind == WIRE_CALL)
+        caller_start(&f->caller, m, p->fds[0]);
     else
         download_cancel(f, m->id);
     return 0;
@@ -638,6 +647,7 @@ static void close_all(struct fetcher *f)
     for (struct list_node *n; (n = list_first(&f->downloads)) != NULL;)
         download_end(CONTAINER_OF(n, struct download, node));
     poster_done(&f->poster);
+    caller_done(&f->caller);
     if (f->multi)
         f->curl.curl_multi_cleanup(f->multi);
     for (struct list_node *n; (n = list_first(&f->sockets)) != NULL;)
@@ -668,6 +678,7 @@ int fetcher_run(int control_fd, const struct limits *limits, const struct origin
                          .control = { .on_ready = on_control }, .timer = { .on_due = on_timer } };
     list_init(&f.sockets);
     list_init(&f.downloads);
+    list_init(&f.caller.calls);
     ASSERT(control_fd >= 0);
     if (control_fd > 3 && close_range(3, (unsigned)control_fd - 1, 0) < 0)
         return err_sys(e, "close descriptors");
@@ -679,6 +690,7 @@ int fetcher_run(int control_fd, const struct limits *limits, const struct origin
         return r;
     r = open_all(&f, e);
     poster_init(&f.poster, &(struct poster_env){ &f.curl, f.multi, limits, export, post_say, &f });
+    caller_init(&f.caller, &(struct caller_env){ &f.curl, f.multi, limits, origins, post_say, &f });
     if (r == 0)
         r = loop_run(f.loop, e);
     if (r == 0 && f.broken.code != CODE_OK) {

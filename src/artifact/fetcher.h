@@ -5,7 +5,8 @@
  * Emits the body into the pipe, what the origin said about it, and how it ended.
  * Refuses addresses and redirects that origin.h refuses, looking at what is really connected to; other
  * protocols than http and https (a redirect from https stays on https), more redirects than fetch_redirects_max, encoded bodies, an answer of HTTP/0.9; never sends a credential or a cookie.
- * What the node wants posted goes to the address it was started with and nowhere else (fetcher_post.h).
+ * What the node wants posted goes to the address it was started with and nowhere else (fetcher_post.h); a callback goes
+ * where origins may be (fetcher_call.h).
  * A pipe that is full pauses its connection: what a slow disk does not take, is not read.
  */
 #pragma once

@@ -1,5 +1,6 @@
 #include "artifact/fetcher_link.h"
 #include "artifact/fetcher_wire.h"
+#include "base/buf.h"
 #include "os/fd.h"
 
 #include <fcntl.h>
@@ -199,15 +200,17 @@ static struct transfer *start(struct artifact_transport *t, const struct transfe
     return x;
 }
 
-int fetcher_link_post(struct fetcher_link *k, struct str body, const struct transfer_request *q, struct err *e)
+/* `m` without its id; a memfd of `bytes` goes with it. */
+static int memory_send(struct fetcher_link *k, struct wire_message *m, struct str bytes, const struct transfer_request *q,
+                       struct err *e)
 {
-    struct wire_message m = { .kind = WIRE_POST, .id = k->id_next };
+    m->id = k->id_next;
     if (k->fd < 0)
         return err_set(e, CODE_UNAVAILABLE, "no fetcher runs at the moment");
-    AUTO_CLOSE int body_fd = fd_memory("spans", body.at, body.size, e);
+    AUTO_CLOSE int body_fd = fd_memory("post", bytes.at, bytes.size, e);
     if (body_fd < 0)
         return body_fd;
-    const struct fd_packet p = { .at = &m, .size = sizeof m, .fds = { body_fd }, .fd_count = 1 };
+    const struct fd_packet p = { .at = m, .size = sizeof *m, .fds = { body_fd }, .fd_count = 1 };
     int r = fd_packet_send(k->fd, &p, e);
     if (r == 1)
         r = err_set(e, CODE_UNAVAILABLE, "the fetcher does not keep up");
@@ -219,6 +222,28 @@ int fetcher_link_post(struct fetcher_link *k, struct str body, const struct tran
     x->id = k->id_next++;
     list_push(&k->transfers, &x->node);
     return 0;
+}
+
+int fetcher_link_post(struct fetcher_link *k, struct str body, const struct transfer_request *q, struct err *e)
+{
+    struct wire_message m = { .kind = WIRE_POST };
+    return memory_send(k, &m, body, q, e);
+}
+
+int fetcher_link_call(struct fetcher_link *k, const char *url, struct str headers, struct str body,
+                      const struct transfer_request *q, struct err *e)
+{
+    struct wire_message m = { .kind = WIRE_CALL, .from = (int64_t)headers.size };
+    struct buf all;
+    if (strlen(url) >= sizeof m.text)
+        return err_set(e, CODE_INVALID, "the address is longer than the fetcher is told (%zu bytes)", sizeof m.text - 1);
+    snprintf(m.text, sizeof m.text, "%s", url);
+    buf_init(&all, headers.size + body.size);
+    buf_str_append(&all, headers);
+    buf_str_append(&all, body);
+    int r = memory_send(k, &m, buf_str(&all), q, e);
+    buf_done(&all);
+    return r;
 }
 
 static void cancel(struct artifact_transport *t, struct transfer *x)

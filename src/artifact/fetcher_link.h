@@ -34,3 +34,7 @@ bool fetcher_link_up(const struct fetcher_link *k);
 /* Has the fetcher send `body` to the address that it alone knows (docs/decisions/0008). q's on_head and on_end are
  * called as for a download; its other fields mean nothing. The body is copied. */
 int fetcher_link_post(struct fetcher_link *k, struct str body, const struct transfer_request *q, struct err *e) MUST_USE;
+/* The same to an address that somebody named (fetcher_call.h): `headers` are lines, each with its end. CODE_INVALID: it is
+ * longer than the fetcher is told. */
+int fetcher_link_call(struct fetcher_link *k, const char *url, struct str headers, struct str body,
+                      const struct transfer_request *q, struct err *e) MUST_USE;

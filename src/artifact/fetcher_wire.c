@@ -23,8 +23,8 @@ int wire_check(const struct wire_message *m, size_t size, bool from_node, struct
     bool good = size == sizeof *m && m->unused == 0 && ended(m->etag, sizeof m->etag) &&
                 ended(m->text, sizeof m->text);
     if (good && from_node)
-        good = m->kind == WIRE_CANCEL || (m->kind == WIRE_POST && !m->text[0]) || (m->kind == WIRE_START && m->from >= 0 && m->text[0] &&
-                                          plain(m->text) && plain(m->etag));
+        good = m->kind == WIRE_CANCEL || (m->kind == WIRE_POST && !m->text[0]) ||
+               ((m->kind == WIRE_START || m->kind == WIRE_CALL) && m->from >= 0 && m->text[0] && plain(m->text) && plain(m->etag));
     else if (good)
         good = (m->kind == WIRE_HEAD && head_good(m)) ||
                (m->kind == WIRE_END && m->code <= CODE_DATA_LOSS && plain(m->text));

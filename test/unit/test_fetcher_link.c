@@ -182,6 +182,31 @@ TEST(a_post_goes_out_as_memory_that_nobody_can_change_and_its_answer_comes_back)
     world_close(&w);
 }
 
+TEST(a_call_names_its_address_and_where_its_body_begins)
+{
+    struct world w;
+    struct user u = { 0 };
+    struct wire_message m;
+    struct err e;
+    int fd = -1;
+    char text[32] = "", longer[600];
+    const struct transfer_request q = { .on_head = on_head, .on_end = on_end, .ctx = &u };
+    u.w = &w;
+    memset(longer, 'a', sizeof longer);
+    longer[sizeof longer - 1] = '\0';
+    CHECK(world_open(&w) && world_attach(&w));
+    CHECK_EQ(fetcher_link_call(w.link, longer, STR("a: b\n"), STR("body"), &q, &e), -CODE_INVALID);
+    CHECK_EQ(fetcher_link_call(w.link, "http://receiver/", STR("a: b\n"), STR("body"), &q, &e), 0);
+    CHECK(heard(&w, &m, &fd) && m.kind == WIRE_CALL && fd >= 0 && m.from == 5);
+    CHECK_STR(m.text, "http://receiver/");
+    CHECK(pread(fd, text, sizeof text, 0) == 9 && strcmp(text, "a: b\nbody") == 0);
+    close(fd);
+    const struct wire_message end = { .kind = WIRE_END, .id = m.id, .code = CODE_DENIED, .text = "not there" };
+    say(&w, &end, sizeof end, -1);
+    CHECK(u.ends == 1 && u.r == -CODE_DENIED);
+    world_close(&w);
+}
+
 TEST(a_post_that_fails_anywhere_leaves_nothing)
 {
     for (int nth = 1, fired = 1; fired; nth++) {

@@ -59,6 +59,8 @@ TEST(each_side_may_say_only_its_own_lines)
     CHECK(taken(&post, true) && !taken(&post, false));
     snprintf(post.text, sizeof post.text, "http://elsewhere/"); /* where to is not the node's to say */
     CHECK(!taken(&post, true));
+    struct wire_message call = { .kind = WIRE_CALL, .from = 20, .text = "http://receiver/" };
+    CHECK(taken(&call, true) && !taken(&call, false));
     CHECK(wire_check(&good_end, sizeof good_end - 1, false, &e) < 0);
 }
 
@@ -71,6 +73,10 @@ TEST(each_side_may_say_only_its_own_lines)
 
 TEST(a_field_out_of_its_range_is_refused)
 {
+    const struct wire_message good_call = { .kind = WIRE_CALL, .from = 20, .text = "http://receiver/" };
+    REFUSED(good_call, true, m.text[0] = '\0');
+    REFUSED(good_call, true, m.text[3] = '\n');
+    REFUSED(good_call, true, m.from = -1);
     REFUSED(good_start, true, m.text[0] = '\0');
     REFUSED(good_start, true, memset(m.text, 'a', sizeof m.text));
     REFUSED(good_start, true, m.text[3] = '\n');
