@@ -132,6 +132,7 @@ struct run_task_given {
     int64_t from, to;
     Tp__HistoryEvent **extra; /* the caller's */
     size_t extra_count;
+    uint32_t stamp; /* run_task_stamp() says it as long as the worker has this task; 0: a query's own */
 };
 void run_task_given_done(struct run_task_given *g);
 int run_task_start(struct run *r, struct durable_turn *t, const struct run_task *task,
@@ -154,6 +155,7 @@ int run_task_complete(struct run *r, struct durable_turn *t, const struct run_to
                       struct refusal *no) MUST_USE;
 int run_task_fail(struct run *r, struct durable_turn *t, const struct run_token *token,
                   const Tp__RespondWorkflowTaskFailedRequest *q, struct refusal *no) MUST_USE;
+uint32_t run_task_stamp(const struct run *r); /* of the task that a worker has; 0: none has any */
 /* Nobody polls that sticky queue: to the normal one at once. */
 void run_sticky_lost(struct run *r, struct durable_turn *t);
 

@@ -114,12 +114,15 @@ int run_task_start(struct run *r, struct durable_turn *t, const struct run_task 
         k->started_id = run_event_add_at(r, k->started_ns, run_task_event_started(r));
     else
         k->started_id = k->scheduled_id + 1;
-    *ret = (struct run_task_given){ .from = p->sticky ? s->last_started_id + 1 : 1, .to = s->next_event_id };
+    *ret = (struct run_task_given){ .from = p->sticky ? s->last_started_id + 1 : 1, .to = s->next_event_id,
+                                     .stamp = k->stamp };
     answer_fill(r, ret);
     run_update_on_start(r, ret->answer);
     run_end(r, t);
     return 0;
 }
+
+uint32_t run_task_stamp(const struct run *r) { return run_task_held(r) ? r->s->task->stamp : 0; }
 
 /* ---- its answer ---- */
 

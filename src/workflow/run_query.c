@@ -42,6 +42,10 @@ enum run_query_way run_query_way(const struct run *r, Tp__QueryRejectCondition r
         not_ready(no, "Unable to query workflow due to Workflow Task in failed state.");
         return RUN_QUERY_NOT_READY;
     }
+    if (!s->first_completed_id && s->backing_off) {
+        not_ready(no, "workflow task is not scheduled yet: the workflow begins later, by its start delay, back-off or cron schedule");
+        return RUN_QUERY_NOT_READY;
+    }
     if (!s->first_completed_id)
         return RUN_QUERY_EARLY;
     return s->task ? RUN_QUERY_WITH_TASK : RUN_QUERY_DIRECT;

@@ -102,7 +102,7 @@ static void on_ready(struct handing *h, const struct err *e)
         }
         query_give(p->query, h->given.answer);
     } else if (h->given.answer) {
-        queries_attach(p->s, &h->run, h->given.answer);
+        queries_attach(p->s, &h->run, &h->given);
     }
     if (h->given.answer)
         poll_finish(p, h->given.answer);

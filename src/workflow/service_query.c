@@ -5,15 +5,19 @@
 
 /* A query waits: for its run's first task, for a worker's poll (matching), for its run's workflow task (watching), or for its answer. */
 enum query_state { QUERY_ASKED, QUERY_EARLY, QUERY_MATCHING, QUERY_WATCHING, QUERY_GIVEN, QUERY_SENT };
+#define STICKY_NS (10 * SERVICE_SECOND) /* Temporal's sticky schedule-to-start timeout */
 struct query {
     struct op op; /* first: its own memory */
     struct matching_query mq;
     struct wait wait;
     enum query_state state;
     uint64_t number;
-    char *queue;
+    char *queue, *normal_queue;
     enum run_query_way way;
-    bool sticky, tried_sticky, handed; /* handed: a poll has it */
+    uint32_t stamp;   /* SENT: with this task of its run (run_task_stamp()) */
+    int64_t until_ns; /* its client waits */
+    bool sticky, handed; /* handed: a poll has it */
+    bool sticky_late;    /* its sticky worker had its time: any worker does */
     Tp__QueryWorkflowResponse *rejected;
 };
 #define QUERY(op_) CONTAINER_OF(op_, struct query, op)
@@ -50,14 +54,21 @@ static void query_end(struct query *q, const Tp__QueryWorkflowResponse *answer, 
         service_reply(c, answer);
     if (take_no)
         refusal_done(take_no);
-    op_free(&q->op);
+    if (!q->handed) /* else who has it finds out */
+        op_free(&q->op);
 }
 
-void query_failed(struct query *q, enum code code, const char *text)
+static void query_refuse(struct query *q, enum code code, const char *text)
 {
     struct refusal no = { 0 };
     refuse(&no, code, "%s", text);
     query_end(q, NULL, &no);
+}
+
+void query_failed(struct query *q, enum code code, const char *text)
+{
+    q->handed = false;
+    query_refuse(q, code, text);
 }
 
 static void on_gone(struct service_call *c)
@@ -66,7 +77,7 @@ static void on_gone(struct service_call *c)
     q->op.c = NULL;
     service_end(c);
     query_leave(q);
-    if (!q->handed) /* else who has it finds out */
+    if (!q->handed)
         op_free(&q->op);
 }
 
@@ -74,24 +85,48 @@ static void on_drain(struct service_call *c)
 {
     struct query *q = c->work;
     if (!q->handed)
-        query_failed(q, CODE_UNAVAILABLE, "hob is stopping");
+        query_refuse(q, CODE_UNAVAILABLE, "hob is stopping");
 }
 
 /* ---- where it goes ---- */
 
 static void on_watched(struct wait *w, struct run *r);
-static void on_expired(struct wait *w) { query_failed(CONTAINER_OF(w, struct query, wait), CODE_DEADLINE, "query timed out"); }
 
 static void query_match(struct query *q)
 {
     struct err e;
     q->state = QUERY_MATCHING;
+    if (q->sticky) { /* who has the workflow in memory has so long */
+        wait_remove(&q->wait);
+        wait_add(&q->wait, MIN(q->until_ns, service_now(q->op.s) + STICKY_NS));
+    }
     q->mq = (struct matching_query){ .ns = q->op.ns, .queue = q->queue };
     int r = matching_query_add(q->op.s->matching, &q->mq, service_now(q->op.s), &e);
     if (r < 0)
-        query_failed(q, -(enum code)r, e.text);
+        query_refuse(q, -(enum code)r, e.text);
     else
         service_look_soon(q->op.s);
+}
+
+/* Its client's time is over; or its sticky worker's, which may be gone: then any worker reads the history and answers. */
+static void on_expired(struct wait *w)
+{
+    struct query *q = CONTAINER_OF(w, struct query, wait);
+    int64_t now_ns = service_now(q->op.s);
+    if (now_ns >= q->until_ns) {
+        query_refuse(q, CODE_DEADLINE, "query timed out");
+        return;
+    }
+    bool late = q->sticky && !q->handed && (q->state == QUERY_MATCHING || q->state == QUERY_GIVEN);
+    wait_add(&q->wait, late ? q->until_ns : MIN(q->until_ns, now_ns + STICKY_NS));
+    if (!late)
+        return;
+    matching_query_remove(q->op.s->matching, &q->mq);
+    q->sticky = false;
+    q->sticky_late = true;
+    free(q->queue);
+    q->queue = xstrdup(q->normal_queue);
+    query_match(q);
 }
 
 /* The machine says how it can be answered now. */
@@ -106,8 +141,10 @@ static void query_route(struct query *q, struct run *r)
         break;
     case RUN_QUERY_DIRECT: {
         const char *sticky = run_sticky_queue(r);
-        q->sticky = sticky && *sticky && matching_polled(q->op.s->matching, str_of(q->op.ns), sticky, MATCHING_WORKFLOW,
+        q->sticky = sticky && *sticky && !q->sticky_late && matching_polled(q->op.s->matching, str_of(q->op.ns), sticky, MATCHING_WORKFLOW,
                                                           service_now(q->op.s));
+        free(q->normal_queue);
+        q->normal_queue = xstrdup(run_queue(r));
         free(q->queue);
         q->queue = xstrdup(q->sticky ? sticky : run_queue(r));
         break;
@@ -152,6 +189,7 @@ static void query_done(struct op *op)
     struct query *q = QUERY(op);
     ASSERT(!q->wait.in && !q->mq.in);
     free(q->queue);
+    free(q->normal_queue);
     proto_free(q->rejected);
 }
 
@@ -169,9 +207,10 @@ static void query_begin(struct query *q)
     c->on_gone = on_gone;
     c->on_drain = on_drain;
     q->number = ++q->op.s->query_next;
+    q->until_ns = service_until(c, SERVICE_POLL_NS);
     q->wait = (struct wait){ .s = q->op.s, .run = q->op.run, .look = on_watched, .expired = on_expired };
     map_put(&q->op.s->queries, number_key(q), q);
-    wait_add(&q->wait, service_until(c, SERVICE_POLL_NS));
+    wait_add(&q->wait, q->until_ns);
     query_go(q);
 }
 
@@ -187,7 +226,8 @@ static void query_refused(struct op *op)
 static void on_watched(struct wait *w, struct run *r)
 {
     struct query *q = CONTAINER_OF(w, struct query, wait);
-    if ((q->state != QUERY_WATCHING && q->state != QUERY_EARLY) || !r || !q->op.c)
+    bool lost = q->state == QUERY_SENT && r && run_task_stamp(r) != q->stamp; /* its task failed, timed out, or the run ended */
+    if ((q->state != QUERY_WATCHING && q->state != QUERY_EARLY && !lost) || !r || !q->op.c)
         return;
     query_route(q, r);
     query_go(q);
@@ -261,23 +301,35 @@ static void query_answered(struct query *q, bool fine, const Tp__Payloads *answe
     query_end(q, NULL, &no);
 }
 
-void service_query_completed(struct service *s, struct service_call *c)
+/* false: the token is none of a query. *ret NULL: nobody waits for it any more. */
+static bool query_of_token(struct service *s, const ProtobufCBinaryData *token, struct query **ret)
 {
-    const Tp__RespondQueryTaskCompletedRequest *q = c->q;
     __attribute__((cleanup(proto_arena_auto))) struct proto_arena arena = { 0 };
     ProtobufCMessage *m = NULL;
     struct err e;
-    if (!q->task_token.len ||
-        proto_decode(&wt__task_token__descriptor, proto_bytes(&q->task_token), KIB(64), &arena, &m, &e) < 0) {
+    if (!token->len || proto_decode(&wt__task_token__descriptor, proto_bytes(token), KIB(64), &arena, &m, &e) < 0)
+        return false;
+    const Wt__TaskToken *t = (const Wt__TaskToken *)(const void *)m;
+    if (!t->query)
+        return false;
+    struct query *found = t->life == s->life ? map_find(&s->queries, (struct str){ (const char *)&t->query, sizeof(t->query) })
+                                             : NULL;
+    *ret = found && found->state == QUERY_GIVEN && !strcmp(found->op.ns, t->ns) ? found : NULL;
+    return true;
+}
+
+#define QUERY_GONE "query task not found, or already expired"
+
+void service_query_completed(struct service *s, struct service_call *c)
+{
+    const Tp__RespondQueryTaskCompletedRequest *q = c->q;
+    struct query *found;
+    if (!query_of_token(s, &q->task_token, &found)) {
         service_fail(c, CODE_INVALID, "Error deserializing task token.");
         return;
     }
-    const Wt__TaskToken *t = (const Wt__TaskToken *)(const void *)m;
-    struct query *found = t->life == s->life
-                              ? map_find(&s->queries, (struct str){ (const char *)&t->query, sizeof(t->query) })
-                              : NULL;
-    if (!found || found->state != QUERY_GIVEN || strcmp(found->op.ns, t->ns)) {
-        service_fail(c, CODE_NOT_FOUND, "query task not found, or already expired");
+    if (!found) {
+        service_fail(c, CODE_NOT_FOUND, QUERY_GONE);
         return;
     }
     query_answered(found, q->completed_type == TP__QUERY_RESULT_TYPE__QUERY_RESULT_TYPE_ANSWERED, q->query_result,
@@ -285,12 +337,30 @@ void service_query_completed(struct service *s, struct service_call *c)
     service_reply(c, NULL);
 }
 
+bool query_task_failed(struct service *s, struct service_call *c)
+{
+    const Tp__RespondWorkflowTaskFailedRequest *q = c->q;
+    struct query *found;
+    if (!query_of_token(s, &q->task_token, &found))
+        return false;
+    if (!found) {
+        service_fail(c, CODE_NOT_FOUND, QUERY_GONE);
+        return true;
+    }
+    query_answered(found, false, NULL, q->failure ? "" : "the worker failed the query's task without a reason", q->failure);
+    Tp__RespondWorkflowTaskFailedResponse w;
+    tp__respond_workflow_task_failed_response__init(&w);
+    service_reply(c, &w);
+    return true;
+}
+
 /* ---- with a workflow task ---- */
 
 static bool of_run(const struct query *q, const struct uuid *run) { return !memcmp(&q->op.run, run, sizeof(*run)); }
 
-void queries_attach(struct service *s, const struct uuid *run, Tp__PollWorkflowTaskQueueResponse *into)
+void queries_attach(struct service *s, const struct uuid *run, struct run_task_given *task)
 {
+    Tp__PollWorkflowTaskQueueResponse *into = task->answer;
     const struct map_slot *slot;
     for (uint32_t i = 0; s->queries.count && (slot = map_next(&s->queries, &i));) {
         struct query *q = slot->value;
@@ -305,6 +375,7 @@ void queries_attach(struct service *s, const struct uuid *run, Tp__PollWorkflowT
         entry->value = proto_dup(asked->query);
         proto_push(&into->n_queries, &into->queries, entry);
         q->state = QUERY_SENT;
+        q->stamp = task->stamp;
     }
 }
 

@@ -134,7 +134,7 @@ static void on_ready(struct handing *h, const struct err *e)
     struct completion *x = CONTAINER_OF(h, struct completion, h);
     x->handed = !e; /* else the task times out, and is given out again */
     if (!e)
-        queries_attach(x->op.s, &h->run, h->given.answer);
+        queries_attach(x->op.s, &h->run, &h->given);
     completed_answer(x);
 }
 
@@ -251,7 +251,8 @@ static int task_fail(struct tokened *x, struct run *r, struct durable_turn *t)
 void service_task_failed(struct service *s, struct service_call *c)
 {
     const Tp__RespondWorkflowTaskFailedRequest *q = c->q;
-    by_token(s, c, &q->task_token, RUN_WORKFLOW_TASK, task_fail);
+    if (!query_task_failed(s, c))
+        by_token(s, c, &q->task_token, RUN_WORKFLOW_TASK, task_fail);
 }
 
 /* ---- activities: each by token and by id, which have the same fields under other names ---- */

@@ -37,6 +37,31 @@ test('queries of what is not open may be refused', async (w) => {
   await handle.result();
   await assert.rejects(client.workflow.getHandle(handle.workflowId).query('state'), { name: 'QueryRejectedError' });
 });
+test('queries of what did not end cleanly may be refused', async (w) => {
+  const client = new (require('@temporalio/client').Client)({ connection: w.connection,
+    workflow: { queryRejectCondition: 'QUERY_REJECT_CONDITION_NOT_COMPLETED_CLEANLY' } });
+  const clean = await w.start('queried');
+  await clean.signal('finish');
+  await clean.result();
+  assert.strictEqual(await client.workflow.getHandle(clean.workflowId).query('state'), 'ended');
+  const ended = await w.start('queried');
+  assert.strictEqual(await client.workflow.getHandle(ended.workflowId).query('state'), 'begun');
+  await ended.terminate();
+  await assert.rejects(client.workflow.getHandle(ended.workflowId).query('state'), { name: 'QueryRejectedError' });
+});
+test('a query of a workflow whose tasks fail says so at once', async (w) => {
+  const handle = await w.start('throwsInTask');
+  const at = Date.now();
+  await assert.rejects(w.connection.withDeadline(at + 60000, () => handle.query('state')),
+    (e) => /Workflow Task in failed state/.test(e.cause.message));
+  assert.ok(Date.now() - at < 30000);
+  await handle.terminate();
+});
+test('a query of a workflow that begins later says so at once', async (w) => {
+  const handle = await w.start('queried', [], { startDelay: '1 hour' });
+  await assert.rejects(handle.query('state'), (e) => /not scheduled yet/.test(e.cause.message));
+  await handle.terminate();
+});
 test('queries reach a worker that keeps nothing', async (w) => {
   const queue = w.id('uncached');
   const worker = await w.newWorker({ taskQueue: queue, maxCachedWorkflows: 0 });
