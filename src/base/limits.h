@@ -175,6 +175,8 @@
     X(matching_queues_max,        "",      100000, 16, 10000000, "task queues known at once, sticky ones included; one without polls and tasks makes room") \
     X(matching_tasks_max,         "",      1000000, 16, 100000000, "tasks that wait for a worker and are held in memory; further ones are asked for again when half of these are done") \
     X(matching_queries_max,       "",      10000, 1, 1000000, "queries that wait for a worker")        \
+    X(namespaces_max,             "",      1000, 1, 100000, "namespaces of workflows")                \
+    X(namespace_sweep_max,        "",      100, 1, 10000, "runs of a deleted namespace that are deleted at once; the others follow") \
     X(journal_waiting_max,        "",      16384, 16, 1000000, "commits of the durable journal that wait to be written") \
     X(journal_waiting_bytes_max,  "bytes", 67108864, 1048576, 1099511627776, "what they hold, together") \
     X(journal_value_bytes_max,    "bytes", 16777216, 65536, 1073741824, "one state, or one piece of a history, in the durable journal") \

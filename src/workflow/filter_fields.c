@@ -84,6 +84,19 @@ bool filter_field_predefined(struct str name, enum journal_type *ret)
     return predefined_name(name, false, ret) != NULL;
 }
 
+const char *filter_field_nth(size_t n, enum journal_type *ret)
+{
+    if (n < COUNT_OF(columns)) {
+        *ret = columns[n].column == FILTER_STATUS ? JOURNAL_KEYWORD : filter_column_type(columns[n].column);
+        return columns[n].name;
+    }
+    n -= COUNT_OF(columns);
+    if (n >= COUNT_OF(predefined))
+        return NULL;
+    *ret = predefined[n].type;
+    return predefined[n].name;
+}
+
 bool filter_field_reserved(struct str name)
 {
     struct filter_field f;

@@ -22,6 +22,8 @@ struct filter_literal {
 
 /* An attribute that the server or the SDKs set themselves (BuildIds, TemporalChangeVersion, …). */
 bool filter_field_predefined(struct str name, enum journal_type *ret);
+/* The n-th of all that are not custom: system fields, then predefined ones; NULL: there are no more. */
+const char *filter_field_nth(size_t n, enum journal_type *ret);
 /* A name that a custom attribute cannot have: a system field's, a predefined one's. */
 bool filter_field_reserved(struct str name);
 /* `find`: of custom attributes; NULL: there are none. What `ret` points to is `name` or static. */

@@ -42,6 +42,8 @@ struct run_start {
 };
 struct run *run_new(const struct run_start *s, struct durable_turn *t);
 void run_free(struct run *r);
+/* How long it is kept counts from what is in force when it ends: for the last word of each turn. */
+void run_retain(struct run *r, const struct durable_turn *t, int64_t retention_ms);
 int run_unpack(struct str state, struct run **ret, struct err *e) MUST_USE;
 void run_pack(const struct run *r, struct buf *into);
 size_t run_bytes(const struct run *r);

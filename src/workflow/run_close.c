@@ -56,6 +56,15 @@ void run_close(struct run *r, struct durable_turn *t, Tp__WorkflowExecutionStatu
     t->indexed = true;
 }
 
+void run_retain(struct run *r, const struct durable_turn *t, int64_t retention_ms)
+{
+    Ws__Run *s = r->s;
+    if (run_open(r) || !t->changed || s->close_ns != MAX(t->now_ns, s->last_event_ns) || retention_ms <= 0)
+        return; /* it goes on, or ended before */
+    s->retention_ns = MIN(retention_ms, RUN_LONGEST_NS / 1000000) * 1000000;
+    s->forget_ns = run_deadline(s->close_ns, s->retention_ns);
+}
+
 static void next_set(struct run *r, const struct uuid *next, char **field)
 {
     char text[UUID_TEXT];

@@ -42,6 +42,9 @@ static void kind_due(void *ctx, void *machine, struct durable_turn *t)
 static void kind_settle(void *ctx, void *machine, struct durable_turn *t)
 {
     struct journal_key key = run_key(machine);
+    const struct service_namespace *n = run_open(machine) || !t->changed ? NULL : map_find(&((struct service *)ctx)->namespaces, key.ns);
+    if (n)
+        run_retain(machine, t, temporal_duration_ms(n->stored->config->workflow_execution_retention_ttl));
     struct matching_run run = { key.ns, key.id, key.run };
     service_settle(ctx, machine, t, &run);
 }
@@ -78,7 +81,11 @@ struct durable_kind service_kind(struct service *s)
     };
 }
 
-void service_attach(struct service *s, struct durable_host *h) { s->host = h; }
+void service_attach(struct service *s, struct durable_host *h)
+{
+    s->host = h;
+    service_sweeps_begin(s);
+}
 
 /* ---- what happens later ---- */
 
@@ -122,6 +129,7 @@ int service_open(const struct service_world *w, struct service **ret, struct err
     map_init(&s->queries, rng_next(&s->rng));
     map_init(&s->namespaces, rng_next(&s->rng));
     map_init(&s->tended, rng_next(&s->rng));
+    map_init(&s->sweeps, rng_next(&s->rng));
     heap_init(&s->waits);
     s->timer.on_due = on_timer;
     s->look.run = on_look;
@@ -157,6 +165,7 @@ void service_free(struct service *s)
     loop_cancel(s->w.loop, &s->timer);
     loop_undefer(s->w.loop, &s->look);
     service_tended_close(s);
+    service_sweeps_close(s);
     ASSERT(!s->waits.count && !s->queries.count);
     service_errands_close(s);
     service_namespaces_close(s);
@@ -165,6 +174,7 @@ void service_free(struct service *s)
     map_done(&s->queries);
     map_done(&s->namespaces);
     map_done(&s->tended);
+    map_done(&s->sweeps);
     heap_done(&s->waits);
     matching_free(s->matching);
     free(s);

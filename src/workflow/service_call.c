@@ -99,13 +99,9 @@ static int call_check(struct service *s, const struct service_call *c, struct re
         return 0;
     if (!*c->ns)
         return refuse(no, CODE_INVALID, "Namespace not set on request.");
-    struct service_namespace *n = service_namespace_find(s, c->ns);
-    if (n && !n->waits)
+    if (service_namespace_find(s, c->ns))
         return 0;
-    Tp__NamespaceNotFoundFailure *detail = proto_new(&tp__namespace_not_found_failure__descriptor);
-    proto_set_text(&detail->namespace_, c->ns);
-    return refuse_with(no, CODE_NOT_FOUND, "temporal.api.errordetails.v1.NamespaceNotFoundFailure", detail,
-                       "Namespace %s is not found.", c->ns);
+    return service_namespace_missing(c->ns, no);
 }
 
 int service_ask(struct service *s, const struct service_ask *a, struct service_call **ret, struct refusal *no)

@@ -25,7 +25,7 @@ enum {
 
 struct service_namespace {
     Wt__Namespace *stored;
-    bool waits; /* its first commit is not done */
+    bool wanted; /* it is deleted, and is to be made anew then */
 };
 
 struct service {
@@ -42,6 +42,7 @@ struct service {
     struct map errands; /* those on their way: run, type, id */
     struct map queries; /* given to a worker: number -> struct query */
     struct map namespaces;
+    struct map sweeps;    /* namespaces that are deleted -> struct sweep */
     struct list storings; /* of namespaces, on their way to the store */
     struct map tended; /* what schedules want of workflows: run, number, wish -> struct tending */
     struct loop_timer timer;
@@ -184,14 +185,25 @@ bool service_attribute_find(void *ctx, struct str name, enum journal_type *ret);
 
 int service_namespaces_open(struct service *s, struct err *e) MUST_USE; /* service_namespace.c */
 void service_namespaces_close(struct service *s);
-struct service_namespace *service_namespace_find(struct service *s, const char *name);
+struct service_namespace *service_namespace_find(struct service *s, const char *name); /* NULL too while it is deleted */
+struct service_namespace *service_namespace_any(struct service *s, const char *name);
+/* It is durable, and in force; `c` NULL: nobody waits any more. Without it, an empty message is answered. */
+typedef void service_stored_fn(struct service *s, struct service_call *c, const struct service_namespace *n);
+/* In place of what is there; c may be NULL. One change of a namespace at a time: else the call is refused, to be repeated. */
+void service_namespace_store(struct service *s, struct service_call *c, Wt__Namespace *take_made, service_stored_fn *then);
+void service_namespace_forget(struct service *s, const char *name); /* one that is deleted */
+int service_namespace_missing(const char *name, struct refusal *no); /* "Namespace … is not found." */
+void service_attribute_set(Wt__Namespace *w, const char *name, Tp__IndexedValueType type);
+void service_sweep_begin(struct service *s, const char *ns); /* service_sweep.c */
+void service_sweeps_begin(struct service *s);
+void service_sweeps_close(struct service *s);
 /* Before a request runs. (service_attributes.c) */
 int service_attributes_apply(struct service *s, struct service_call *c, struct refusal *no) MUST_USE;
 
 #define SERVICE_METHOD(name) void service_##name(struct service *s, struct service_call *c)
 SERVICE_METHOD(system_info); SERVICE_METHOD(cluster_info); SERVICE_METHOD(namespace_describe);
 SERVICE_METHOD(namespace_register); SERVICE_METHOD(namespace_list); SERVICE_METHOD(namespace_update);
-SERVICE_METHOD(namespace_deprecate); SERVICE_METHOD(attributes_get); SERVICE_METHOD(attributes_add);
+SERVICE_METHOD(namespace_deprecate); SERVICE_METHOD(namespace_delete); SERVICE_METHOD(attributes_get); SERVICE_METHOD(attributes_add);
 SERVICE_METHOD(attributes_remove); SERVICE_METHOD(attributes_list);
 SERVICE_METHOD(start); SERVICE_METHOD(signal_with_start); SERVICE_METHOD(multi);
 SERVICE_METHOD(signal); SERVICE_METHOD(cancel); SERVICE_METHOD(terminate); SERVICE_METHOD(describe);

@@ -58,6 +58,7 @@ static const struct service_method methods[] = {
     { "UpdateWorkflowExecutionOptions", service_options, false },
     /* OperatorService */
     { "AddSearchAttributes", service_attributes_add, false },
+    { "DeleteNamespace", service_namespace_delete, true },
     { "ListSearchAttributes", service_attributes_list, false },
     { "RemoveSearchAttributes", service_attributes_remove, false },
 };

@@ -7,11 +7,24 @@
 
 #define KIND "temporal-namespaces"
 #define RETENTION_DEFAULT_NS (72 * 3600 * SERVICE_SECOND)
-enum { NAMESPACES_MAX = 1000, ATTRIBUTES_MAX = 100 };
+#define RETENTION_MIN_NS     (3600 * SERVICE_SECOND)
+#define RETENTION_MAX_NS     (3650 * 24 * 3600 * SERVICE_SECOND)
+enum { NAMESPACE_PAGE = 100 };
+
+struct service_namespace *service_namespace_any(struct service *s, const char *name)
+{
+    return map_find(&s->namespaces, str_of(name));
+}
+
+static bool namespace_deleted(const struct service_namespace *n)
+{
+    return n->stored->info->state == TP__NAMESPACE_STATE__NAMESPACE_STATE_DELETED;
+}
 
 struct service_namespace *service_namespace_find(struct service *s, const char *name)
 {
-    return map_find(&s->namespaces, str_of(name));
+    struct service_namespace *n = service_namespace_any(s, name);
+    return n && !namespace_deleted(n) ? n : NULL;
 }
 
 static void namespace_free(struct service_namespace *n)
@@ -28,7 +41,7 @@ static void namespace_put(struct service *s, struct service_namespace *take_n)
     map_put(&s->namespaces, str_of(take_n->stored->info->name), take_n);
 }
 
-static void pairs_set_type(Wt__Namespace *w, const char *name, Tp__IndexedValueType type)
+void service_attribute_set(Wt__Namespace *w, const char *name, Tp__IndexedValueType type)
 {
     for (size_t i = 0; i < w->n_attributes; i++)
         if (!strcmp(w->attributes[i]->key, name)) {
@@ -69,8 +82,20 @@ struct storing {
     struct service *s;      /* NULL: it went first; the store tells what it committed until its own end */
     struct service_call *c; /* NULL: nobody is answered */
     Wt__Namespace *made;    /* replaces what is there */
-    const ProtobufCMessageDescriptor *answer;
+    bool asked;             /* by a call: what is in force does not show it yet */
+    bool removes;           /* it goes, instead */
+    service_stored_fn *then;
 };
+
+static bool being_changed(struct service *s, const char *name)
+{
+    LIST_EACH(&s->storings, node, tmp) {
+        const struct storing *x = CONTAINER_OF(node, struct storing, node);
+        if ((x->asked || x->removes) && !strcmp(x->made->info->name, name))
+            return true;
+    }
+    return false;
+}
 
 static void storing_gone(struct service_call *c)
 {
@@ -84,25 +109,18 @@ static void storing_done(struct storing *x, int r, const struct err *e)
     struct service_call *c = x->c;
     if (x->s)
         list_remove(&x->s->storings, &x->node);
-    if (r >= 0 && x->s) {
-        struct service_namespace *n = xcalloc(1, sizeof(*n));
+    struct service_namespace *n = NULL;
+    if (r >= 0 && x->s && !x->removes) {
+        n = xcalloc(1, sizeof(*n));
         n->stored = TAKE(x->made);
         namespace_put(x->s, n);
     }
-    const ProtobufCMessageDescriptor *answer = x->answer;
-    struct service_namespace *n = NULL;
-    if (r >= 0 && c && answer == &tp__update_namespace_response__descriptor) {
-        n = service_namespace_find(x->s, ((const Tp__UpdateNamespaceRequest *)c->q)->namespace_);
-        Tp__UpdateNamespaceResponse w;
-        tp__update_namespace_response__init(&w);
-        w.namespace_info = n->stored->info;
-        w.config = n->stored->config;
-        service_reply(c, &w);
-    } else if (r >= 0 && c) {
+    if (n && x->then)
+        x->then(x->s, c, n);
+    else if (n && c)
         service_reply(c, NULL); /* a message without fields */
-    } else if (c) {
+    else if (c)
         service_fail(c, -(enum code)r, "%s", e->text);
-    }
     proto_free(x->made);
     free(x);
 }
@@ -126,27 +144,53 @@ static char *stored_json(const Wt__Namespace *w)
     return buf_take_text(&text);
 }
 
-static void store(struct service *s, struct service_call *c, Wt__Namespace *take_made,
-                  const ProtobufCMessageDescriptor *answer)
+static void storing_submit(struct storing *x)
 {
+    struct err e;
+    list_push(&x->s->storings, &x->node);
+    if (!x->s->w.store) {
+        storing_done(x, 0, NULL);
+        return;
+    }
+    AUTO_FREE char *json = x->removes ? NULL : stored_json(x->made);
+    x->change = (struct store_change){ .kind = KIND, .ns = "", .name = x->made->info->name, .json = json,
+                                       .expect_version = STORE_ANY_VERSION, .on_done = on_stored };
+    int r = store_submit(x->s->w.store, &x->change, &e);
+    if (r < 0)
+        storing_done(x, r, &e);
+}
+
+void service_namespace_store(struct service *s, struct service_call *c, Wt__Namespace *take_made,
+                             service_stored_fn *then)
+{
+    if (c && being_changed(s, take_made->info->name)) { /* it would undo the other change */
+        service_fail(c, CODE_UNAVAILABLE, "namespace %s is being changed: try again", take_made->info->name);
+        proto_free(take_made);
+        return;
+    }
     struct storing *x = xcalloc(1, sizeof(*x));
-    *x = (struct storing){ .s = s, .c = c, .made = take_made, .answer = answer };
-    list_push(&s->storings, &x->node);
+    *x = (struct storing){ .s = s, .c = c, .made = take_made, .then = then, .asked = c != NULL };
     if (c) {
         c->work = x;
         c->on_gone = storing_gone;
     }
+    storing_submit(x);
+}
+
+/* From now on there is none of that name; its record goes behind that. A start of hob finds one that stayed, and sweeps
+ * once more. */
+void service_namespace_forget(struct service *s, const char *name)
+{
+    struct service_namespace *n = map_remove(&s->namespaces, str_of(name));
+    const bool wanted = n->wanted;
+    struct storing *x = xcalloc(1, sizeof(*x));
+    *x = (struct storing){ .s = s, .made = TAKE(n->stored), .removes = true };
+    AUTO_FREE char *own = xstrdup(name);
+    namespace_free(n);
+    storing_submit(x);
     struct err e;
-    if (!s->w.store) {
-        storing_done(x, 0, NULL);
-        return;
-    }
-    AUTO_FREE char *json = stored_json(take_made);
-    x->change = (struct store_change){ .kind = KIND, .ns = "", .name = take_made->info->name, .json = json,
-                                       .expect_version = STORE_ANY_VERSION, .on_done = on_stored };
-    int r = store_submit(s->w.store, &x->change, &e);
-    if (r < 0)
-        storing_done(x, r, &e);
+    if (wanted && service_namespace_make(s, own, &e) < 0)
+        UNREACHABLE("it had that name before");
 }
 
 static int on_each(void *ctx, const struct store_object *o, struct err *e)
@@ -192,15 +236,18 @@ void service_namespaces_close(struct service *s)
 
 int service_namespace_make(struct service *s, const char *name, struct err *e)
 {
-    if (service_namespace_find(s, name))
+    struct service_namespace *there = service_namespace_any(s, name);
+    if (there) {
+        there->wanted = namespace_deleted(there); /* then it is made anew when that is over */
         return 0;
+    }
     if (!*name || strlen(name) > 255)
         return err_set(e, CODE_INVALID, "namespace \"%s\": a name has 1 to 255 characters", name);
     Wt__Namespace *w = stored_new(s, name);
     struct service_namespace *n = xcalloc(1, sizeof(*n));
     n->stored = proto_dup(w);
     namespace_put(s, n); /* known at once: it is not waited for */
-    store(s, NULL, w, NULL);
+    service_namespace_store(s, NULL, w, NULL);
     return 0;
 }
 
@@ -221,13 +268,13 @@ static const struct {
 
 int service_attribute_make(struct service *s, const char *ns, const char *name, const char *type, struct err *e)
 {
-    struct service_namespace *n = service_namespace_find(s, ns);
+    struct service_namespace *n = service_namespace_any(s, ns);
     if (!n)
         return err_set(e, CODE_NOT_FOUND, "there is no namespace \"%s\"", ns);
     for (size_t i = 0; i < COUNT_OF(types); i++)
         if (!strcmp(types[i].name, type)) {
-            pairs_set_type(n->stored, name, types[i].type);
-            store(s, NULL, proto_dup(n->stored), NULL);
+            service_attribute_set(n->stored, name, types[i].type);
+            service_namespace_store(s, NULL, proto_dup(n->stored), NULL);
             return 0;
         }
     return err_set(e, CODE_INVALID,
@@ -235,71 +282,31 @@ int service_attribute_make(struct service *s, const char *ns, const char *name, 
                    type);
 }
 
-static void attributes_list(struct service *s, const struct service_call *c, size_t *count, void *into)
-{
-    struct service_namespace *n = service_namespace_find(s, *c->ns ? c->ns : "default");
-    for (size_t i = 0; n && i < n->stored->n_attributes; i++) {
-        Tp__ListSearchAttributesResponse__CustomAttributesEntry *entry =
-            proto_new(&tp__list_search_attributes_response__custom_attributes_entry__descriptor);
-        proto_set_text(&entry->key, n->stored->attributes[i]->key);
-        entry->value = n->stored->attributes[i]->value;
-        proto_push(count, into, entry);
-    }
-}
-
-void service_attributes_list(struct service *s, struct service_call *c)
-{
-    Tp__ListSearchAttributesResponse *w = proto_new(&tp__list_search_attributes_response__descriptor);
-    attributes_list(s, c, &w->n_custom_attributes, &w->custom_attributes);
-    service_reply(c, w);
-    proto_free(w);
-}
-
-void service_attributes_get(struct service *s, struct service_call *c)
-{
-    Tp__GetSearchAttributesResponse *w = proto_new(&tp__get_search_attributes_response__descriptor);
-    struct service_namespace *n = service_namespace_find(s, "default");
-    for (size_t i = 0; n && i < n->stored->n_attributes; i++) {
-        Tp__GetSearchAttributesResponse__KeysEntry *entry =
-            proto_new(&tp__get_search_attributes_response__keys_entry__descriptor);
-        proto_set_text(&entry->key, n->stored->attributes[i]->key);
-        entry->value = n->stored->attributes[i]->value;
-        proto_push(&w->n_keys, &w->keys, entry);
-    }
-    service_reply(c, w);
-    proto_free(w);
-}
-
-void service_attributes_add(struct service *s, struct service_call *c)
-{
-    const Tp__AddSearchAttributesRequest *q = c->q;
-    struct service_namespace *n = service_namespace_find(s, q->namespace_);
-    if (!q->n_search_attributes || n->stored->n_attributes + q->n_search_attributes > ATTRIBUTES_MAX) {
-        service_fail(c, CODE_INVALID, q->n_search_attributes ? "A namespace has at most 100 custom search attributes."
-                                                             : "SearchAttributes are not set on request.");
-        return;
-    }
-    Wt__Namespace *w = proto_dup(n->stored);
-    for (size_t i = 0; i < q->n_search_attributes; i++)
-        pairs_set_type(w, q->search_attributes[i]->key, q->search_attributes[i]->value);
-    store(s, c, w, &tp__add_search_attributes_response__descriptor);
-}
-
-void service_attributes_remove(struct service *s, struct service_call *c)
-{
-    const Tp__RemoveSearchAttributesRequest *q = c->q;
-    Wt__Namespace *w = proto_dup(service_namespace_find(s, q->namespace_)->stored);
-    for (size_t k = 0; k < q->n_search_attributes; k++)
-        for (size_t i = 0; i < w->n_attributes; i++)
-            if (!strcmp(w->attributes[i]->key, q->search_attributes[k])) {
-                proto_free(w->attributes[i]);
-                w->attributes[i] = w->attributes[--w->n_attributes];
-                break;
-            }
-    store(s, c, w, &tp__remove_search_attributes_response__descriptor);
-}
-
 /* ---- namespaces ---- */
+
+static void data_set(Tp__NamespaceInfo *info, const char *key, const char *value)
+{
+    for (size_t i = 0; i < info->n_data; i++)
+        if (!strcmp(info->data[i]->key, key)) {
+            proto_set_text(&info->data[i]->value, value);
+            return;
+        }
+    Tp__NamespaceInfo__DataEntry *entry = proto_new(&tp__namespace_info__data_entry__descriptor);
+    proto_set_text(&entry->key, key);
+    proto_set_text(&entry->value, value);
+    proto_push(&info->n_data, &info->data, entry);
+}
+
+static Tp__NamespaceReplicationConfig *replication(void)
+{
+    Tp__NamespaceReplicationConfig *w = proto_new(&tp__namespace_replication_config__descriptor);
+    Tp__ClusterReplicationConfig *here = proto_new(&tp__cluster_replication_config__descriptor);
+    proto_set_text(&w->active_cluster_name, "active");
+    proto_set_text(&here->cluster_name, "active");
+    proto_push(&w->n_clusters, &w->clusters, here);
+    w->state = TP__REPLICATION_STATE__REPLICATION_STATE_NORMAL;
+    return w;
+}
 
 static Tp__DescribeNamespaceResponse *described(const struct service_namespace *n)
 {
@@ -314,20 +321,17 @@ static Tp__DescribeNamespaceResponse *described(const struct service_namespace *
     Tp__NamespaceInfo__Limits *limits = proto_new(&tp__namespace_info__limits__descriptor);
     limits->blob_size_limit_error = limits->memo_size_limit_error = (int64_t)SERVICE_BLOB_BYTES;
     w->namespace_info->limits = limits;
-    w->namespace_info->supports_schedules = false;
-    w->replication_config = proto_new(&tp__namespace_replication_config__descriptor);
-    proto_set_text(&w->replication_config->active_cluster_name, "active");
+    w->namespace_info->supports_schedules = true;
+    w->replication_config = replication();
     return w;
 }
 
-static void not_found(struct service_call *c, const char *name)
+int service_namespace_missing(const char *name, struct refusal *no)
 {
-    struct refusal no = { 0 };
     Tp__NamespaceNotFoundFailure *detail = proto_new(&tp__namespace_not_found_failure__descriptor);
     proto_set_text(&detail->namespace_, name);
-    refuse_with(&no, CODE_NOT_FOUND, "temporal.api.errordetails.v1.NamespaceNotFoundFailure", detail,
-                "Namespace %s is not found.", name);
-    service_refuse(c, &no);
+    return refuse_with(no, CODE_NOT_FOUND, "temporal.api.errordetails.v1.NamespaceNotFoundFailure", detail,
+                       "Namespace %s is not found.", name);
 }
 
 void service_namespace_describe(struct service *s, struct service_call *c)
@@ -339,7 +343,9 @@ void service_namespace_describe(struct service *s, struct service_call *c)
         if (!strcmp(((struct service_namespace *)slot->value)->stored->info->id, q->id))
             n = slot->value;
     if (!n) {
-        not_found(c, *q->namespace_ ? q->namespace_ : q->id);
+        struct refusal no = { 0 };
+        (void)service_namespace_missing(*q->namespace_ ? q->namespace_ : q->id, &no);
+        service_refuse(c, &no);
         return;
     }
     Tp__DescribeNamespaceResponse *w = described(n);
@@ -347,49 +353,112 @@ void service_namespace_describe(struct service *s, struct service_call *c)
     proto_free(w);
 }
 
+static int by_name(const void *a, const void *b)
+{
+    const struct service_namespace *const *x = a, *const *y = b;
+    return strcmp((*x)->stored->info->name, (*y)->stored->info->name);
+}
+
+/* In order of their names; the token is the last one's. */
 void service_namespace_list(struct service *s, struct service_call *c)
 {
-    Tp__ListNamespacesResponse *w = proto_new(&tp__list_namespaces_response__descriptor);
+    const Tp__ListNamespacesRequest *q = c->q;
+    const size_t page = q->page_size > 0 ? (size_t)MIN(q->page_size, NAMESPACE_PAGE) : NAMESPACE_PAGE;
+    const bool deleted = q->namespace_filter && q->namespace_filter->include_deleted;
+    AUTO_FREE const struct service_namespace **all = xcalloc(s->namespaces.count + 1, sizeof *all);
+    const struct str token = proto_bytes(&q->next_page_token);
+    AUTO_FREE char *after = xstrndup(token.size ? token.at : "", token.size);
     const struct map_slot *slot;
-    for (uint32_t i = 0; (slot = map_next(&s->namespaces, &i));)
-        proto_push(&w->n_namespaces, &w->namespaces, described(slot->value));
+    size_t count = 0;
+    for (uint32_t i = 0; (slot = map_next(&s->namespaces, &i));) {
+        const struct service_namespace *n = slot->value;
+        if ((deleted || !namespace_deleted(n)) && strcmp(n->stored->info->name, after) > 0)
+            all[count++] = n;
+    }
+    qsort(all, count, sizeof *all, by_name);
+    Tp__ListNamespacesResponse *w = proto_new(&tp__list_namespaces_response__descriptor);
+    for (size_t i = 0; i < count && i < page; i++)
+        proto_push(&w->n_namespaces, &w->namespaces, described(all[i]));
+    if (count > page)
+        proto_set_bytes(&w->next_page_token, str_of(all[page - 1]->stored->info->name));
     service_reply(c, w);
     proto_free(w);
+}
+
+/* 0: unset, and fine where one is changed. */
+static int retention_check(const Tp__Duration *d, struct refusal *no)
+{
+    int64_t ns = temporal_duration_ns(d);
+    if (ns >= RETENTION_MIN_NS && ns <= RETENTION_MAX_NS)
+        return 0;
+    return refuse(no, CODE_INVALID, "A valid retention period is not set on request. It is 1 hour to 10 years.");
 }
 
 void service_namespace_register(struct service *s, struct service_call *c)
 {
     const Tp__RegisterNamespaceRequest *q = c->q;
     if (!*q->namespace_ || strlen(q->namespace_) > 255) {
-        service_fail(c, CODE_INVALID, "Namespace not set on request.");
+        service_fail(c, CODE_INVALID, *q->namespace_ ? "Namespace length exceeds limit." : "Namespace not set on request.");
         return;
     }
-    if (temporal_duration_ns(q->workflow_execution_retention_period) < 3600 * SERVICE_SECOND) {
-        service_fail(c, CODE_INVALID, "A valid retention period is not set on request.");
+    struct refusal no = { 0 };
+    if (retention_check(q->workflow_execution_retention_period, &no) < 0) {
+        service_refuse(c, &no);
         return;
     }
-    if (service_namespace_find(s, q->namespace_)) {
-        struct refusal no = { 0 };
+    struct service_namespace *there = service_namespace_any(s, q->namespace_);
+    if (there && namespace_deleted(there)) { /* its clients try again until it is gone */
+        service_fail(c, CODE_UNAVAILABLE, "Namespace %s is being deleted: try again when it is gone.", q->namespace_);
+        return;
+    }
+    if (there) {
         refuse_with(&no, CODE_EXISTS, "temporal.api.errordetails.v1.NamespaceAlreadyExistsFailure",
                     proto_new(&tp__namespace_already_exists_failure__descriptor), "Namespace already exists.");
         service_refuse(c, &no);
         return;
     }
-    if (s->namespaces.count >= NAMESPACES_MAX) {
-        service_fail(c, CODE_EXHAUSTED, "there are %d namespaces already", NAMESPACES_MAX);
+    if (s->namespaces.count >= s->w.limits->namespaces_max) {
+        service_fail(c, CODE_EXHAUSTED, "there are %llu namespaces already (namespaces_max)",
+                     (unsigned long long)s->w.limits->namespaces_max);
         return;
     }
     Wt__Namespace *w = stored_new(s, q->namespace_);
     proto_set_text(&w->info->description, q->description);
     proto_set_text(&w->info->owner_email, q->owner_email);
+    for (size_t i = 0; i < q->n_data; i++)
+        data_set(w->info, q->data[i]->key, q->data[i]->value);
     temporal_set_duration(&w->config->workflow_execution_retention_ttl,
                           temporal_duration_ns(q->workflow_execution_retention_period));
-    store(s, c, w, &tp__register_namespace_response__descriptor);
+    service_namespace_store(s, c, w, NULL);
+}
+
+static void updated(struct service *s, struct service_call *c, const struct service_namespace *n)
+{
+    (void)s;
+    if (!c)
+        return;
+    Tp__UpdateNamespaceResponse w;
+    tp__update_namespace_response__init(&w);
+    w.namespace_info = n->stored->info;
+    w.config = n->stored->config;
+    w.replication_config = replication();
+    service_reply(c, &w);
+    proto_free(w.replication_config);
 }
 
 void service_namespace_update(struct service *s, struct service_call *c)
 {
     const Tp__UpdateNamespaceRequest *q = c->q;
+    const Tp__Duration *retention = q->config ? q->config->workflow_execution_retention_ttl : NULL;
+    struct refusal no = { 0 };
+    if (retention && retention_check(retention, &no) < 0) {
+        service_refuse(c, &no);
+        return;
+    }
+    if (q->update_info && q->update_info->state == TP__NAMESPACE_STATE__NAMESPACE_STATE_DELETED) {
+        service_fail(c, CODE_INVALID, "A namespace is deleted with DeleteNamespace.");
+        return;
+    }
     Wt__Namespace *w = proto_dup(service_namespace_find(s, q->namespace_)->stored);
     if (q->update_info) {
         if (*q->update_info->description)
@@ -398,11 +467,12 @@ void service_namespace_update(struct service *s, struct service_call *c)
             proto_set_text(&w->info->owner_email, q->update_info->owner_email);
         if (q->update_info->state)
             w->info->state = q->update_info->state;
+        for (size_t i = 0; i < q->update_info->n_data; i++)
+            data_set(w->info, q->update_info->data[i]->key, q->update_info->data[i]->value);
     }
-    if (q->config && q->config->workflow_execution_retention_ttl)
-        temporal_set_duration(&w->config->workflow_execution_retention_ttl,
-                              temporal_duration_ns(q->config->workflow_execution_retention_ttl));
-    store(s, c, w, &tp__update_namespace_response__descriptor);
+    if (retention)
+        temporal_set_duration(&w->config->workflow_execution_retention_ttl, temporal_duration_ns(retention));
+    service_namespace_store(s, c, w, updated);
 }
 
 void service_namespace_deprecate(struct service *s, struct service_call *c)
@@ -410,7 +480,7 @@ void service_namespace_deprecate(struct service *s, struct service_call *c)
     const Tp__DeprecateNamespaceRequest *q = c->q;
     Wt__Namespace *w = proto_dup(service_namespace_find(s, q->namespace_)->stored);
     w->info->state = TP__NAMESPACE_STATE__NAMESPACE_STATE_DEPRECATED;
-    store(s, c, w, &tp__deprecate_namespace_response__descriptor);
+    service_namespace_store(s, c, w, NULL);
 }
 
 /* ---- the server ---- */
@@ -423,7 +493,7 @@ void service_system_info(struct service *s, struct service_call *c)
     tp__get_system_info_response__capabilities__init(&can);
     can.signal_and_query_header = can.internal_error_differentiation = can.activity_failure_include_heartbeat = true;
     can.encoded_failure_attributes = can.upsert_memo = can.eager_workflow_start = can.sdk_metadata = true;
-    can.count_group_by_execution_status = true;
+    can.count_group_by_execution_status = can.supports_schedules = true;
     can.build_id_based_versioning = true;
     w.server_version = (char *)(uintptr_t)s->w.version;
     w.capabilities = &can;
