@@ -120,7 +120,8 @@ static void on_call(void *ctx, struct grpc_server_call *c)
     grpc_server_call_own(c, w);
     if (method_of(path, &method)) {
         const struct service_ask ask = { .method = method, .message = grpc_server_call_message(c),
-                                         .timeout_ns = time_left_ns(t, c), .done = on_done, .owner = w };
+                                         .timeout_ns = time_left_ns(t, c), .done = on_done, .owner = w,
+                                         .worker = (uintptr_t)grpc_server_call_tag(c) };
         r = service_ask(t->world.service, &ask, &w->asked, &no);
     } else {
         r = refuse(&no, CODE_UNIMPLEMENTED, "unknown service or method " STR_FMT, STR_ARG(path));
@@ -153,6 +154,11 @@ int temporal_listen(struct temporal *t, int listen_fd, struct err *e)
 {
     struct grpc_listener *kept; /* goes with the server */
     return grpc_server_listen(t->server, listen_fd, NULL, &kept, e);
+}
+
+int temporal_listen_worker(struct temporal *t, int listen_fd, uint64_t worker, struct grpc_listener **ret, struct err *e)
+{
+    return grpc_server_listen(t->server, listen_fd, (void *)(uintptr_t)worker, ret, e); /* a connection may outlive its worker */
 }
 
 void temporal_shut(struct temporal *t) { grpc_server_shut(t->server); }

@@ -21,6 +21,9 @@ struct temporal_world {
 };
 struct temporal *temporal_new(const struct temporal_world *w);
 int temporal_listen(struct temporal *t, int listen_fd, struct err *e) MUST_USE;
+/* The same for a worker that hob runs itself: calls that come this way are its (service_worker_id()). */
+int temporal_listen_worker(struct temporal *t, int listen_fd, uint64_t worker, struct grpc_listener **ret,
+                           struct err *e) MUST_USE;
 /* No new calls; those that wait are the service's to end (service_drain()). */
 void temporal_shut(struct temporal *t);
 bool temporal_idle(const struct temporal *t); /* no call waits */

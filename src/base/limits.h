@@ -177,6 +177,8 @@
     X(matching_queries_max,       "",      10000, 1, 1000000, "queries that wait for a worker")        \
     X(namespaces_max,             "",      1000, 1, 100000, "namespaces of workflows")                \
     X(namespace_sweep_max,        "",      100, 1, 10000, "runs of a deleted namespace that are deleted at once; the others follow") \
+    X(worker_stickies_max,        "",      64, 1, 10000, "sticky queues of such an instance that are known to be its; of others its end shows only with time") \
+    X(worker_cached_runs_max,     "",      10000, 1, 1000000, "open workflows that an instance bound to a task queue is known to have at hand; those known longest are forgotten") \
     X(journal_waiting_max,        "",      16384, 16, 1000000, "commits of the durable journal that wait to be written") \
     X(journal_waiting_bytes_max,  "bytes", 67108864, 1048576, 1099511627776, "what they hold, together") \
     X(journal_value_bytes_max,    "bytes", 16777216, 65536, 1073741824, "one state, or one piece of a history, in the durable journal") \

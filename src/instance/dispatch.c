@@ -16,10 +16,17 @@ enum ticket_state {
     TICKET_REFUSING, /* decided inside ask(); told from a timer that is due at once */
 };
 
-static void note_load(struct rev *v)
+void dispatch_note_load(struct rev *v)
 {
-    kpa_level(v->kpa, v->running + v->queue.count, fleet_now(v->target->fleet));
+    uint32_t level = v->running + v->queue.count;
+    if (v->ready + v->starting > 0 || v->work.unattended) /* else others take them, and nothing is to be started for that */
+        level += fleet_tasks_waiting(v);
+    if (level > 0)
+        v->busy_us = fleet_now(v->target->fleet);
+    kpa_level(v->kpa, level, fleet_now(v->target->fleet));
 }
+
+static void note_load(struct rev *v) { dispatch_note_load(v); }
 
 /* h2c: all requests on an instance go over one connection. The first ticket gets it, the others, behind
  * it, a lease without. */
@@ -88,9 +95,10 @@ static void ticket_refuse(struct ticket *t, enum ticket_result r, uint32_t retry
     t->on_turn(t, r, NULL, retry_after_s, e);
 }
 
-static void instance_let_go(struct rev *v, struct instance *i)
+void dispatch_let_go(struct rev *v, struct instance *i)
 {
     ASSERT(i->in_flight > 0 && v->running > 0);
+    v->busy_us = fleet_now(v->target->fleet);
     i->in_flight--;
     v->running--;
     if (i->in_flight == 0)
@@ -194,7 +202,7 @@ static void connect_failed(struct ticket *t, bool late)
     } else {
         refuse_soon(t, late ? on_connect_late : on_connect_refused);
     }
-    instance_let_go(v, i); /* may free i */
+    dispatch_let_go(v, i); /* may free i */
     dispatch_queue(v);
     fleet_evaluate_soon(v);
 }
@@ -374,7 +382,7 @@ struct instance *dispatch_pick(const struct rev *v)
     uint32_t room = v->spec->container_concurrency ? v->spec->container_concurrency : UINT32_MAX;
     LIST_EACH(&v->instances, n, tmp) {
         struct instance *i = CONTAINER_OF(n, struct instance, node);
-        bool may = i->state == INSTANCE_READY && i->counted == COUNTED_READY && i->in_flight < room &&
+        bool may = i->state == INSTANCE_READY && i->counted == COUNTED_READY && i->in_flight - i->tasks < room &&
                    (!i->doubt.on || i->doubt.holds);
         if (may && (!best || goes_before(i, best)))
             best = i;
@@ -460,6 +468,10 @@ static void on_ask_refused(struct loop_timer *timer)
     if (f->draining) {
         err_set(&e, CODE_UNAVAILABLE, "hob is stopping");
         ticket_refuse(t, TICKET_FAILED, REFUSED_RETRY_AFTER_S, &e);
+    } else if (v->spec->ready_on_poll) {
+        err_set(&e, CODE_PRECONDITION, "%s works on task queue %.200s and has no port: it takes no requests",
+                v->spec->name, v->spec->task_queue);
+        ticket_refuse(t, TICKET_FAILED, REFUSED_RETRY_AFTER_S, &e);
     } else if (v->failing && v->ready + v->starting == 0) {
         failing_text(v, &e);
         ticket_refuse(t, TICKET_FAILED, retry_after_s(v), &e);
@@ -479,6 +491,10 @@ static void op_ask(struct backend *b, struct ticket *t)
     t->moved = false;
     t->fd = -1;
     t->connecting = NULL;
+    if (v->spec->ready_on_poll) { /* no port: nobody would ever answer */
+        refuse_soon(t, on_ask_refused);
+        return;
+    }
     v->yielded = false;
     kpa_arrived(v->kpa, fleet_now(f));
     dispatch_admit_arrived(v);
@@ -551,7 +567,7 @@ static void op_cancel(struct backend *b, struct ticket *t)
     case TICKET_IDLE:
     case TICKET_LEASED: return;
     }
-    instance_let_go(v, t->instance);
+    dispatch_let_go(v, t->instance);
     dispatch_queue(v);
     fleet_evaluate_soon(v);
 }
@@ -596,7 +612,7 @@ static void op_retry(struct backend *b, struct ticket *t, struct lease *lease)
     } else {
         refuse_soon(t, on_retry_refused);
     }
-    instance_let_go(v, i); /* may free i */
+    dispatch_let_go(v, i); /* may free i */
     dispatch_queue(v);
     fleet_evaluate_soon(v);
 }
@@ -612,7 +628,7 @@ static void op_release(struct backend *b, struct lease *lease, int take_fd, bool
     if (take_fd >= 0 && !(i->state == INSTANCE_READY && connection_pass_on(i, take_fd)))
         instance_idle_give(i, take_fd);
     bool leaving = i->state >= INSTANCE_DRAINING;
-    instance_let_go(v, i); /* may free i */
+    dispatch_let_go(v, i); /* may free i */
     dispatch_queue(v);
     if (leaving || v->running + v->queue.count == 0 || v->ready + v->starting > kpa_last(v->kpa)->apply)
         fleet_evaluate_soon(v);

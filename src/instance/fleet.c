@@ -129,6 +129,7 @@ static void rev_free(struct rev *v)
     LIST_EACH(&v->instances, n, tmp) {
         struct instance *i = CONTAINER_OF(n, struct instance, node);
         fleet_uncount(i);
+        fleet_work_gone(i);
         doubt_end(i);
         list_remove(&v->instances, n);
         f->live--;
@@ -479,7 +480,7 @@ static void rev_check_deep(const struct rev *v, uint32_t *live)
         ASSERT(i->counted == COUNTED_NOT || i->state != INSTANCE_DRAINING);
         ASSERT(i->state != INSTANCE_READY || i->counted == COUNTED_READY ||
                i->counted == COUNTED_UNREADY);
-        ASSERT(room == 0 || i->in_flight <= room);
+        ASSERT(i->tasks <= i->in_flight && (room == 0 || i->in_flight - i->tasks <= room));
         (*live)++;
     }
     ASSERT(ready == v->ready && starting == v->starting && in_flight == v->running);

@@ -72,6 +72,28 @@ void fleet_config_changed(struct fleet *f, const char *ns);
 void fleet_drain(struct fleet *f);
 uint32_t fleet_live(const struct fleet *f); /* instances not yet ended */
 
+/* ---- task queues (docs/decisions/0012) ---- */
+
+/* Who serves the port inside instances of revisions that are bound to a task queue; at most one, before any starts. */
+struct fleet_servers {
+    void *(*on_served)(void *ctx, struct instance *i, int take_fd); /* what the next two get; not NULL */
+    void (*on_draining)(void *ctx, void *served); /* it is to take nothing new; may come again */
+    void (*on_gone)(void *ctx, void *served);     /* it has ended: nothing of it counts any more */
+};
+void fleet_serve(struct fleet *f, const struct fleet_servers *servers, void *ctx);
+struct fleet_work { /* what waits for workers of a revision */
+    uint32_t waiting;           /* tasks in its queue; they count as requests that wait do */
+    bool unattended;            /* and nobody else takes them: worth a start from zero */
+    struct start_task first;    /* one of them */
+};
+/* Counts for that revision while it is the one that gets most of its service's requests. */
+void fleet_work(struct fleet *f, const char *ns, const char *service, const char *revision, const struct fleet_work *w);
+/* A task was handed to the instance, or is over: while it has some, it is as busy as with requests. */
+void fleet_task_begin(struct fleet *f, struct instance *i);
+void fleet_task_end(struct fleet *f, struct instance *i); /* may free it */
+/* Open workflows that it has at hand: for as long again as the window it is not given up for want of tasks alone. */
+void fleet_cached(struct fleet *f, struct instance *i, uint32_t count);
+
 struct backend *fleet_backend(struct fleet *f); /* what the gateway talks to */
 
 void fleet_each_instance(struct fleet *f, void (*on_instance)(void *ctx, const struct instance *i),

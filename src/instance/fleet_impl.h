@@ -34,6 +34,9 @@ struct target { /* one service; or a Route that is nobody's, without revisions o
 };
 
 struct rev {
+    struct fleet_work work;    /* of its task queue, whoever it counts for now: fleet_waiting() */
+    uint64_t work_us;          /* when that was said */
+    uint64_t busy_us;          /* something ran or waited last */
     struct list_node node; /* in target->revs */
     struct target *target;
     struct revision *spec;
@@ -85,6 +88,8 @@ struct fleet {
     struct loop_task due_task;
     uint32_t live, launching;   /* all instances not ended; those between launch and ready/failed */
     uint32_t revisions;
+    const struct fleet_servers *servers;
+    void *servers_ctx;
     bool draining, names_lost; /* names_lost: a tag is without a name that may become free */
 };
 
@@ -94,6 +99,17 @@ static inline uint64_t fleet_now(const struct fleet *f) { return loop_now_us(f->
 static inline void fleet_evaluate_soon(struct rev *v)
 {
     loop_defer(v->target->fleet->env.loop, &v->evaluate);
+}
+
+/* Tasks that wait for it: those of a queue go to who gets the requests. */
+static inline uint32_t fleet_tasks_waiting(const struct rev *v)
+{
+    return v->target->serving == v && !v->reserve && !v->target->removed ? v->work.waiting : 0;
+}
+/* Somebody waits who nobody but a new instance could serve. */
+static inline bool fleet_wanted(const struct rev *v)
+{
+    return v->queue.count > 0 || (fleet_tasks_waiting(v) > 0 && v->work.unattended);
 }
 
 /* fleet.c */
@@ -107,7 +123,15 @@ struct rev *fleet_rev(const struct target *t, const char *name);                
 void fleet_rev_check(const struct rev *v);
 struct instance *fleet_instance(const struct fleet *f, const char *id); /* or NULL */
 
+/* fleet_work.c */
+void fleet_work_drain(struct instance *i); /* it takes no new tasks; fine if it never did */
+void fleet_work_gone(struct instance *i);  /* nor has any; fine as above. Does not free it */
+void fleet_work_cause(const struct rev *v, struct instance *i); /* its start says which task waited, if one did */
+bool fleet_work_holds(const struct rev *v, uint64_t now_us); /* too early to go to zero */
+
 /* dispatch.c */
+void dispatch_note_load(struct rev *v); /* what runs or waits, to the autoscaler */
+void dispatch_let_go(struct rev *v, struct instance *i); /* one request or task less on it; may free i */
 void dispatch_open(struct fleet *f);
 void dispatch_queue(struct rev *v); /* gives free slots to who waits */
 void dispatch_fail_all(struct rev *v); /* who waits is told why it does not start */

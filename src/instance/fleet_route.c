@@ -130,7 +130,12 @@ void fleet_route_set(struct fleet *f, const struct route_table *table)
         host_name(&t->hosts[i]);
     }
     fleet_route_regain(f);
+    struct rev *before = t->serving;
     serving_set(t);
+    if (before && before != t->serving) { /* the tasks that wait are another's now */
+        fleet_evaluate_soon(before);
+        fleet_evaluate_soon(t->serving);
+    }
     fleet_route_check(t);
 }
 

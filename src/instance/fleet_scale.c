@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum {
     BACKOFF_DOUBLINGS = 6,
@@ -33,7 +34,7 @@ static void room_again(struct fleet *f)
         struct target *t = s->value;
         LIST_EACH(&t->revs, n, tmp) {
             struct rev *v = CONTAINER_OF(n, struct rev, node);
-            if (v->queue.count > 0)
+            if (fleet_wanted(v))
                 fleet_evaluate_soon(v);
         }
     }
@@ -91,6 +92,7 @@ static void stop_instance(struct instance *i)
 {
     struct rev *v = i->owner;
     fleet_uncount(i);
+    fleet_work_drain(i);
     instance_stop(i);
     launch_next(v->target->fleet);
 }
@@ -110,6 +112,7 @@ static void start_one(struct rev *v)
     for (int k = 0; k < 5; k++)
         suffix[k] = letters[rng_below(&f->rng, sizeof letters - 1)];
     struct instance *i = instance_new(&f->env, &fleet_instance_ops, v->spec, &v->resolved, suffix, v);
+    fleet_work_cause(v, i);
     list_push(&v->instances, &i->node);
     v->starting++;
     f->live++;
@@ -143,7 +146,7 @@ static struct share_claim claim_of(const struct rev *v, uint64_t now_us)
     const struct instance *idle = idle_longest(v);
     uint32_t live = v->ready + v->starting;
     return (struct share_claim){ .live = live, .min = v->spec->min_scale,
-                                 .waits = live == 0 && v->queue.count > 0 && now_us >= v->retry_us,
+                                 .waits = live == 0 && fleet_wanted(v) && now_us >= v->retry_us,
                                  .idle = idle != NULL, .idle_since_us = idle ? idle->idle_since_us : 0 };
 }
 
@@ -191,7 +194,7 @@ static void make_room(struct rev *v, const struct claims *c)
     struct fleet *f = v->target->fleet;
     struct share_node n = node_of(f);
     uint32_t who;
-    bool wanted = v->queue.count > 0 || (v->ready + v->starting == 0 && !v->ready_once);
+    bool wanted = fleet_wanted(v) || (v->ready + v->starting == 0 && !v->ready_once);
     enum share_from from = wanted ? share_victim(&n, c->at, c->count, c->asker, &who) : SHARE_NOBODY;
     struct instance *victim = from == SHARE_NOBODY ? NULL
                               : from == SHARE_IDLE ? idle_longest(c->of[who])
@@ -240,7 +243,7 @@ static bool goes_first(const struct instance *a, const struct instance *b)
  * A queue means that all of them are full, and what starts is for those who wait. */
 static void scale_down(struct rev *v, uint32_t desired, bool busy_too)
 {
-    bool waited_for = v->queue.count > 0;
+    bool waited_for = fleet_wanted(v);
     while (v->ready + v->starting > desired) {
         struct instance *victim = NULL;
         LIST_EACH(&v->instances, n, tmp) {
@@ -262,7 +265,7 @@ static uint64_t retry_pause_us(const struct rev *v)
     const struct fleet *f = v->target->fleet;
     if (!v->held && f->live < f->env.limits->instances_max)
         return EVALUATE_QUIET_US;
-    return v->queue.count > 0 ? FULL_WAITED_FOR_US : FULL_US;
+    return fleet_wanted(v) ? FULL_WAITED_FOR_US : FULL_US;
 }
 
 static uint64_t micro(double n) { return (uint64_t)(n * (double)KPA_MICRO + 0.5); }
@@ -318,7 +321,8 @@ static uint32_t ask_scaler(struct rev *v, uint64_t now_us)
     kpa_measure(v->kpa, v->ready + v->starting + d->apply > 0, now_us);
     bool due = v->tick_us && now_us >= v->tick_us;
     (void)(due ? kpa_tick(v->kpa, &in) : kpa_reconcile(v->kpa, &in));
-    if (v->queue.count > 0)
+    /* Tasks that are too many for those who poll are the next tick's decision: they wait in no line of ours. */
+    if (v->queue.count > 0 || (v->ready + v->starting == 0 && fleet_wanted(v)))
         (void)kpa_urgent(v->kpa, &in);
     bool rests = v->ready + v->starting == 0 && kpa_at_rest(v->kpa);
     v->tick_us = rests ? 0 : due || !v->tick_us ? now_us + KPA_TICK_US : v->tick_us;
@@ -334,14 +338,17 @@ void fleet_evaluate(struct rev *v)
         fleet_gone_if_empty(v);
         return;
     }
+    dispatch_note_load(v); /* whose tasks they are may have changed */
     uint32_t desired = ask_scaler(v, now_us);
+    if (desired == 0 && v->ready > 0 && fleet_work_holds(v, now_us))
+        desired = 1;
     if (v->reserve && v->running + v->queue.count == 0)
         desired = 0; /* nothing leads to it and nobody is on it: what it holds is for the one that took over */
     /* Trying again by itself is for what may pass; a wrong digest waits for somebody to ask. */
-    if (v->failing && (!v->fail_retryable || fleet_is_late(v)) && v->queue.count == 0 && !v->config_came)
+    if (v->failing && (!v->fail_retryable || fleet_is_late(v)) && !fleet_wanted(v) && !v->config_came)
         desired = v->ready;
     uint32_t live = v->ready + v->starting;
-    if (v->yielded && v->running + v->queue.count == 0)
+    if (v->yielded && v->running == 0 && !fleet_wanted(v))
         desired = MIN(desired, MAX(live, v->spec->min_scale));
     if (desired > live)
         scale_up(v, desired);
@@ -433,6 +440,7 @@ static void on_failed(struct instance *i, bool retryable)
     uint64_t pause_us = f->env.limits->start_backoff_ms * 1000;
     ASSERT(i->counted == COUNTED_LAUNCHING);
     fleet_uncount(i);
+    fleet_work_drain(i);
     v->failing = true;
     v->config_came = false;
     v->config_reason = i->config_reason;
@@ -481,6 +489,7 @@ static void on_given_up(struct instance *i, const char *why)
               LOG_QUOTED(why));
     i->given_up = true;
     fleet_uncount(i);
+    fleet_work_drain(i);
     fleet_tell(v);
     fleet_evaluate_soon(v);
 }
@@ -496,6 +505,7 @@ static void on_ended(struct instance *i)
     if (died)
         log_event(LOG_WARN, "instance.died", "instance=%s status=%d oom=%s in_flight=%u", i->id,
                   i->exit.status, i->exit.oom_killed ? "yes" : "no", i->in_flight);
+    fleet_work_gone(i);
     if (died || i->failed)
         fleet_tell(v);
     fleet_evaluate_soon(v);
@@ -512,5 +522,15 @@ static void on_line(struct instance *i, const char *container, struct str line)
     fnlog_line(&v->target->log, loop_wall_ms(), label, line);
 }
 
-const struct instance_ops fleet_instance_ops = { on_resolved, on_ready,    on_failed, on_turned,
-                                                 on_given_up, on_ended,    on_line };
+static void on_served(struct instance *i, int take_fd)
+{
+    struct rev *v = i->owner;
+    struct fleet *f = v->target->fleet;
+    if (f->servers)
+        i->served = f->servers->on_served(f->servers_ctx, i, take_fd);
+    else
+        (void)close(take_fd);
+}
+
+const struct instance_ops fleet_instance_ops = { on_resolved, on_ready, on_failed, on_turned,
+                                                 on_given_up, on_ended, on_line,   on_served };

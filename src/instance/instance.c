@@ -82,6 +82,7 @@ void instance_ready_if_all(struct instance *i)
 {
     struct instance_internals *in = i->in;
     if (i->state != INSTANCE_STARTING || !in->checks.health.ready || !instance_needs_verified(in) ||
+        (i->revision->ready_on_poll && !in->polled) ||
         (instance_leads(i) && !crew_ready(i->crew)))
         return;
     i->ready_us = i->idle_since_us = instance_now_us(i);
@@ -262,7 +263,13 @@ static void on_over(void *ctx, const struct sandbox_exit *x, const struct err *w
     end(i);
 }
 
-static const struct sandbox_events sandbox_events = { on_started, on_over };
+static void on_served(void *ctx, int take_fd)
+{
+    struct instance *i = ctx;
+    i->ops->on_served(i, take_fd);
+}
+
+static const struct sandbox_events sandbox_events = { on_started, on_over, on_served };
 
 
 static void sandbox_begin(struct instance *i)
@@ -424,6 +431,12 @@ void instance_stop(struct instance *i)
                MAX(i->env->limits->drain_ms, i->revision->timeout_s * UINT64_C(1000)) * 1000);
     if (i->in_flight == 0)
         instance_drained(i);
+}
+
+void instance_polled(struct instance *i)
+{
+    i->in->polled = true;
+    instance_ready_if_all(i);
 }
 
 void instance_drained(struct instance *i)

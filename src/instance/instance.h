@@ -64,6 +64,8 @@ struct instance_ops {
     void (*on_given_up)(struct instance *i, const char *why);
     void (*on_ended)(struct instance *i); /* nothing is left of it; may free it */
     void (*on_line)(struct instance *i, const char *container, struct str line); /* NULL: it has only one */
+    /* Of a revision that is bound to a task queue, once, before its program runs: a socket that listens inside. */
+    void (*on_served)(struct instance *i, int take_fd);
 };
 
 enum {
@@ -86,7 +88,10 @@ struct instance {
     bool was_ready, failed;
     bool given_up, gone;   /* (fleet) gone: on_ended came; state says so a moment before */
     uint64_t ready_us, idle_since_us;
-    uint32_t in_flight;    /* (fleet) */
+    uint32_t in_flight;    /* (fleet) requests, and: */
+    uint32_t tasks;        /* (fleet) of its task queue, that it works on */
+    uint32_t cached;       /* (fleet) open workflows that it has at hand */
+    void *served;          /* (fleet) who serves its port inside; NULL: nobody (any more) */
     struct list connecting; /* (fleet) tickets that wait for a connection */
     enum instance_shared { SHARED_NONE, SHARED_CONNECTING, SHARED_DUE, SHARED_OPEN } shared;
                            /* (fleet) h2c: the one connection for all */
@@ -123,6 +128,8 @@ void instance_launch(struct instance *i); /* WAITING -> STARTING */
 enum phase instance_phase(const struct instance *i);
 /* The same in words: the phase, for how long, and why. */
 void instance_hangs(const struct instance *i, char *into, size_t size);
+/* It polled its task queue. */
+void instance_polled(struct instance *i);
 /* Drains: SIGTERM when no request is on it any more, at the latest after drain_ms or its timeoutSeconds,
  * whichever is longer; SIGKILL drain_ms after that. on_ended follows. */
 void instance_stop(struct instance *i);

@@ -19,6 +19,8 @@ void instance_hangs_why(const struct instance *i, char *into, size_t size)
         snprintf(into, size, "it has not ended");
     else if (in->checks.health.ready && instance_leads(i) && !crew_ready(i->crew))
         crew_why(i->crew, into, size);
+    else if (in->checks.health.ready && i->revision->ready_on_poll && !in->polled)
+        snprintf(into, size, "it has not polled task queue %.200s", i->revision->task_queue);
     else if (in->checks.health.ready)
         snprintf(into, size, "its model is still being verified");
     else if (why[0])

@@ -14,7 +14,7 @@ struct instance_internals {
     uint64_t launched_us; /* the artifacts were asked for */
     struct config *config; /* as it was then; NULL: it takes nothing, or not known yet */
     struct sandbox *sandbox;
-    bool exec_seen, sandbox_over, told_to_end;
+    bool exec_seen, sandbox_over, told_to_end, polled;
     struct idle idle;
     struct loop_timer bound; /* start deadline, later the drain's */
     struct checks checks;

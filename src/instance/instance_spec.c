@@ -1,5 +1,6 @@
 #include "instance/instance_spec.h"
 #include "instance/crew.h"
+#include "serving/worker.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,8 @@ static void strings_done(struct instance_spec_strings *s)
     free(s->at);
 }
 
+static bool is_worker(const struct revision *r) { return r->task_queue && r->part == CONTAINER_SERVES; }
+
 /* The runtime contract's variables first, the user's after them: PORT and K_* cannot be overridden,
  * because deploy refuses them by name. */
 static void environment(const struct instance *i, const char *const *own, struct instance_spec_strings *env)
@@ -31,8 +34,11 @@ static void environment(const struct instance *i, const char *const *own, struct
     strings_add(env, xasprintf("K_REVISION=%s", r->name));
     strings_add(env, xasprintf("HOSTNAME=%s", i->id));
     strings_add(env, xstrdup("HOB_PHASES_FD=3"));
-    bool path = false, home = false;
+    bool path = false, home = false, address = false, ns = false, queue = false;
     for (size_t k = 0; own && own[k]; k++) {
+        address = address || strncmp(own[k], "TEMPORAL_ADDRESS=", 17) == 0;
+        ns = ns || strncmp(own[k], "TEMPORAL_NAMESPACE=", 19) == 0;
+        queue = queue || strncmp(own[k], "TEMPORAL_TASK_QUEUE=", 20) == 0;
         path = path || strncmp(own[k], "PATH=", 5) == 0;
         home = home || strncmp(own[k], "HOME=", 5) == 0;
         strings_add(env, xstrdup(own[k]));
@@ -42,6 +48,14 @@ static void environment(const struct instance *i, const char *const *own, struct
                     xstrdup("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
     if (!home)
         strings_add(env, xstrdup("HOME=/tmp"));
+    if (!is_worker(r))
+        return;
+    if (!address)
+        strings_add(env, xasprintf("TEMPORAL_ADDRESS=127.0.0.1:%d", WORKER_PORT));
+    if (!ns)
+        strings_add(env, xasprintf("TEMPORAL_NAMESPACE=%s", r->task_namespace));
+    if (!queue)
+        strings_add(env, xasprintf("TEMPORAL_TASK_QUEUE=%s", r->task_queue));
 }
 
 static void arguments(const char *const *command, const char *const *args, struct instance_spec_strings *argv)
@@ -115,6 +129,7 @@ void instance_spec_init(struct instance_spec *s, const struct instance *i, const
         .commands = runs_commands(r),
         .pod = i->crew ? crew_pod(i->crew) : NULL,
         .leads = instance_leads(i),
+        .served_port = is_worker(r) ? WORKER_PORT : 0,
     };
 }
 

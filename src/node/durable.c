@@ -1,5 +1,4 @@
 #include "node/durable.h"
-#include "api/temporal.h"
 #include "base/log.h"
 
 #include <stdlib.h>
@@ -55,6 +54,7 @@ static void serve(struct durable *d)
         log_event(LOG_INFO, "durable.recovered", "after=\"%s\"", LOG_QUOTED(d->broken.text));
     d->broken = (struct err){ 0 };
     d->ready = true;
+    d->config.on_ready(d->config.ctx, d->service, d->temporal);
 }
 
 static void on_ready(void *ctx, int r, const struct err *e)

@@ -5,6 +5,7 @@
  * Refuses to start on a journal that it cannot read. Loop thread only. */
 #pragma once
 
+#include "api/temporal.h"
 #include "store/store.h"
 #include "telemetry/metrics.h"
 
@@ -20,6 +21,7 @@ struct durable_config {
     size_t namespace_count, attribute_count;
     uint64_t seed;
     void (*on_limit)(void *ctx, const char *limit);
+    void (*on_ready)(void *ctx, struct service *s, struct temporal *t); /* what every run wants is known; both outlive stop */
     void *ctx;
 };
 int durable_open(const struct durable_config *c, struct durable **ret, struct err *e) MUST_USE;

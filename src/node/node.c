@@ -12,6 +12,7 @@
 #include "node/durable.h"
 #include "node/observe.h"
 #include "node/token.h"
+#include "node/workers.h"
 #include "sandbox/native.h"
 #include "serving/catalog.h"
 #include "serving/cluster.h"
@@ -62,6 +63,7 @@ struct node {
     struct ingress *ingress;
     struct observe *observe;
     struct durable *durable;
+    struct workers *workers;
     struct loop_timer drain_timer;
     uint64_t begin_us, drain_until_us, flush_until_us, api_refused;
     bool draining, lost;
@@ -230,6 +232,7 @@ static const struct fleet_observer fleet_observer = { on_facts, on_start, on_rec
 static void on_revision(void *ctx, struct revision *take_r, bool was_ready)
 {
     struct node *n = ctx;
+    workers_bind(n->workers, take_r);
     fleet_add(n->fleet, take_r, was_ready);
 }
 
@@ -242,12 +245,14 @@ static void on_route(void *ctx, const struct route_table *t)
 static void on_revision_idle(void *ctx, const char *ns, const char *service, const char *revision)
 {
     struct node *n = ctx;
+    workers_unbind(n->workers, ns, revision);
     fleet_drop(n->fleet, ns, service, revision);
 }
 
 static void on_service_gone(void *ctx, const char *ns, const char *service)
 {
     struct node *n = ctx;
+    workers_unbind_service(n->workers, ns, service);
     fleet_remove_service(n->fleet, ns, service);
     metrics_forget(n->metrics, ns, service);
     starts_forget(n->starts, ns, service);
@@ -425,6 +430,12 @@ static size_t node_values(void *ctx, struct metrics_value *into, size_t max)
     return count + observe_values(n->observe, into + count, max - count);
 }
 
+static void on_durable_ready(void *ctx, struct service *s, struct temporal *t)
+{
+    struct node *n = ctx;
+    workers_serve(n->workers, s, t);
+}
+
 /* ---- stopping --------------------------------------------------------------------------------------- */
 
 /* The last spans tell of the last requests; a collector that is not there holds nobody up for long. */
@@ -442,6 +453,9 @@ static void on_drain_look(struct loop_timer *t)
 {
     struct node *n = CONTAINER_OF(t, struct node, drain_timer);
     bool late = loop_now_us(n->loop) >= n->drain_until_us;
+    /* Tasks that instances have are reported through the service. What they have not done by then is left to its timeout. */
+    if (workers_idle(n->workers) || loop_now_us(n->loop) + n->config->limits->drain_ms * 500 >= n->drain_until_us)
+        durable_stop(n->durable);
     if ((ingress_idle(n->ingress) && durable_idle(n->durable)) || late) {
         fleet_drain(n->fleet);
         if ((fleet_live(n->fleet) == 0 || late) && spans_gone(n)) {
@@ -460,7 +474,7 @@ static void on_drain(void *ctx)
     n->draining = true;
     log_event(LOG_INFO, "draining", "in_flight=%u", ingress_counters(n->ingress)->in_flight);
     ingress_stop(n->ingress);
-    durable_stop(n->durable);
+    workers_drain(n->workers);
     http_server_stop(n->api);
     http_server_stop(n->api_local);
     n->drain_until_us = loop_now_us(n->loop) + n->config->limits->drain_ms * 1000;
@@ -508,6 +522,7 @@ static void node_close(struct node *n)
         ;
     /* From the outside in: who may call somebody goes before whom it calls. */
     ingress_free(n->ingress);
+    workers_close(n->workers);
     durable_free(n->durable);
     domains_free(n->domains);
     config_watch_free(n->config_watch);
@@ -521,6 +536,7 @@ static void node_close(struct node *n)
     admin_free(n->admin);
     kube_free(n->kube);
     fleet_free(n->fleet);
+    workers_free(n->workers);
     artifact_store_free(n->artifacts);
     observe_free(n->observe);
     fetcher_link_free(n->fetcher);
@@ -572,6 +588,7 @@ static int services_open(struct node *n, uint64_t seed, struct err *e)
         r = fleet_open(&env, &fleet_observer, n, seed, &n->fleet, e);
     if (r < 0)
         return r;
+    n->workers = workers_new(n->loop, n->fleet, seed);
     r = catalog_open(n->loop, n->store, &n->limits, c->ingress, &catalog_observer, n, &n->catalog, e);
     if (r < 0)
         return err_wrap(e, "services in %s", c->shown_dir);
@@ -600,7 +617,7 @@ static int services_open(struct node *n, uint64_t seed, struct err *e)
     const struct durable_config durable = {
         .loop = n->loop, .store = n->store, .limits = c->limits, .data_dir = c->data_dir, .temporal_fd = c->temporal_fd,
         .namespaces = c->namespaces, .namespace_count = c->namespace_count, .attributes = c->attributes,
-        .attribute_count = c->attribute_count, .seed = seed, .on_limit = on_limit, .ctx = n,
+        .attribute_count = c->attribute_count, .seed = seed, .on_limit = on_limit, .on_ready = on_durable_ready, .ctx = n,
     };
     r = durable_open(&durable, &n->durable, e);
     if (r < 0)

@@ -60,6 +60,13 @@ struct start_beside {
 };
 enum { START_BESIDES_MAX = 7 };
 
+/* The task of a workflow that an instance was started for; workflow "": none. Texts are cut. */
+struct start_task {
+    char queue[64], workflow[96], run[37];
+    bool activity;      /* else a workflow task */
+    uint64_t waited_us; /* when the start was decided, since the task was there to be taken */
+};
+
 struct start_record { /* one cold start */
     char id[40];          /* "start-<uuid>" is too long for people: it is the instance's name */
     uint64_t begin_us;    /* monotonic: when the start was decided */
@@ -68,6 +75,7 @@ struct start_record { /* one cold start */
     struct start_beside besides[START_BESIDES_MAX];
     uint32_t beside_count;
     enum cache_state caches[CACHES];
+    struct start_task task;
     uint32_t page_cache_permille; /* of the models' bytes, resident before the start */
     enum phase failed_phase;      /* valid when failed */
     bool failed, finished;

@@ -27,6 +27,9 @@ struct matching_queue {
     struct heap backlog;
     size_t held;       /* tasks that name this queue, offered or taken */
     int64_t polled_ns; /* 0: never, or its worker is gone */
+    int64_t others_ns; /* the same, of workers that are not our own */
+    void *watcher;     /* NULL: none */
+    struct list_node changed;
     double tasks_per_second, tokens;
     int64_t tokens_ns;
     struct rate added, dispatched;
@@ -50,7 +53,7 @@ struct run_entry {
 struct matching {
     const struct limits *limits;
     struct map queues, runs;
-    struct list ready;
+    struct list ready, changed;
     struct heap expiries, throttled, idles;
     bool missed;
     struct matching_counts counts;
@@ -129,7 +132,7 @@ static struct matching_queue *queue_find(const struct matching *m, struct str ns
 
 static bool queue_empty(const struct matching_queue *q)
 {
-    return !q->polls.count && !q->queries.count && !q->held;
+    return !q->polls.count && !q->queries.count && !q->held && !q->watcher;
 }
 
 static void queue_free(struct matching *m, struct matching_queue *q)
@@ -141,6 +144,8 @@ static void queue_free(struct matching *m, struct matching_queue *q)
         heap_remove(&m->throttled, &q->later);
     if (list_node_linked(&q->ready))
         list_remove(&m->ready, &q->ready);
+    if (list_node_linked(&q->changed))
+        list_remove(&m->changed, &q->changed);
     map_remove(&m->queues, (struct str){ q->key, q->key_size });
     heap_done(&q->backlog);
     for (size_t i = 0; i < q->poller_count; i++)
@@ -165,6 +170,8 @@ static void queue_look(struct matching *m, struct matching_queue *q, int64_t now
         heap_remove(&m->idles, &q->idle);
     if (queue_empty(q))
         heap_add(&m->idles, &q->idle, (uint64_t)(now_ns + QUEUE_KEPT_NS));
+    if (q->watcher && !list_node_linked(&q->changed))
+        list_push(&m->changed, &q->changed);
 }
 
 static void queues_forget(struct matching *m, int64_t now_ns)
@@ -201,9 +208,16 @@ static struct matching_queue *queue_get(struct matching *m, struct str ns, const
     return q;
 }
 
-static void poller_seen(struct matching_queue *q, const char *identity, int64_t now_ns)
+/* That poll was there until now. */
+static void attended_by(struct matching_queue *q, const struct matching_poll *p, int64_t now_ns)
 {
     q->polled_ns = now_ns;
+    if (!p->own)
+        q->others_ns = now_ns;
+}
+
+static void poller_seen(struct matching_queue *q, const char *identity, int64_t now_ns)
+{
     if (!identity || !*identity)
         return;
     size_t oldest = 0;
@@ -259,6 +273,7 @@ int matching_poll_add(struct matching *m, struct matching_poll *p, int64_t now_n
                        m->queues.count);
     p->since_ns = now_ns;
     rate_set(q, p->tasks_per_second, now_ns);
+    attended_by(q, p, now_ns);
     poller_seen(q, p->identity, now_ns);
     poll_link(m, q, p, false, now_ns);
     return 0;
@@ -289,7 +304,7 @@ struct matching_poll *matching_expired(struct matching *m, int64_t now_ns)
     struct matching_poll *p = CONTAINER_OF(n, struct matching_poll, expiry);
     struct matching_queue *q = p->in;
     poll_unlink(m, p);
-    q->polled_ns = now_ns; /* it was there until now */
+    attended_by(q, p, now_ns);
     queue_look(m, q, now_ns);
     return p;
 }
@@ -310,6 +325,13 @@ struct matching_poll *matching_worker_gone(struct matching *m, const char *ns, c
     if (sticky)
         sticky->polled_ns = 0;
     return NULL;
+}
+
+void matching_left(struct matching *m, struct str ns, const char *queue, enum matching_kind kind)
+{
+    struct matching_queue *q = queue_find(m, ns, queue, kind);
+    if (q && !q->polls.count)
+        q->polled_ns = 0;
 }
 
 /* ---- tasks ---- */
@@ -452,7 +474,7 @@ struct matching_poll *matching_claim(struct matching *m, const struct matching_r
         return NULL;
     struct matching_poll *p = CONTAINER_OF(list_first(&q->polls), struct matching_poll, node);
     poll_unlink(m, p);
-    q->polled_ns = now_ns;
+    attended_by(q, p, now_ns);
     rate_count(&q->added, now_ns);
     dispatched(q, now_ns);
     m->counts.claims++;
@@ -563,7 +585,7 @@ bool matching_next(struct matching *m, int64_t now_ns, struct matching_match *re
             match_task(m, q, now_ns, ret);
         ret->poll = CONTAINER_OF(list_first(&q->polls), struct matching_poll, node);
         poll_unlink(m, ret->poll);
-        q->polled_ns = now_ns;
+        attended_by(q, ret->poll, now_ns);
         m->counts.matches++;
         queue_look(m, q, now_ns);
         return true;
@@ -596,17 +618,73 @@ bool matching_polled(const struct matching *m, struct str ns, const char *queue,
     return q && attended(q, now_ns);
 }
 
+/* When it is, or was, unattended; INT64_MAX: not as it is now. */
+static int64_t left_alone_ns(const struct matching_queue *q)
+{
+    if (q->polls.count || q->backlog.count + q->queries.count == 0)
+        return INT64_MAX;
+    return q->others_ns ? q->others_ns + SEEN_NS : 0;
+}
+
 bool matching_unattended(const struct matching *m, struct str ns, const char *queue, enum matching_kind kind,
                          int64_t now_ns, int64_t *ret_since_ns)
 {
     const struct matching_queue *q = queue_find(m, ns, queue, kind);
-    if (!q || attended(q, now_ns) || q->backlog.count + q->queries.count == 0)
+    if (!q || left_alone_ns(q) > now_ns)
         return false;
     int64_t since_ns = now_ns;
     for (uint32_t i = 0; i < q->backlog.count; i++)
         since_ns = MIN(since_ns, CONTAINER_OF(q->backlog.nodes[i], struct offered, place)->task.scheduled_ns);
     *ret_since_ns = since_ns;
     return true;
+}
+
+void matching_demand(const struct matching *m, struct str ns, const char *queue, enum matching_kind kind, int64_t now_ns,
+                     struct matching_demand *ret)
+{
+    const struct matching_queue *q = queue_find(m, ns, queue, kind);
+    *ret = (struct matching_demand){ .due_ns = INT64_MAX };
+    if (!q)
+        return;
+    int64_t alone_ns = left_alone_ns(q);
+    ret->waiting = q->backlog.count + q->queries.count;
+    ret->unattended = alone_ns <= now_ns;
+    ret->due_ns = ret->unattended ? INT64_MAX : alone_ns;
+    struct heap_node *first = heap_first(&q->backlog);
+    ret->has_first = first != NULL;
+    if (first) {
+        const struct offered *o = CONTAINER_OF(first, struct offered, place);
+        ret->run = o->run->key;
+        ret->task = o->task;
+    }
+}
+
+void matching_watch(struct matching *m, const char *ns, const char *queue, enum matching_kind kind, void *watcher,
+                    int64_t now_ns)
+{
+    struct matching_queue *q = queue_get(m, str_of(ns), queue, kind, true);
+    ASSERT(!q->watcher && watcher);
+    q->watcher = watcher;
+    queue_look(m, q, now_ns);
+}
+
+void matching_unwatch(struct matching *m, const char *ns, const char *queue, enum matching_kind kind, int64_t now_ns)
+{
+    struct matching_queue *q = queue_find(m, str_of(ns), queue, kind);
+    ASSERT(q && q->watcher);
+    q->watcher = NULL;
+    if (list_node_linked(&q->changed))
+        list_remove(&m->changed, &q->changed);
+    queue_look(m, q, now_ns);
+}
+
+void *matching_changed(struct matching *m)
+{
+    struct list_node *n = list_first(&m->changed);
+    if (!n)
+        return NULL;
+    list_remove(&m->changed, n);
+    return CONTAINER_OF(n, struct matching_queue, changed)->watcher;
 }
 
 void matching_describe(struct matching *m, const char *ns, const char *queue, enum matching_kind kind,
@@ -627,6 +705,7 @@ void matching_describe(struct matching *m, const char *ns, const char *queue, en
     ret->tasks_per_second = q->tasks_per_second;
     LIST_EACH(&q->polls, n, tmp) { /* who waits is there now */
         struct matching_poll *p = CONTAINER_OF(n, struct matching_poll, node);
+        attended_by(q, p, now_ns);
         poller_seen(q, p->identity, now_ns);
     }
     for (size_t i = 0; i < q->poller_count; i++)
@@ -650,6 +729,7 @@ struct matching *matching_new(const struct limits *limits, uint64_t seed)
     map_init(&m->queues, seed);
     map_init(&m->runs, seed + 1);
     list_init(&m->ready);
+    list_init(&m->changed);
     heap_init(&m->expiries);
     heap_init(&m->throttled);
     heap_init(&m->idles);
@@ -668,8 +748,10 @@ void matching_free(struct matching *m)
             offered_free(m, CONTAINER_OF(n, struct offered, of_run), 0);
         run_forget(m, r);
     }
-    for (uint32_t i = 0; (s = map_next(&m->queues, &i)); i = 0)
+    for (uint32_t i = 0; (s = map_next(&m->queues, &i)); i = 0) {
+        ((struct matching_queue *)s->value)->watcher = NULL;
         queue_free(m, s->value);
+    }
     map_done(&m->queues);
     map_done(&m->runs);
     heap_done(&m->expiries);

@@ -32,6 +32,7 @@ struct matching_poll { /* embedded by who polls; zero it first. The texts live w
     const char *identity, *worker_key; /* "" or NULL: none */
     int64_t expires_ns;
     double tasks_per_second;           /* the queue's rate from now on; 0: not said */
+    bool own;                          /* of a worker whose end is known when it comes: it attends while it waits, no longer */
     struct list_node node;             /* matching's own, from here */
     struct heap_node expiry;
     struct matching_queue *in;
@@ -76,6 +77,9 @@ struct matching_poll *matching_expired(struct matching *m, int64_t now_ns);
 struct matching_poll *matching_worker_gone(struct matching *m, const char *ns, const char *worker_key,
                                            const char *sticky_queue);
 
+/* Unless polls wait there: it is without pollers from now on. */
+void matching_left(struct matching *m, struct str ns, const char *queue, enum matching_kind kind);
+
 /* ---- tasks ---- */
 
 /* All tasks of that run that nobody has started: what was offered of it before and is not among them is withdrawn.
@@ -115,9 +119,27 @@ int64_t matching_due(const struct matching *m, int64_t now_ns);
 bool matching_polled(const struct matching *m, struct str ns, const char *queue, enum matching_kind kind,
                      int64_t now_ns);
 /* It has something to give and nobody who takes: a task or a query waits, and no poll does nor has been there within the last
- * 10 s (a worker that is at work comes back). True: *ret_since_ns is when its oldest task was scheduled; of queries alone, now_ns. */
+ * 10 s (a worker that is at work comes back), but for polls that are `own`. True: *ret_since_ns is when its oldest task was
+ * scheduled; of queries alone, now_ns. */
 bool matching_unattended(const struct matching *m, struct str ns, const char *queue, enum matching_kind kind,
                          int64_t now_ns, int64_t *ret_since_ns);
+
+/* What waits in a queue, for who starts workers. */
+struct matching_demand {
+    size_t waiting;         /* tasks and queries */
+    bool unattended;
+    int64_t due_ns;         /* when it will be, if nothing happens; INT64_MAX: it is already, or nothing waits */
+    bool has_first;         /* the task that goes first: */
+    struct matching_run run; /* matching's own, until its next call */
+    struct matching_task task;
+};
+void matching_demand(const struct matching *m, struct str ns, const char *queue, enum matching_kind kind, int64_t now_ns,
+                     struct matching_demand *ret);
+/* From now on matching_changed() names the watcher whenever something came to that queue or left it; one per queue. */
+void matching_watch(struct matching *m, const char *ns, const char *queue, enum matching_kind kind, void *watcher,
+                    int64_t now_ns);
+void matching_unwatch(struct matching *m, const char *ns, const char *queue, enum matching_kind kind, int64_t now_ns);
+void *matching_changed(struct matching *m); /* the watcher of one, once; NULL: no other */
 struct matching_poller { /* borrowed until the next call that is not a question */
     const char *identity;
     int64_t last_ns;

@@ -158,6 +158,8 @@ int run_task_complete(struct run *r, struct durable_turn *t, const struct run_to
 int run_task_fail(struct run *r, struct durable_turn *t, const struct run_token *token,
                   const Tp__RespondWorkflowTaskFailedRequest *q, struct refusal *no) MUST_USE;
 uint32_t run_task_stamp(const struct run *r); /* of the task that a worker has; 0: none has any */
+/* The task of that token is with a worker still: neither answered nor timed out. */
+bool run_holds(const struct run *r, const struct run_token *token);
 /* Nobody polls that sticky queue: to the normal one at once. */
 void run_sticky_lost(struct run *r, struct durable_turn *t);
 

@@ -55,12 +55,14 @@ static void kind_committed(void *ctx, const struct journal_key *key, void *machi
     service_offer(s, key, machine);
     service_errands_run(s, key, machine);
     service_waits_look(s, &key->run, machine);
+    service_workers_look(s, key, machine);
 }
 
 static void kind_dropped(void *ctx, const struct journal_key *key)
 {
     struct service *s = ctx;
     service_offer(s, key, NULL);
+    service_workers_look(s, key, NULL);
 }
 
 struct durable_kind service_kind(struct service *s)
@@ -105,6 +107,7 @@ static void look(struct service *s)
 {
     service_match(s);
     service_waits_expire(s);
+    service_watches_tell(s);
     timer_set(s);
 }
 
@@ -131,6 +134,7 @@ int service_open(const struct service_world *w, struct service **ret, struct err
     map_init(&s->tended, rng_next(&s->rng));
     map_init(&s->sweeps, rng_next(&s->rng));
     heap_init(&s->waits);
+    service_workers_open(s);
     s->timer.on_due = on_timer;
     s->look.run = on_look;
     int r = service_namespaces_open(s, e);
@@ -168,6 +172,7 @@ void service_free(struct service *s)
     service_sweeps_close(s);
     ASSERT(!s->waits.count && !s->queries.count);
     service_errands_close(s);
+    service_workers_close(s);
     service_namespaces_close(s);
     map_done(&s->watched);
     map_done(&s->errands);

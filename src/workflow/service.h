@@ -50,6 +50,7 @@ struct service_ask {
     struct str method; /* "PollWorkflowTaskQueue" */
     struct str message;
     int64_t timeout_ns; /* what the client still waits; INT64_MAX: it did not say */
+    uint64_t worker;    /* the client is one that hob runs itself (service_worker.h); 0: it is not */
     void (*done)(void *owner, const struct service_reply *reply);
     void *owner;
 };

@@ -133,6 +133,13 @@ int service_ask(struct service *s, const struct service_ask *a, struct service_c
     if (r == 0) {
         c->q = q;
         c->ns = namespace_of(q);
+        c->worker = a->worker ? service_worker_find(s, a->worker) : NULL;
+        if (a->worker && !c->worker)
+            r = refuse(no, CODE_UNAVAILABLE, "this instance has ended");
+        else if (c->worker)
+            r = service_worker_check(c->worker, m->name, c->ns, no);
+    }
+    if (r == 0) {
         r = call_check(s, c, no);
     }
     if (r == 0 && service_attributes_apply(s, c, &c->bad) < 0 &&

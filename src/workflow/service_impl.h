@@ -44,6 +44,9 @@ struct service {
     struct map namespaces;
     struct map sweeps;    /* namespaces that are deleted -> struct sweep */
     struct list storings; /* of namespaces, on their way to the store */
+    struct map workers; /* our own, by id (service_worker.c) */
+    struct map held, cached, sticky_of;
+    uint64_t worker_last;
     struct map tended; /* what schedules want of workflows: run, number, wish -> struct tending */
     struct loop_timer timer;
     struct loop_task look;
@@ -71,6 +74,7 @@ struct service_call {
     int64_t deadline_ns;
     void (*done)(void *owner, const struct service_reply *reply);
     void *owner;
+    struct service_worker *worker; /* whose call it is; NULL: not one of ours, or it has ended */
     bool gone, ended;
     void (*on_gone)(struct service_call *c); /* removes what waits; the call is freed by service_end() then */
     void (*on_drain)(struct service_call *c);
@@ -199,6 +203,18 @@ void service_sweeps_begin(struct service *s);
 void service_sweeps_close(struct service *s);
 /* Before a request runs. (service_attributes.c) */
 int service_attributes_apply(struct service *s, struct service_call *c, struct refusal *no) MUST_USE;
+
+/* service_worker.c */
+void service_workers_open(struct service *s);
+void service_workers_close(struct service *s);
+struct service_worker *service_worker_find(const struct service *s, uint64_t id); /* NULL: it has ended */
+int service_worker_check(const struct service_worker *w, const char *method, const char *ns, struct refusal *no) MUST_USE;
+bool service_worker_drains(const struct service_worker *w);
+void service_worker_left(struct service_worker *w); /* it says that it ends: if it drains, its polls are answered now */
+bool service_worker_polls(struct service_worker *w, const char *queue, bool sticky); /* false: it drains, and gets no task */
+void service_worker_took(struct service_worker *w, const struct run_token *token); /* it has been sent that task */
+void service_workers_look(struct service *s, const struct journal_key *key, const struct run *r); /* after a commit; r NULL: gone */
+void service_watches_tell(struct service *s);
 
 #define SERVICE_METHOD(name) void service_##name(struct service *s, struct service_call *c)
 SERVICE_METHOD(system_info); SERVICE_METHOD(cluster_info); SERVICE_METHOD(namespace_describe);

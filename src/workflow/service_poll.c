@@ -49,6 +49,7 @@ static void on_gone(struct service_call *c)
     service_end(c);
     if (matching_poll_waits(&p->mp)) {
         matching_poll_remove(p->s->matching, &p->mp);
+        service_look_soon(p->s); /* its queue may be without anybody now */
         poll_free(p);
     }
 }
@@ -72,7 +73,8 @@ static void poll_again(struct poll *p)
     p->op = NULL;
     if (!p->c) {
         poll_free(p);
-    } else if (p->s->draining || p->mp.expires_ns <= service_now(p->s)) {
+    } else if (p->s->draining || p->mp.expires_ns <= service_now(p->s) ||
+               (p->c->worker && service_worker_drains(p->c->worker))) {
         poll_empty(p);
     } else {
         matching_poll_return(p->s->matching, &p->mp, service_now(p->s));
@@ -104,6 +106,8 @@ static void on_ready(struct handing *h, const struct err *e)
     } else if (h->given.answer) {
         queries_attach(p->s, &h->run, &h->given);
     }
+    if (p->c && p->c->worker && !p->query)
+        service_worker_took(p->c->worker, h->given.answer ? &h->given.token : &h->token);
     if (h->given.answer)
         poll_finish(p, h->given.answer);
     else
@@ -307,6 +311,13 @@ void service_offer(struct service *s, const struct journal_key *key, const struc
 
 /* ---- polls come ---- */
 
+/* A poll of a worker that drains: it waits for nothing. */
+static void parked_end(struct service_call *c)
+{
+    c->s->counts.polls_empty++;
+    service_reply(c, NULL);
+}
+
 static void poll_begin(struct service *s, struct service_call *c, enum matching_kind kind, const Tp__TaskQueue *queue,
                        const char *identity, const char *worker_key, double rate)
 {
@@ -330,10 +341,16 @@ static void poll_begin(struct service *s, struct service_call *c, enum matching_
         service_fail(c, CODE_PRECONDITION, "Context timeout is too short.");
         return;
     }
+    bool sticky = queue->kind == TP__TASK_QUEUE_KIND__TASK_QUEUE_KIND_STICKY;
+    if (c->worker && !service_worker_polls(c->worker, queue->name, sticky)) {
+        c->on_gone = service_end; /* else it would come again at once */
+        c->on_drain = parked_end;
+        return;
+    }
     struct poll *p = xcalloc(1, sizeof(*p));
-    *p = (struct poll){ .s = s, .c = c, .sticky = queue->kind == TP__TASK_QUEUE_KIND__TASK_QUEUE_KIND_STICKY };
+    *p = (struct poll){ .s = s, .c = c, .sticky = sticky };
     p->mp = (struct matching_poll){ .ns = c->ns, .queue = queue->name, .kind = kind, .identity = identity,
-                                    .worker_key = worker_key, .tasks_per_second = rate,
+                                    .worker_key = worker_key, .tasks_per_second = rate, .own = c->worker != NULL,
                                     .expires_ns = service_until(c, SERVICE_POLL_NS) };
     c->work = p;
     c->on_gone = on_gone;
@@ -366,6 +383,8 @@ void service_poll_activity(struct service *s, struct service_call *c)
 void service_worker_gone(struct service *s, struct service_call *c)
 {
     const Tp__ShutdownWorkerRequest *q = c->q;
+    if (c->worker)
+        service_worker_left(c->worker);
     struct matching_poll *mp;
     while ((mp = matching_worker_gone(s->matching, c->ns, q->worker_instance_key, q->sticky_task_queue)))
         poll_empty(CONTAINER_OF(mp, struct poll, mp));

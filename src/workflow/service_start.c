@@ -310,6 +310,8 @@ static void on_ready(struct handing *h, const struct err *e)
 {
     struct started *st = CONTAINER_OF(h, struct started, h);
     st->eager = !e; /* else it times out, and goes to who polls */
+    if (!e && st->op.c->worker)
+        service_worker_took(st->op.c->worker, &h->given.token);
     start_answer(st);
 }
 

@@ -133,6 +133,8 @@ static void on_ready(struct handing *h, const struct err *e)
 {
     struct completion *x = CONTAINER_OF(h, struct completion, h);
     x->handed = !e; /* else the task times out, and is given out again */
+    if (!e && x->op.c->worker)
+        service_worker_took(x->op.c->worker, &h->given.token);
     if (!e)
         queries_attach(x->op.s, &h->run, &h->given);
     completed_answer(x);

@@ -325,7 +325,7 @@ class Hob:
         # Its sockets are in its own folder; what this user's hobs have in the usual one is not found by accident.
         self.env = {**os.environ, "HOB_RUNTIME_DIR": os.path.join(self.folder, "run"), **(env or {})}
         self.binary = binary or BINARY
-        self.process, self.api_address, self.ingress_address = None, "", ""
+        self.process, self.api_address, self.ingress_address, self.temporal_address = None, "", "", ""
         self.bundles, self.probe_image = 0, None
 
     def reachable(self, binary):
@@ -374,7 +374,7 @@ class Hob:
             os.close(reading)
             if ready >= 0:
                 os.close(ready)
-        self.api_address, self.ingress_address = told["api"], told["ingress"]
+        self.api_address, self.ingress_address, self.temporal_address = told["api"], told["ingress"], told["temporal"]
         self.socket, self.token_file = told["socket"], told["token_file"]
         Hob.living.add(self)
 

@@ -20,6 +20,7 @@ struct world {
     struct service *service;
     struct durable_kind kind; /* borrowed by the host */
     struct durable_host *host;
+    uint64_t worker; /* whose calls ask() makes; 0: nobody's of hob's own */
 };
 
 static inline void world_open(struct world *w)
@@ -115,7 +116,8 @@ static inline void ask(struct world *w, struct call *c, const char *method, cons
     proto_encode(q, &b);
     *c = (struct call){ .type = type };
     const struct service_ask a = { .method = str_of(method), .message = buf_str(&b),
-                                   .timeout_ns = timeout_s * 1000000000, .done = on_done, .owner = c };
+                                   .timeout_ns = timeout_s * 1000000000, .done = on_done, .owner = c,
+                                   .worker = w->worker };
     struct refusal no = { 0 };
     if (service_ask(w->service, &a, &c->at, &no) < 0) {
         c->done = true;

@@ -113,6 +113,7 @@ struct sandbox {
     struct loop_task started, ended;
     struct sandbox_events events;
     void *ctx;
+    uint16_t served_port;
     int out_w, phases_w;
     bool over;
     struct sandbox_exit exit;
@@ -131,6 +132,8 @@ static struct {
 static void sb_started(struct loop_task *t)
 {
     struct sandbox *sb = CONTAINER_OF(t, struct sandbox, started);
+    if (sb->served_port)
+        sb->events.on_served(sb->ctx, fcntl(sb->out_w, F_DUPFD_CLOEXEC, 0));
     sb->events.on_started(sb->ctx, sim_us, true);
     if (iso.mode == RUN_EXITS) {
         sb->exit.status = 3;
@@ -159,7 +162,7 @@ static int tier_start(struct sandbox_tier *t, const struct sandbox_spec *spec,
         abort();
     struct sandbox *sb = xcalloc(1, sizeof *sb);
     *sb = (struct sandbox){ .started.run = sb_started, .ended.run = sb_ended, .events = *events,
-                            .ctx = ctx, .out_w = out[1], .phases_w = phases[1] };
+                            .ctx = ctx, .served_port = spec->served_port, .out_w = out[1], .phases_w = phases[1] };
     list_push(&iso.all, &sb->node);
     iso.starts++;
     iso.open++;
@@ -2148,6 +2151,188 @@ TEST(a_first_start_that_hangs_says_on_which_port_nothing_listens_and_not_too_oft
     CHECK_EQ(b.facts.actual, 1);
     CHECK_STR(b.facts.message, "");
     close(fd);
+    CHECK(teardown());
+}
+
+/* ---- task queues ------------------------------------------------------------------------------ */
+
+static struct served { /* who serves the port inside; of the first two instances since work_setup() */
+    struct instance *instance;
+    int fd;
+    bool draining, gone;
+} served[8];
+static uint32_t served_count;
+static void *on_served(void *ctx, struct instance *i, int take_fd)
+{
+    (void)ctx;
+    ASSERT(served_count < COUNT_OF(served));
+    served[served_count] = (struct served){ .instance = i, .fd = take_fd };
+    return &served[served_count++];
+}
+static void on_draining(void *ctx, void *s)
+{
+    (void)ctx;
+    ((struct served *)s)->draining = true;
+}
+static void on_gone(void *ctx, void *s)
+{
+    (void)ctx;
+    struct served *v = s;
+    ASSERT(!v->gone);
+    v->gone = true;
+    close(v->fd);
+}
+static const struct fleet_servers servers = { on_served, on_draining, on_gone };
+
+static void work(const char *revision, uint32_t waiting, bool unattended)
+{
+    const struct fleet_work w = { .waiting = waiting, .unattended = unattended,
+                                  .first = { .queue = "q", .workflow = "order-7", .waited_us = SECOND } };
+    fleet_work(b.fleet, "default", "f", revision, &w);
+}
+static struct revision *bound_to_a_queue(uint64_t generation)
+{
+    struct revision *r = revision("f", generation);
+    r->task_queue = "q";
+    r->task_namespace = "default";
+    r->unprobed = r->ready_on_poll = true;
+    return r;
+}
+/* A worker that has been at zero. */
+static void work_setup(void)
+{
+    setup();
+    fleet_serve(b.fleet, &servers, NULL);
+    served_count = 0;
+    deploy(bound_to_a_queue(1), true);
+    settle();
+    ASSERT(fleet_live(b.fleet) == 0);
+}
+
+TEST(a_task_that_nobody_takes_starts_a_worker_and_its_first_poll_makes_it_ready)
+{
+    work_setup();
+    work("f-00001", 1, false); /* somebody else's worker polls */
+    pass(3 * SECOND);
+    CHECK_EQ(iso.starts, 0);
+    work("f-00001", 1, true);
+    settle();
+    CHECK(iso.starts == 1 && served_count == 1);
+    pass(5 * SECOND);
+    CHECK_EQ(fleet_totals(b.fleet).ready, 0);
+    const struct start_record *s = &served[0].instance->start;
+    CHECK_STR(s->task.workflow, "order-7");
+    CHECK(s->task.waited_us >= SECOND && s->phases[PHASE_QUEUE].outcome == PHASE_OPEN);
+    instance_polled(served[0].instance);
+    settle();
+    CHECK_EQ(fleet_totals(b.fleet).ready, 1);
+    fleet_task_begin(b.fleet, served[0].instance);
+    CHECK(s->phases[PHASE_QUEUE].outcome == PHASE_DONE && s->phases[PHASE_READY].outcome == PHASE_DONE);
+    work("f-00001", 0, false);
+    pass(100 * SECOND); /* at work: it stays */
+    CHECK_EQ(fleet_totals(b.fleet).ready, 1);
+    fleet_task_end(b.fleet, served[0].instance);
+    pass(59 * SECOND);
+    CHECK_EQ(fleet_totals(b.fleet).ready, 1);
+    pass(3 * SECOND);
+    CHECK(fleet_live(b.fleet) == 0 && served[0].draining && served[0].gone);
+    CHECK(teardown());
+}
+
+TEST(a_worker_that_drains_ends_its_tasks_before_it_is_told_to_end)
+{
+    work_setup();
+    work("f-00001", 1, true);
+    settle();
+    instance_polled(served[0].instance);
+    fleet_task_begin(b.fleet, served[0].instance);
+    work("f-00001", 0, false);
+    settle();
+    CHECK(fleet_stop_instance(b.fleet, served[0].instance->id));
+    pass(20 * SECOND);
+    CHECK(served[0].draining && !served[0].gone);
+    fleet_task_end(b.fleet, served[0].instance);
+    settle();
+    CHECK(served[0].gone);
+    CHECK(teardown());
+}
+
+TEST(a_worker_that_dies_takes_its_tasks_along)
+{
+    work_setup();
+    work("f-00001", 1, true);
+    settle();
+    instance_polled(served[0].instance);
+    fleet_task_begin(b.fleet, served[0].instance);
+    fleet_task_begin(b.fleet, served[0].instance);
+    work("f-00001", 0, false);
+    settle();
+    loop_defer(iso.loop, &CONTAINER_OF(list_first(&iso.all), struct sandbox, node)->ended);
+    settle();
+    CHECK(served[0].gone && fleet_totals(b.fleet).running == 0);
+    CHECK_EQ(served_count, 2); /* within the window it has a successor */
+    CHECK(!served[1].instance->start.task.workflow[0]);
+    pass(100 * SECOND); /* which never polls */
+    CHECK_EQ(fleet_totals(b.fleet).ready, 0);
+    CHECK(teardown());
+}
+
+TEST(workflows_at_hand_hold_an_idle_worker_for_one_more_window)
+{
+    work_setup();
+    work("f-00001", 1, true);
+    settle();
+    instance_polled(served[0].instance);
+    fleet_task_begin(b.fleet, served[0].instance);
+    work("f-00001", 0, false);
+    fleet_cached(b.fleet, served[0].instance, 3);
+    settle();
+    fleet_task_end(b.fleet, served[0].instance);
+    pass(118 * SECOND);
+    CHECK_EQ(fleet_totals(b.fleet).ready, 1);
+    pass(5 * SECOND);
+    CHECK_EQ(fleet_live(b.fleet), 0);
+    CHECK(teardown());
+}
+
+TEST(what_waits_is_for_the_revision_that_gets_the_requests)
+{
+    work_setup();
+    fleet_add(b.fleet, bound_to_a_queue(2), true);
+    settle();
+    work("f-00002", 1, true);
+    pass(3 * SECOND);
+    CHECK_EQ(iso.starts, 0);
+    lead("f", 2);
+    settle();
+    CHECK_EQ(iso.starts, 1);
+    CHECK_STR(served[0].instance->revision->name, "f-00002");
+    CHECK(teardown());
+}
+
+TEST(more_tasks_than_the_target_bring_more_workers)
+{
+    work_setup();
+    work("f-00001", 1, true);
+    settle();
+    instance_polled(served[0].instance);
+    settle();
+    work("f-00001", 100, false); /* of 70 each, and it is busy */
+    settle();
+    CHECK_EQ(iso.starts, 1); /* a moment's backlog is not one */
+    pass(20 * SECOND);
+    CHECK_EQ(iso.starts, 2);
+    CHECK(teardown());
+}
+
+TEST(a_worker_without_port_refuses_requests_and_is_not_started_by_them)
+{
+    struct call c;
+    work_setup();
+    ask(&c, HOST, SECOND);
+    settle();
+    CHECK(c.state == CALL_REFUSED && c.result == TICKET_FAILED && iso.starts == 0);
+    CHECK(strstr(c.why, "works on task queue q and has no port"));
     CHECK(teardown());
 }
 

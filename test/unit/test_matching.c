@@ -390,6 +390,47 @@ TEST(a_queue_is_unattended_while_something_waits_and_no_worker_was_there_lately)
     CHECK(!unattended(&w, "q", &since));
 }
 
+TEST(a_worker_of_our_own_attends_while_it_waits_and_no_longer)
+{
+    struct world w;
+    world_open(&w);
+    AUTO(matching) struct matching *m = w.m;
+    struct matching_task t[] = { task_of(5, "q"), task_of(6, "q") };
+    struct matching_poll own = { .ns = "ns", .queue = "q", .kind = MATCHING_ACTIVITY, .expires_ns = w.now + 60 * SECOND,
+                                 .own = true };
+    struct matching_match got;
+    struct matching_demand d;
+    struct err e;
+    int watcher;
+    matching_watch(m, "ns", "q", MATCHING_ACTIVITY, &watcher, w.now);
+    matching_check(m);
+    while (matching_changed(m))
+        ;
+    CHECK_EQ(matching_poll_add(m, &own, w.now, &e), 0);
+    offer(&w, 1, t, 2);
+    CHECK(matching_changed(m) == &watcher && !matching_changed(m));
+    matching_demand(m, STR("ns"), "q", MATCHING_ACTIVITY, w.now, &d);
+    CHECK(d.waiting == 2 && !d.unattended && d.due_ns == INT64_MAX);
+    CHECK(next(&w, &got));
+    matching_demand(m, STR("ns"), "q", MATCHING_ACTIVITY, w.now, &d);
+    CHECK(d.waiting == 1 && d.unattended && d.has_first && d.task.scheduled_id == 6);
+    CHECK(matching_polled(m, STR("ns"), "q", MATCHING_ACTIVITY, w.now)); /* what a sticky queue goes by */
+    matching_left(m, STR("ns"), "q", MATCHING_ACTIVITY);
+    CHECK(!matching_polled(m, STR("ns"), "q", MATCHING_ACTIVITY, w.now));
+    offer(&w, 1, NULL, 0);
+    w.now += 1000 * SECOND;
+    matching_demand(m, STR("ns"), "q", MATCHING_ACTIVITY, w.now, &d);
+    CHECK(d.waiting == 0 && !d.unattended);
+    while (matching_changed(m))
+        ;
+    struct matching_task later = task_of(9, "q");
+    offer(&w, 2, &later, 1);
+    CHECK(matching_changed(m) == &watcher); /* it is not forgotten for being idle */
+    matching_unwatch(m, "ns", "q", MATCHING_ACTIVITY, w.now);
+    offer(&w, 2, NULL, 0);
+    CHECK(!matching_changed(m));
+}
+
 TEST(a_query_without_a_worker_makes_its_queue_unattended)
 {
     struct world w;

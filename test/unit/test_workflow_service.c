@@ -1,6 +1,8 @@
 /* The service: what its calls do, by a client and a worker in C. */
 #include "service_world.h"
 
+#include "workflow/service_worker.h"
+
 /* ---- tests ---- */
 
 static bool hello(struct world *w, bool worker_first)
@@ -365,4 +367,130 @@ TEST(a_namespace_that_is_not_there_and_a_method_that_is_not_done_are_named)
     CHECK_EQ(d.no.code, CODE_UNIMPLEMENTED);
 }
 
+/* ---- workers that hob runs itself ---- */
+
+struct own {
+    int polled, tasks, changed;
+};
+static void own_polled(void *owner) { ((struct own *)owner)->polled++; }
+static void own_task(void *owner, int change) { ((struct own *)owner)->tasks += change; }
+static void own_changed(void *owner) { ((struct own *)owner)->changed++; }
+static const struct service_worker_ops own_ops = { own_polled, own_task };
+
+static void turns(struct world *w, uint64_t us)
+{
+    struct err e;
+    for (uint64_t end = w->clock.now_us + us; w->clock.now_us < end;)
+        if (loop_turn(w->loop, true, &e) < 0)
+            return;
+}
+
+TEST(a_worker_has_its_task_until_it_is_answered_or_timed_out)
+{
+    struct world w;
+    struct own own = { 0 };
+    struct call started, polled, ended;
+    world_begin(&w);
+    CHECK(world_start(&w));
+    struct service_worker *k = service_worker_new(w.service, "default", "q", &own_ops, &own);
+    for (int i = 0; i < 2; i++) {
+        w.worker = 0;
+        start(&w, &started, i ? "lost" : "done", i ? "r2" : "r1");
+        CHECK(wait_for(&w, &started) && !started.no.code);
+        w.worker = service_worker_id(k);
+        poll_task(&w, &polled);
+        CHECK(wait_for(&w, &polled) && polled.answer);
+        CHECK(own.polled == 1 && own.tasks == 1);
+        if (i == 0) {
+            complete(&w, &ended, (const Tp__PollWorkflowTaskQueueResponse *)polled.answer);
+            CHECK(wait_for(&w, &ended) && !ended.no.code);
+            call_done(&ended);
+        } else {
+            turns(&w, 11000000);
+        }
+        CHECK_EQ(own.tasks, 0);
+        call_done(&started);
+        call_done(&polled);
+    }
+    service_worker_free(k);
+    poll_task(&w, &polled); /* a connection may outlive its worker */
+    CHECK(polled.done && polled.no.code == CODE_UNAVAILABLE);
+    world_done(&w);
+}
+
+TEST(a_worker_that_drains_gets_no_task_and_what_waits_is_unattended_at_once)
+{
+    struct world w;
+    struct own own = { 0 };
+    struct call started, first, second, third;
+    struct service_demand d;
+    world_begin(&w);
+    CHECK(world_start(&w));
+    struct service_watch *watch = service_watch_new(w.service, "default", "q", own_changed, &own);
+    struct service_worker *k = service_worker_new(w.service, "default", "q", &own_ops, &own);
+    w.worker = service_worker_id(k);
+    poll_task(&w, &first);
+    turns(&w, 1000000);
+    CHECK(!first.done);
+    service_worker_drain(k);
+    CHECK(wait_for(&w, &first) && !first.no.code);
+    CHECK(!((const Tp__PollWorkflowTaskQueueResponse *)first.answer)->task_token.len);
+    poll_task(&w, &second);
+    int before = own.changed;
+    w.worker = 0;
+    start(&w, &started, "waits", "r");
+    CHECK(wait_for(&w, &started) && !started.no.code);
+    turns(&w, 1000000);
+    CHECK(!second.done && own.changed > before && own.tasks == 0);
+    service_demand(w.service, "default", "q", &d);
+    CHECK(d.waiting == 1 && d.unattended && !d.first.activity);
+    CHECK_STR(d.first.id, "waits");
+
+    poll_task(&w, &third); /* another's: it takes the task, and is expected back for a while */
+    CHECK(wait_for(&w, &third) && third.answer);
+    call_done(&started);
+    start(&w, &started, "waits too", "r2");
+    CHECK(wait_for(&w, &started) && !started.no.code);
+    turns(&w, 1000000);
+    service_demand(w.service, "default", "q", &d);
+    CHECK(d.waiting == 1 && !d.unattended && d.due_ns < INT64_MAX);
+    turns(&w, 10000000);
+    service_demand(w.service, "default", "q", &d);
+    CHECK(d.waiting >= 1 && d.unattended);
+    service_worker_free(k);
+    CHECK(wait_for(&w, &second));
+    call_done(&first);
+    call_done(&second);
+    call_done(&third);
+    call_done(&started);
+    service_watch_free(watch);
+    world_done(&w);
+}
+
+TEST(a_worker_speaks_of_no_other_namespace)
+{
+    struct world w;
+    struct own own = { 0 };
+    struct call c;
+    world_begin(&w);
+    CHECK(world_start(&w));
+    struct service_worker *k = service_worker_new(w.service, "elsewhere", "q", &own_ops, &own);
+    w.worker = service_worker_id(k);
+    start(&w, &c, "x", "r");
+    CHECK(c.done && c.no.code == CODE_DENIED);
+    CHECK_STR(c.no.text, "this instance works for namespace elsewhere: it may not speak of another");
+    Tp__ListNamespacesRequest all;
+    tp__list_namespaces_request__init(&all);
+    ask(&w, &c, "ListNamespaces", &all, &tp__list_namespaces_response__descriptor, 10);
+    CHECK(c.done && c.no.code == CODE_DENIED);
+    Tp__GetSystemInfoRequest info;
+    tp__get_system_info_request__init(&info);
+    ask(&w, &c, "GetSystemInfo", &info, &tp__get_system_info_response__descriptor, 10);
+    CHECK(wait_for(&w, &c) && !c.no.code);
+    call_done(&c);
+    service_worker_free(k);
+    world_done(&w);
+}
+
 TEST_MAIN()
+
