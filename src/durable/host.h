@@ -101,6 +101,9 @@ int durable_host_open(const struct durable_world *w, const struct durable_kind *
  * given its `committed`; or (r < 0) the journal could not be read: then it may be called again, and goes on. */
 int durable_host_start(struct durable_host *h, void (*on_ready)(void *ctx, int r, const struct err *e),
                        void *ctx, struct err *e) MUST_USE;
+/* As at the start: what is ready is given its `committed`, again if it was before. false: that is under way, or the host is not
+ * ready itself; on_done does not come then. */
+bool durable_ready_again(struct durable_host *h, void (*on_done)(void *ctx, int r, const struct err *e), void *ctx) MUST_USE;
 /* Inputs that wait are done with CODE_CANCELLED; commits in flight must be over before (the journal's
  * free sees to it). */
 void durable_host_free(struct durable_host *h);

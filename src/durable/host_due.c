@@ -156,11 +156,25 @@ void start_loaded(struct entity *n)
 
 static void start_over(struct durable_host *h, int r, const struct err *e)
 {
-    h->start_failed = r < 0;
-    if (r == 0)
+    h->start_failed = r < 0 && !h->again;
+    if (r == 0 || h->again)
         h->start_kind = h->kind_count + 1; /* once */
     if (h->on_ready)
         h->on_ready(h->on_ready_ctx, r, e);
+}
+
+/* Of one in a turn it follows by itself. */
+static void known_again(struct entity *n)
+{
+    struct durable_slot *s = n->slot;
+    struct journal_key key = entity_key(n);
+    enum slot_state was = s->state;
+    if (!n->ready)
+        return;
+    s->state = was == SLOT_IDLE ? SLOT_EMITTING : was;
+    s->kind->committed(s->kind->ctx, &key, n->machine);
+    s->state = was;
+    slot_soon(s);
 }
 
 static void on_ready_page(struct journal_scan *q, int r, const struct journal_key *keys,
@@ -180,8 +194,11 @@ static void on_ready_page(struct journal_scan *q, int r, const struct journal_ke
     for (size_t i = 0; i < count; i++) {
         struct durable_slot *s = slot_get(h, &keys[i]);
         struct entity *n = entity_find(s, &keys[i].run);
-        if (n && n->machine)
-            continue; /* an input came first, and with it all was made known */
+        if (n && n->machine) { /* an input came first, and with it all was made known */
+            if (h->again && !n->in_turn)
+                known_again(n);
+            continue;
+        }
         if (!n)
             n = entity_add(s, &keys[i].run);
         n->reload = n->of_start = true;
@@ -190,6 +207,19 @@ static void on_ready_page(struct journal_scan *q, int r, const struct journal_ke
     }
     if (--h->start_left == 0)
         start_next(h);
+}
+
+bool durable_ready_again(struct durable_host *h, void (*on_done)(void *ctx, int r, const struct err *e), void *ctx)
+{
+    if (!h->started || h->closing || h->start_kind <= h->kind_count)
+        return false;
+    h->again = true;
+    h->on_ready = on_done;
+    h->on_ready_ctx = ctx;
+    h->start_kind = 0;
+    h->start_after = 0;
+    start_next(h);
+    return true;
 }
 
 void start_on_task(struct loop_task *t)

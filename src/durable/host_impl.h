@@ -97,6 +97,7 @@ struct durable_host {
     void *on_ready_ctx;
     struct loop_task start_task;
     bool start_failed; /* it goes on where it stopped when it is asked to */
+    bool again;        /* all was made known once: what is in memory is, too */
     size_t start_kind;
     uint64_t start_after, start_left;
 };

@@ -94,6 +94,7 @@ struct run_errand { /* what it points at is the run's own, until its next turn *
     const char *ns;
     const Tp__WorkflowExecution *target; /* run_id empty: the current one */
     const char *first_run_id;   /* follows the chain; NULL: any */
+    const char *requested_by;   /* START_CHILD, CLOSE_TERMINATE: the run in whose name it is started; NULL: this one */
     bool child_only;            /* refuse a target that is not this run's child */
     const void *attributes;     /* the Initiated event's attributes of the type's own kind; NULL: none */
     const Tp__WorkflowExecution *root; /* START_CHILD: of the tree that the child belongs to; NULL: this run */
@@ -260,3 +261,4 @@ int run_reset(struct run *base, struct durable_turn *base_turn, Tp__HistoryEvent
               Tp__HistoryEvent *const *later, size_t later_count, const Tp__ResetWorkflowExecutionRequest *q,
               const struct uuid *run, struct durable_turn *t, struct refusal *no) MUST_USE;
 struct uuid run_reset_to(const struct run *r); /* all zero: it was not reset */
+bool run_is_child(const struct run *r, const char *parent_run, int64_t initiated_id);

@@ -286,6 +286,85 @@ void run_child_may_begin(struct run *r, struct durable_turn *t)
     run_end(r, t);
 }
 
+/* ---- after a reset ---- */
+
+#define ENDED_AGAIN(copy, child, field) ((copy)->field->started_event_id = (child)->started_id)
+
+static Tp__HistoryEvent *end_again(const Tp__HistoryEvent *e, const Ws__Child *child)
+{
+    Tp__HistoryEvent *copy = proto_dup(e);
+    copy->event_id = 0;
+    switch (e->event_type) {
+    case EVENT(CHILD_WORKFLOW_EXECUTION_COMPLETED):
+        ENDED_AGAIN(copy, child, child_workflow_execution_completed_event_attributes);
+        break;
+    case EVENT(CHILD_WORKFLOW_EXECUTION_FAILED):
+        ENDED_AGAIN(copy, child, child_workflow_execution_failed_event_attributes);
+        break;
+    case EVENT(CHILD_WORKFLOW_EXECUTION_CANCELED):
+        ENDED_AGAIN(copy, child, child_workflow_execution_canceled_event_attributes);
+        break;
+    case EVENT(CHILD_WORKFLOW_EXECUTION_TIMED_OUT):
+        ENDED_AGAIN(copy, child, child_workflow_execution_timed_out_event_attributes);
+        break;
+    default:
+        ENDED_AGAIN(copy, child, child_workflow_execution_terminated_event_attributes);
+        break;
+    }
+    return copy;
+}
+
+static int64_t initiated_of(const Tp__HistoryEvent *e)
+{
+    switch (e->event_type) {
+    case EVENT(START_CHILD_WORKFLOW_EXECUTION_FAILED):
+        return e->start_child_workflow_execution_failed_event_attributes->initiated_event_id;
+    case EVENT(CHILD_WORKFLOW_EXECUTION_STARTED):
+        return e->child_workflow_execution_started_event_attributes->initiated_event_id;
+    case EVENT(CHILD_WORKFLOW_EXECUTION_COMPLETED):
+        return e->child_workflow_execution_completed_event_attributes->initiated_event_id;
+    case EVENT(CHILD_WORKFLOW_EXECUTION_FAILED):
+        return e->child_workflow_execution_failed_event_attributes->initiated_event_id;
+    case EVENT(CHILD_WORKFLOW_EXECUTION_CANCELED):
+        return e->child_workflow_execution_canceled_event_attributes->initiated_event_id;
+    case EVENT(CHILD_WORKFLOW_EXECUTION_TIMED_OUT):
+        return e->child_workflow_execution_timed_out_event_attributes->initiated_event_id;
+    case EVENT(CHILD_WORKFLOW_EXECUTION_TERMINATED):
+        return e->child_workflow_execution_terminated_event_attributes->initiated_event_id;
+    default:
+        return 0;
+    }
+}
+
+void run_child_again(struct run *r, struct durable_turn *t, const Tp__HistoryEvent *e)
+{
+    int64_t initiated = initiated_of(e);
+    Ws__Child *child = initiated ? run_child_find(r, initiated) : NULL;
+    if (!child)
+        return; /* the new run has not got so far */
+    if (e->event_type == EVENT(CHILD_WORKFLOW_EXECUTION_STARTED)) {
+        if (child->started_id == 0)
+            run_child_record_start(r, t, child,
+                                   e->child_workflow_execution_started_event_attributes->workflow_execution->run_id);
+        return;
+    }
+    if (e->event_type == EVENT(START_CHILD_WORKFLOW_EXECUTION_FAILED)) {
+        Tp__HistoryEvent *copy = proto_dup(e);
+        copy->event_id = 0;
+        (void)run_event_add(r, t, copy);
+    } else {
+        (void)run_event_add(r, t, end_again(e, child));
+    }
+    run_child_remove(r, initiated);
+}
+
+bool run_is_child(const struct run *r, const char *parent_run, int64_t initiated_id)
+{
+    const Tp__WorkflowExecutionStartedEventAttributes *a = r->s->started;
+    return a->parent_workflow_execution && a->parent_initiated_event_id == initiated_id &&
+           strcmp(a->parent_workflow_execution->run_id, parent_run) == 0;
+}
+
 /* ---- the parent's end ---- */
 
 static void errand_add(struct run *r, const Ws__Child *child, enum run_errand_type type)
@@ -297,6 +376,7 @@ static void errand_add(struct run *r, const Ws__Child *child, enum run_errand_ty
     errand->target = execution(child->initiated->workflow_id, NULL);
     /* Empty if its start is not known here: then whatever was started by that event is meant. */
     proto_set_text(&errand->first_run_id, child->execution->run_id);
+    proto_set_text(&errand->requested_by, child->requested_by);
     proto_push(&r->s->n_errands, &r->s->errands, errand);
 }
 
@@ -319,17 +399,13 @@ static bool child_let_go(struct run *r, const Ws__Child *child)
 
 void run_child_on_close(struct run *r)
 {
-    if (!run_empty(r->s->reset_run_id)) { /* its children are the other run's, and so is its parent */
-        while (r->s->n_children)
-            run_remove(&r->s->n_children, &r->s->children, r->s->n_children - 1);
-        return;
-    }
     for (size_t i = 0; i < r->s->n_children;) {
         if (child_let_go(r, r->s->children[i]))
             i++;
         else
             run_remove(&r->s->n_children, &r->s->children, i);
     }
-    if (r->s->close && r->s->started->parent_workflow_execution && run_empty(r->s->next_run_id))
+    if (r->s->close && r->s->started->parent_workflow_execution && run_empty(r->s->next_run_id) &&
+        run_empty(r->s->reset_run_id)) /* else the parent is the other run's, as most children are */
         r->s->close->parent_pending = true; /* the end of the chain, not that of a link */
 }

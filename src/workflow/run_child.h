@@ -15,3 +15,5 @@ void run_child_started(Ws__Child *child, int64_t started_id, const char *run_id)
 /* Events: */
 void run_child_record_start(struct run *r, struct durable_turn *t, Ws__Child *child, const char *run_id);
 void run_child_record_refusal(struct run *r, struct durable_turn *t, Ws__Child *child, enum code code);
+/* What the run that this one was reset from had heard of a child that both have; other events: nothing. */
+void run_child_again(struct run *r, struct durable_turn *t, const Tp__HistoryEvent *e);

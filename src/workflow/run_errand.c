@@ -18,6 +18,7 @@ static bool child_errand(const Ws__Run *s, const Ws__Child *child, struct run_er
         .child_only = true,
         .attributes = child->initiated,
         .root = s->started->root_workflow_execution,
+        .requested_by = run_empty(child->requested_by) ? NULL : child->requested_by,
     };
     return true;
 }
@@ -48,6 +49,7 @@ static void close_errand(const Ws__Errand *errand, struct run_errand *ret)
         .ns = errand->ns,
         .target = errand->target,
         .first_run_id = run_empty(errand->first_run_id) ? NULL : errand->first_run_id,
+        .requested_by = run_empty(errand->requested_by) ? NULL : errand->requested_by,
         .child_only = true,
     };
 }

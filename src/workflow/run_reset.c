@@ -1,5 +1,6 @@
 /* Reset: a new run with the history of an old one up to a workflow task, which is made to have failed; what came from outside
  * later is applied again. */
+#include "workflow/run_child.h"
 #include "workflow/run_replay.h"
 #include "workflow/run_update.h"
 
@@ -56,6 +57,28 @@ static void rows_add(struct durable_turn *t, Tp__HistoryEvent *const *events, si
     }
 }
 
+/* The old run may have asked for their start already: it is not asked for twice. */
+static void children_take(struct run *r, const struct run *base)
+{
+    for (size_t i = 0; i < r->s->n_children; i++) {
+        Ws__Child *child = r->s->children[i];
+        const Ws__Child *old = run_child_find(base, child->initiated_id);
+        if (old && run_open(base) && child->started_id == 0)
+            proto_set_text(&child->requested_by, run_empty(old->requested_by) ? base->s->run_id : old->requested_by);
+    }
+}
+
+/* What the new run knows of is its own; the others are let go when the old one closes. */
+static void children_leave(struct run *base, int64_t finish)
+{
+    for (size_t i = 0; i < base->s->n_children;) {
+        if (base->s->children[i]->initiated_id < finish)
+            run_remove(&base->s->n_children, &base->s->children, i);
+        else
+            i++;
+    }
+}
+
 static struct run *rebuild(const struct run *base, Tp__HistoryEvent *const *events, size_t count,
                            const struct uuid *id, const char *request_id, int64_t now_ns, struct err *e)
 {
@@ -80,6 +103,7 @@ static struct run *rebuild(const struct run *base, Tp__HistoryEvent *const *even
             run_free(r);
             return NULL;
         }
+    children_take(r, base);
     s->start_ns = s->execution_ns = s->last_reset_ns = now_ns;
     s->run_deadline_ns = run_deadline(now_ns, temporal_duration_ns(s->started->workflow_run_timeout));
     s->execution_deadline_ns = run_deadline(now_ns, temporal_duration_ns(s->started->workflow_execution_timeout));
@@ -184,7 +208,8 @@ static void apply_again(struct run *r, struct durable_turn *t, const struct agai
         if (again->updates)
             admit_again(r, t, e->workflow_execution_update_accepted_event_attributes->accepted_request);
         return;
-    default:
+    default: /* nobody says it twice */
+        run_child_again(r, t, e);
         return;
     }
 }
@@ -268,6 +293,8 @@ int run_reset(struct run *base, struct durable_turn *base_turn, Tp__HistoryEvent
         return k;
     }
     proto_set_text(&base->s->reset_run_id, r->s->run_id);
+    if (run_open(base))
+        children_leave(base, q->workflow_task_finish_event_id);
     base_turn->changed = true;
     struct durable_turn *own = durable_turn_create(t, run, r);
     rows_add(own, events, count);

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+enum { MISSED_US = 200000 }; /* from the room to the question who needs it */
+
 /* ---- the kind that the host turns ---- */
 
 static int kind_open(void *ctx, const struct journal_key *key, struct str state, void **ret, struct err *e)
@@ -103,8 +105,28 @@ static void timer_set(struct service *s)
         loop_after(s->w.loop, &s->timer, due > now ? (uint64_t)((due - now + 999) / 1000) : 0);
 }
 
+/* ---- tasks that matching had no room for ---- */
+
+static void missed_later(struct service *s) { loop_after(s->w.loop, &s->missed, MISSED_US); }
+
+static void on_missed_known(void *ctx, int r, const struct err *e)
+{
+    (void)e;
+    if (r < 0)
+        missed_later(ctx);
+}
+
+static void on_missed(struct loop_timer *t)
+{
+    struct service *s = CONTAINER_OF(t, struct service, missed);
+    if (!s->draining && !durable_ready_again(s->host, on_missed_known, s))
+        missed_later(s);
+}
+
 static void look(struct service *s)
 {
+    if (matching_missed(s->matching) && !heap_node_linked(&s->missed.node))
+        missed_later(s);
     service_match(s);
     service_waits_expire(s);
     service_watches_tell(s);
@@ -136,6 +158,7 @@ int service_open(const struct service_world *w, struct service **ret, struct err
     heap_init(&s->waits);
     service_workers_open(s);
     s->timer.on_due = on_timer;
+    s->missed.on_due = on_missed;
     s->look.run = on_look;
     int r = service_namespaces_open(s, e);
     if (r < 0) {
@@ -167,6 +190,7 @@ void service_free(struct service *s)
         ASSERT(s->calls.count < before);
     }
     loop_cancel(s->w.loop, &s->timer);
+    loop_cancel(s->w.loop, &s->missed);
     loop_undefer(s->w.loop, &s->look);
     service_tended_close(s);
     service_sweeps_close(s);

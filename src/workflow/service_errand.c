@@ -19,7 +19,8 @@ struct errand {
     char *from_ns, *from_id, *ns;
     enum run_errand_type type;
     Tp__WorkflowExecution *from, *target, *root;
-    char *first_run;
+    char *first_run, *requested_by;
+    struct uuid moved; /* where the run that it was to goes on, after a reset */
     bool child_only;
     ProtobufCMessage *attributes;
     struct run_close close; /* its parts are its own */
@@ -29,6 +30,7 @@ struct errand {
     struct refusal no;
     struct loop_timer again;
     bool in_flight;
+    bool stale; /* its run has closed: what it began is undone next, so it is not begun again */
 };
 struct errand_op {
     struct op op;
@@ -46,6 +48,7 @@ static void errand_free(struct errand *d)
     free(d->from_id);
     free(d->ns);
     free(d->first_run);
+    free(d->requested_by);
     proto_free(d->from);
     proto_free(d->target);
     proto_free(d->root);
@@ -107,7 +110,7 @@ static void request_id(const struct errand *d, char *into, size_t size)
 {
     char run[UUID_TEXT];
     uuid_format(&d->key.run, run);
-    snprintf(into, size, "%s:%lld", run, (long long)d->key.id);
+    snprintf(into, size, "%s:%lld", d->requested_by ? d->requested_by : run, (long long)d->key.id);
 }
 
 static void there_start(struct errand *d, struct op *op, const struct durable_view *v)
@@ -159,7 +162,15 @@ static void there_cancel(struct errand *d, struct op *op, const struct durable_v
 /* A child that is named by the first run of its chain is another one's by now, or it is not there. */
 static bool is_meant(const struct errand *d, const struct durable_view *v)
 {
-    return v->machine && (!d->first_run || !*d->first_run || !strcmp(run_first_id(v->machine), d->first_run));
+    char run[UUID_TEXT];
+    if (!v->machine)
+        return false;
+    if (d->first_run && *d->first_run)
+        return !strcmp(run_first_id(v->machine), d->first_run);
+    if (d->type != RUN_ERRAND_CLOSE_TERMINATE)
+        return true;
+    uuid_format(&d->key.run, run); /* its start was not known yet: it may be that of another */
+    return run_is_child(v->machine, run, d->key.id) || (d->requested_by && run_is_child(v->machine, d->requested_by, d->key.id));
 }
 
 static void there_act(struct op *op, const struct durable_view *v)
@@ -178,7 +189,10 @@ static void there_act(struct op *op, const struct durable_view *v)
     case RUN_ERRAND_SIGNAL: there_signal(d, op, v); break;
     case RUN_ERRAND_CANCEL:
     case RUN_ERRAND_CLOSE_CANCEL: there_cancel(d, op, v); break;
-    case RUN_ERRAND_TELL_PARENT: run_child_closed(v->machine, v->turn, d->key.id, &d->key.run, &d->close); break;
+    case RUN_ERRAND_TELL_PARENT:
+        d->moved = run_open(v->machine) ? (struct uuid){ 0 } : run_reset_to(v->machine);
+        run_child_closed(v->machine, v->turn, d->key.id, &d->key.run, &d->close);
+        break;
     case RUN_ERRAND_CHILD_SCHEDULE: run_child_may_begin(v->machine, v->turn); break;
     case RUN_ERRAND_CLOSE_TERMINATE:
         op->no.code = (enum code)-run_terminate(v->machine, v->turn, "by parent close policy", NULL, "history-service", &op->no);
@@ -200,10 +214,17 @@ static void there_over(struct op *op)
     d->no = op->no;
     op->no = (struct refusal){ 0 };
     op_free(op);
-    if (passes(d->no.code))
+    if (passes(d->no.code) && !d->stale) {
         loop_after(d->s->w.loop, &d->again, AGAIN_US);
-    else
+    } else if (d->no.code == CODE_OK && !uuid_none(&d->moved)) {
+        char text[UUID_TEXT];
+        uuid_format(&d->moved, text);
+        proto_set_text(&d->target->run_id, text);
+        d->moved = (struct uuid){ 0 };
+        loop_after(d->s->w.loop, &d->again, 0);
+    } else {
         errand_back(d);
+    }
 }
 
 static void errand_go(struct errand *d)
@@ -232,6 +253,10 @@ static void on_again(struct loop_timer *t)
 {
     struct errand *d = CONTAINER_OF(t, struct errand, again);
     d->s->counts.errands_repeated++;
+    if (d->stale) {
+        errand_back(d);
+        return;
+    }
     refusal_done(&d->no);
     errand_go(d);
 }
@@ -280,6 +305,7 @@ static void errand_begin(struct service *s, const struct errand_key *k, const st
     d->target = e->target ? proto_dup(e->target) : proto_new(&tp__workflow_execution__descriptor);
     d->root = proto_dup(e->root);
     d->first_run = e->first_run_id ? xstrdup(e->first_run_id) : NULL;
+    d->requested_by = e->requested_by ? xstrdup(e->requested_by) : NULL;
     d->attributes = proto_dup(e->attributes);
     d->close = e->close;
     d->close.result = proto_dup(e->close.result);
@@ -293,12 +319,26 @@ static void errand_begin(struct service *s, const struct errand_key *k, const st
     errand_go(d);
 }
 
+/* A child that is to be ended may still be about to be started. True: when that is over, its run is looked at again. */
+static bool start_first(struct service *s, const struct errand_key *end)
+{
+    struct errand_key k = { .run = end->run, .id = end->id, .type = RUN_ERRAND_START_CHILD };
+    struct errand *start = end->type == RUN_ERRAND_CLOSE_TERMINATE ? map_find(&s->errands, errand_text(&k)) : NULL;
+    if (!start)
+        return false;
+    start->stale = true;
+    if (start->in_flight)
+        return true;
+    errand_free(start);
+    return false;
+}
+
 void service_errands_run(struct service *s, const struct journal_key *key, const struct run *r)
 {
     struct run_errand e;
     for (size_t n = 0; run_wants_errand(r, n, &e); n++) {
         struct errand_key k = { .run = key->run, .id = e.id, .type = e.type };
-        if (!map_find(&s->errands, errand_text(&k)))
+        if (!map_find(&s->errands, errand_text(&k)) && !start_first(s, &k))
             errand_begin(s, &k, key, &e);
     }
 }

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { AGAIN_US = 100000 };
+
 /* A worker's poll. It waits in matching, or is on its way: it has a task (or a query) that is being started, then its
  * answer is put together. */
 struct poll {
@@ -16,6 +18,7 @@ struct poll {
     struct query *query;
     struct op *op;
     struct durable_after after; /* started in the turn that scheduled it */
+    struct loop_timer again;    /* what it was matched with could not be started now */
     struct journal_key key;     /* of that; its texts are h's */
     struct handing h;
 };
@@ -42,12 +45,17 @@ static void poll_empty(struct poll *p)
     poll_finish(p, NULL);
 }
 
+static void on_again(struct loop_timer *t);
+
 static void on_gone(struct service_call *c)
 {
     struct poll *p = c->work;
     p->c = NULL;
     service_end(c);
-    if (matching_poll_waits(&p->mp)) {
+    if (heap_node_linked(&p->again.node)) {
+        loop_cancel(p->s->w.loop, &p->again);
+        on_again(&p->again);
+    } else if (matching_poll_waits(&p->mp)) {
         matching_poll_remove(p->s->matching, &p->mp);
         service_look_soon(p->s); /* its queue may be without anybody now */
         poll_free(p);
@@ -187,9 +195,23 @@ static void start_failed(struct op *op)
         query_failed(p->query, op->no.code, op->no.text);
     else if (p->query)
         query_again(p->query);
-    else if (op->no.code != CODE_NOT_FOUND) /* it may be the same task still */
+    else if (op->no.code == CODE_CANCELLED)
         matching_give_back(s->matching, &op->in.key.run, &p->task, service_now(s));
+    else if (op->no.code != CODE_NOT_FOUND) { /* it may be the same task still; at once, it would be refused at once */
+        p->h.run = op->in.key.run;
+        p->again.on_due = on_again;
+        op_free(op);
+        loop_after(s->w.loop, &p->again, AGAIN_US);
+        return;
+    }
     op_free(op);
+    poll_again(p);
+}
+
+static void on_again(struct loop_timer *t)
+{
+    struct poll *p = CONTAINER_OF(t, struct poll, again);
+    matching_give_back(p->s->matching, &p->h.run, &p->task, service_now(p->s));
     poll_again(p);
 }
 
