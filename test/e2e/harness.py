@@ -29,6 +29,8 @@ import threading
 import time
 import unittest
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it, and so would every hob started here
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BINARY = os.environ.get("HOB", os.path.join(ROOT, "build", "hob"))
 KNATIVE = "/apis/serving.knative.dev/v1/namespaces"
