@@ -21,7 +21,7 @@ enum {
     RECORDS_DEFAULT = 50,
     RECORDS_MAX = 1000,
     TAIL_DEFAULT = 100,
-    VALUES_MAX = 64,
+    VALUES_MAX = 128,
 };
 
 struct admin {

@@ -1,4 +1,4 @@
-#include "gateway/client.h"
+#include "gateway/accept.h"
 #include "gateway/mux.h"
 #include "gateway/pipe.h"
 
@@ -165,8 +165,8 @@ static enum step head_step(struct client *c)
             return exchange_refuse_bytes(c, problem_of_status(c->head.refusal.status),
                                          c->head.refusal.text);
         }
-        if (c->net.in.size == 0 && c->ingress->stopping)
-            return client_dead(c);
+        if (c->net.in.size == 0 && c->ingress->stopping && !c->inner)
+            return client_dead(c); /* an attempt that was begun is on its way here */
         enum step s = head_fill(c);
         if (s == STEP_WAIT)
             return s;
@@ -185,6 +185,9 @@ static uint64_t client_due_us(const struct client *c)
     case CLIENT_EXCHANGE:
     case CLIENT_FINISH: return exchange_due_us(c);
     case CLIENT_TUNNEL: return tunnel_due_us(c);
+    case CLIENT_COLLECT:
+    case CLIENT_KEPT:
+    case CLIENT_REPLAY: return accept_due_us(c);
     case CLIENT_LINGER: return c->since_us + LINGER_US;
     case CLIENT_DEAD: break;
     }
@@ -222,6 +225,9 @@ static enum step client_expire(struct client *c)
         exchange_release(c, false, true);
         exchange_over(c, INVOCATION_TIMEOUT);
         return client_reset(c);
+    case CLIENT_COLLECT:
+    case CLIENT_KEPT:
+    case CLIENT_REPLAY: return accept_expire(c);
     case CLIENT_LINGER: return client_dead(c);
     case CLIENT_DEAD: break;
     }
@@ -235,6 +241,8 @@ void client_check(const struct client *c)
     ASSERT(!c->x.leased || c->state == CLIENT_EXCHANGE || c->state == CLIENT_TUNNEL);
     ASSERT(channel_attached(&c->net) == (c->state != CLIENT_DEAD));
     ASSERT(channel_attached(&c->up) == c->x.leased);
+    ASSERT(!c->x.accepted || c->state == CLIENT_COLLECT || c->state == CLIENT_KEPT || c->state == CLIENT_REPLAY ||
+           c->state == CLIENT_FINISH);
 }
 
 static enum step state_step(struct client *c)
@@ -244,6 +252,9 @@ static enum step state_step(struct client *c)
     case CLIENT_QUEUED:
     case CLIENT_EXCHANGE: return exchange_step(c);
     case CLIENT_TUNNEL: return tunnel_step(c);
+    case CLIENT_COLLECT:
+    case CLIENT_KEPT:
+    case CLIENT_REPLAY: return accept_step(c);
     case CLIENT_FINISH: return exchange_finish(c);
     case CLIENT_LINGER: return linger_step(c);
     case CLIENT_DEAD: return STEP_WAIT;

@@ -9,6 +9,7 @@
  *     |       |  +-------+  |        +----> LINGER -> DEAD   the last answer is out
  *     |       |  reconnect  +----> TUNNEL -> DEAD            101
  *     +-------+----> FINISH                                  refused: our own answer
+ *     +-> COLLECT -> KEPT -> REPLAY -> FINISH                a durable invocation (accept.h)
  *   any -> DEAD                                              gone, reset
  *
  * Everything happens in client_step(), which is called after something changed (an edge, a timer, a
@@ -34,6 +35,9 @@ enum client_state {
     CLIENT_QUEUED,   /* asked the backend */
     CLIENT_EXCHANGE, /* on an instance */
     CLIENT_TUNNEL,
+    CLIENT_COLLECT, /* these three: accept.h */
+    CLIENT_KEPT,
+    CLIENT_REPLAY,
     CLIENT_FINISH, /* the answer is complete, not all of it written */
     CLIENT_LINGER, /* all written and said so; waits for the client to close */
     CLIENT_DEAD,
@@ -46,11 +50,14 @@ enum step {
 
 struct link;
 struct mux;
+struct accepted;
+struct desk;
 
 struct exchange {
     struct ticket ticket;
     struct lease lease;
     struct link *link; /* NULL while leased: a stream */
+    struct accepted *accepted; /* NULL: an ordinary request */
     struct target_policy policy;
     struct http1_head answer;
     struct http1_body request_body, answer_body;
@@ -106,6 +113,7 @@ struct ingress {
     struct loop *loop;
     const struct limits *limits;
     struct backend *backend;
+    struct desk *desk; /* NULL: nothing is durable */
     int listen_fd;
     struct loop_io io;
     struct loop_timer retry; /* accepting again after descriptors ran out */
@@ -175,6 +183,12 @@ enum step exchange_refuse(struct client *c, const struct problem *p, enum invoca
 /* A refusal of bytes that are no request. */
 enum step exchange_refuse_bytes(struct client *c, enum problem_kind kind, const char *why);
 void exchange_release(struct client *c, bool keep, bool healthy);
+/* False: nothing is served there (any more). */
+bool exchange_route(struct client *c, struct str host, struct str tag);
+enum step exchange_ask(struct client *c); /* for an instance: of a request that was taken */
+void exchange_skim(struct client *c); /* before an answer that comes before the request's end */
+/* Whether it may be sent to a function that may have begun with it. */
+bool exchange_may_repeat(const struct client *c);
 enum step exchange_reconnect(struct client *c); /* to the same instance */
 enum step exchange_retry(struct client *c);     /* on any */
 enum forward_connection exchange_connection(const struct client *c);

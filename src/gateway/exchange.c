@@ -1,7 +1,8 @@
 /* One request: from its head to the last byte of its answer. The rules are in ingress.h and client.h. */
-#include "gateway/client.h"
+#include "gateway/accept.h"
 #include "gateway/deadline.h"
 #include "gateway/pipe.h"
+#include "invocation/account.h"
 #include "net/grpc_wire.h"
 #include "net/http1_write.h"
 
@@ -65,6 +66,7 @@ void exchange_over(struct client *c, enum invocation_outcome o)
         http1_body_done(&x->answer_body);
         x->bodies = false;
     }
+    accept_leave(c);
     if (!x->routed)
         return;
     n->in_flight--;
@@ -100,7 +102,7 @@ static enum step cut(struct client *c, enum invocation_outcome o, bool healthy, 
 
 /* Takes what of the body has arrived already, so that a small request refused early need not cost
  * its connection. */
-static void request_skim(struct client *c)
+static void body_skim(struct client *c)
 {
     struct exchange *x = &c->x;
     while (x->bodies && !x->request_done && !x->request_body.refusal.text) {
@@ -114,6 +116,13 @@ static void request_skim(struct client *c)
         if (r == HTTP1_MORE)
             return;
     }
+}
+
+void exchange_skim(struct client *c)
+{
+    body_skim(c);
+    if (!c->x.request_done)
+        c->x.client_keep = false;
 }
 
 enum forward_connection exchange_connection(const struct client *c)
@@ -171,6 +180,8 @@ static void problem_answer(struct client *c, const struct problem *p)
     http1_write_framing(out, HTTP1_BODY_LENGTH, body.size);
     if (p->retry_after_s > 0)
         buf_printf(out, "Retry-After: %u\r\n", p->retry_after_s);
+    if (x->accepted && p->kind != PROBLEM_NOT_KEPT)
+        buf_printf(out, "Location: /v1/invocations/%s\r\n", id);
     exchange_answer_end(c, exchange_connection(c), false);
     if (x->method_id != HTTP_HEAD)
         buf_append(out, buf_at(&body), body.size);
@@ -187,9 +198,7 @@ enum step exchange_refuse(struct client *c, const struct problem *p, enum invoca
         return cut(c, o, healthy, p->detail);
     snprintf(x->record.error, sizeof x->record.error, "%s", p->detail);
     exchange_release(c, false, healthy);
-    request_skim(c);
-    if (!x->request_done)
-        x->client_keep = false;
+    exchange_skim(c);
     x->record.status = (uint16_t)problem_status(p->kind);
     x->answering = x->answer_done = true;
     x->outcome = o;
@@ -217,7 +226,7 @@ static void exchange_reset(struct client *c)
     int64_t wall_ms = loop_wall_ms();
     struct http1_head answer = x->answer;
 
-    ASSERT(!x->leased && !x->routed && !x->bodies && !x->note);
+    ASSERT(!x->leased && !x->routed && !x->bodies && !x->note && !x->accepted);
     *x = (struct exchange){ .answer = answer, .minor = 1 };
     x->arrival_us = loop_now_us(in->loop);
     x->record.id = ingress_new_id(in, wall_ms);
@@ -312,14 +321,27 @@ static bool client_is_local(const struct client *c)
            str_is(address, "::1");
 }
 
+static struct rev *route(struct client *c, struct str host, struct str tag, struct backend_way *ret)
+{
+    char key[HOST_BYTES_MAX];
+    const struct backend_ask ask = { host_key(host, key), tag, client_is_local(c) };
+    return ask.host.size > 0 ? ops_of(c)->route(c->ingress->backend, &ask, ret) : NULL;
+}
+
+bool exchange_route(struct client *c, struct str host, struct str tag)
+{
+    struct backend_way way;
+    struct exchange *x = &c->x;
+    x->ticket.revision = route(c, host, tag, &way);
+    if (x->ticket.revision)
+        ops_of(c)->policy(x->ticket.revision, &x->policy);
+    return x->ticket.revision != NULL;
+}
+
 static bool target_find(struct client *c, struct backend_way *ret, struct refusal *r)
 {
     struct exchange *x = &c->x;
-    char key[HOST_BYTES_MAX];
-    struct str host = host_key(c->head.host, key);
-    const struct backend_ask ask = { host, http1_field(&c->head, HTTP_FIELD_KNATIVE_SERVING_TAG),
-                                     client_is_local(c) };
-    x->ticket.revision = host.size > 0 ? ops_of(c)->route(c->ingress->backend, &ask, ret) : NULL;
+    x->ticket.revision = route(c, c->head.host, http1_field(&c->head, HTTP_FIELD_KNATIVE_SERVING_TAG), ret);
     if (!x->ticket.revision) {
         err_set(
             &r->why, CODE_NOT_FOUND,
@@ -373,6 +395,21 @@ static void trace_begin(struct client *c)
 static void on_turn(struct ticket *t, enum ticket_result r, const struct lease *lease,
                     uint32_t retry_after_s, const struct err *e);
 
+/* Its record's id says whose attempt it is. */
+static void attempt_take(struct client *c)
+{
+    struct uuid id;
+    uint64_t number;
+    if (uuid_parse(http1_field(&c->head, HTTP_FIELD_HOB_INVOCATION_ID), &id) &&
+        str_u64(http1_field(&c->head, HTTP_FIELD_HOB_ATTEMPT), &number))
+        c->x.record.id = account_record_of(&id, (uint32_t)number);
+}
+
+bool exchange_may_repeat(const struct client *c)
+{
+    return !c->inner && http_method_is_idempotent((enum http_method)c->x.method_id);
+}
+
 /* From the parsed head: everything that is needed later, because its bytes go now. */
 static bool request_take(struct client *c, struct refusal *r)
 {
@@ -394,6 +431,8 @@ static bool request_take(struct client *c, struct refusal *r)
     http1_body_init(&x->request_body, h);
     x->bodies = true;
     x->request_done = h->framing == HTTP1_BODY_NONE;
+    if (c->inner)
+        attempt_take(c);
     if (!target_find(c, &way, r))
         return false;
     trace_begin(c);
@@ -402,7 +441,10 @@ static bool request_take(struct client *c, struct refusal *r)
     if (x->grpc && x->policy.h2c) /* between its messages it may be silent */
         meter_init(&x->read_meter, 0, 0);
     x->upgrade = x->upgrade && !x->policy.h2c; /* there is no such thing in HTTP/2 */
-    forward_request(&c->up.out, &(struct forward_request){ .head = h,
+    if (accept_begin(c, &r->problem, &r->why) < 0)
+        return false;
+    struct buf *kept = accept_head(c);
+    forward_request(kept ? kept : &c->up.out, &(struct forward_request){ .head = h,
                                                            .client = str_of(c->address),
                                                            .id = &x->record.id,
                                                            .trace = &x->record.trace,
@@ -410,6 +452,7 @@ static bool request_take(struct client *c, struct refusal *r)
                                                            .default_route = way.default_route,
                                                            .hops = (uint32_t)MIN(hops, UINT32_MAX),
                                                            .attempt = c->inner,
+                                                           .kept = kept != NULL,
                                                            .upgrade = x->upgrade,
                                                            .grpc = x->grpc });
     ASSERT(!c->up.out.overflow); /* the host is short, and the rest has the head's own limit */
@@ -423,10 +466,20 @@ enum step exchange_begin(struct client *c)
     exchange_reset(c);
     bool taken = request_take(c, &refusal);
     buf_consume(&c->net.in, c->head.size);
+    if (taken && x->accepted) {
+        c->state = accept_head(c) ? CLIENT_COLLECT : CLIENT_KEPT;
+        return STEP_ON;
+    }
     if (!taken)
         return exchange_refuse(c, &refusal.problem,
                                refusal.problem.kind == PROBLEM_DEADLINE ? INVOCATION_TIMEOUT
                                                                         : INVOCATION_REFUSED);
+    return exchange_ask(c);
+}
+
+enum step exchange_ask(struct client *c)
+{
+    struct exchange *x = &c->x;
     x->ticket.arrival_us = x->arrival_us;
     x->ticket.deadline_us = x->deadline_us;
     x->ticket.on_turn = on_turn;

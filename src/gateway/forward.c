@@ -70,8 +70,9 @@ void forward_request(struct buf *b, const struct forward_request *f)
 {
     const struct http1_head *h = f->head;
     const uint64_t of_attempt = BIT(HTTP_FIELD_HOB_INVOCATION_ID) | BIT(HTTP_FIELD_HOB_ATTEMPT) | BIT(HTTP_FIELD_HOB_CHECKPOINT);
-    const bool named = f->attempt && http1_has(h, HTTP_FIELD_HOB_INVOCATION_ID);
-    const uint64_t ours = (f->attempt ? 0 : of_attempt) | (f->grpc ? BIT(HTTP_FIELD_GRPC_TIMEOUT) : 0) | BIT(HTTP_FIELD_FORWARDED) | BIT(HTTP_FIELD_X_FORWARDED_FOR) |
+    const bool named = f->kept || (f->attempt && http1_has(h, HTTP_FIELD_HOB_INVOCATION_ID));
+    const uint64_t of_hop = f->kept ? BIT(HTTP_FIELD_PREFER) : 0;
+    const uint64_t ours = (f->attempt ? 0 : of_attempt) | of_hop | (f->grpc ? BIT(HTTP_FIELD_GRPC_TIMEOUT) : 0) | BIT(HTTP_FIELD_FORWARDED) | BIT(HTTP_FIELD_X_FORWARDED_FOR) |
                           BIT(HTTP_FIELD_HOB_DEADLINE) |
                           BIT(HTTP_FIELD_HOB_HOPS) | BIT(HTTP_FIELD_EXPECT) | BIT(HTTP_FIELD_TRACEPARENT) |
                           BIT(HTTP_FIELD_TRACESTATE) |
@@ -80,9 +81,9 @@ void forward_request(struct buf *b, const struct forward_request *f)
                           BIT(HTTP_FIELD_KNATIVE_DEFAULT_ROUTE) | (f->tag.size > 0 ? BIT(HTTP_FIELD_KNATIVE_SERVING_TAG) : 0);
     http1_write_request(b, h->method, h->target);
     http1_write_fields(b, h, ours);
-    if (h->framing != HTTP1_BODY_NONE)
+    if (!f->kept && h->framing != HTTP1_BODY_NONE)
         http1_write_framing(b, h->framing, h->body_bytes);
-    else if (h->content_length == 0)
+    else if (!f->kept && h->content_length == 0)
         http1_write_framing(b, HTTP1_BODY_LENGTH, 0);
     if (f->upgrade) {
         buf_str_append(b, STR("Connection: Upgrade\r\n"));

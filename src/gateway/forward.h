@@ -25,6 +25,7 @@ struct forward_request {
     bool default_route; /* by none, and by the Route's weights */
     uint32_t hops; /* this one included */
     bool attempt;  /* of a durable invocation, by the node itself: what the head says of it is believed */
+    bool kept;     /* to be written down: no id, no framing and no Prefer, which come or went with this hop */
     bool upgrade;  /* ask the function for what the client asks for */
     bool grpc;     /* grpc-timeout is ours to write, as Hob-Deadline is */
 };

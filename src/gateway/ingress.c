@@ -1,4 +1,4 @@
-#include "gateway/client.h"
+#include "gateway/accept.h"
 #include "gateway/mux.h"
 #include "os/fault.h"
 
@@ -200,6 +200,7 @@ int ingress_open(struct loop *l, const struct limits *limits, int listen_fd, str
     return 0;
 }
 
+void ingress_desk_set(struct ingress *in, struct desk *d) { in->desk = d; }
 void ingress_notes_set(struct ingress *in, enum ingress_notes which) { in->notes = which; }
 
 void ingress_stop(struct ingress *in)
@@ -211,6 +212,8 @@ void ingress_stop(struct ingress *in)
         struct client *c = CONTAINER_OF(n, struct client, node);
         if (c->state == CLIENT_HEAD)
             client_step(c); /* ends it, unless a head has begun to arrive */
+        else if (c->state == CLIENT_KEPT)
+            accept_stop(c);
     }
     LIST_EACH(&in->client_muxes, n, tmp)
         mux_stop(mux_of(n));

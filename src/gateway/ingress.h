@@ -33,6 +33,7 @@
 #include "instance/backend.h"
 
 struct ingress;
+struct desk;
 
 /* The limits of base/limits.h that the gateway enforces, in the order of ingress_counters.limits. */
 // clang-format off
@@ -42,7 +43,7 @@ struct ingress;
     X(http_trailer_bytes_max) X(upgrade_idle_ms) X(hops_max) X(h2_head_list_bytes_max)           \
     X(h2_continuations_max) X(h2_resets_max) X(h2_controls_max) X(h2_light_frames_max)            \
     X(h2_stream_idle_ms) X(h2_streams_all_max) X(h2_held_bytes_max) X(h2_stall_ms)               \
-    X(h2_function_wait_ms) X(h2_function_pong_ms)
+    X(h2_function_wait_ms) X(h2_function_pong_ms) X(invoke_request_bytes_max) X(invoke_bodies_bytes_max)
 // clang-format on
 enum ingress_limit {
 #define X(name) INGRESS_LIMIT_##name,
@@ -73,6 +74,8 @@ void ingress_notes_set(struct ingress *in, enum ingress_notes which);
 /* A connection of the node's own: on it requests are attempts of durable invocations, and what they say of that is believed. It
  * counts as one from this machine. */
 void ingress_adopt(struct ingress *in, int take_fd);
+/* From then on requests that ask for it become durable invocations (docs/decisions/0011, accept.h). The desk outlives the ingress. */
+void ingress_desk_set(struct ingress *in, struct desk *d);
 /* No new connections; kept-alive ones end as soon as no request is in flight on them. */
 void ingress_stop(struct ingress *in);
 bool ingress_idle(const struct ingress *in); /* stopped or not: nothing in flight, nothing unsent */

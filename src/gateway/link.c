@@ -110,8 +110,7 @@ bool link_may_resend(const struct client *c)
         return false;
     if (!channel_is_stream(&c->up))
         return true; /* stream.c keeps only what may be sent again */
-    return pipe_refused(c->up.pipe) ||
-           http_method_is_idempotent((enum http_method)c->x.method_id);
+    return pipe_refused(c->up.pipe) || exchange_may_repeat(c);
 }
 
 int link_drop(struct client *c, bool keep)

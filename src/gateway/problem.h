@@ -16,20 +16,26 @@
     X(BAD_HEADER,         400, "bad-header",          false, "A Hob header could not be read")    \
     X(UNKNOWN_HOST,       404, "unknown-host",        false, "No function is served under this host") \
     X(SLOW_REQUEST,       408, "slow-request",        true,  "The request did not arrive in time") \
+    X(IN_FLIGHT,          409, "in-flight",           true,  "The invocation has not ended") \
+    X(CANCELLED,          409, "cancelled",           false, "The invocation was cancelled") \
     X(TOO_LARGE,          413, "too-large",           false, "The request body is too large")     \
     X(TARGET_TOO_LONG,    414, "target-too-long",     false, "The request target is too long")    \
     X(EXPECTATION,        417, "expectation",         false, "The expectation cannot be met")     \
+    X(KEY_REUSED,         422, "key-reused",          false, "The key belongs to another request") \
     X(OVERLOADED,         429, "overloaded",          true,  "The function gets more than it can do")     \
     X(HEAD_TOO_LARGE,     431, "head-too-large",      false, "The request head is too large")     \
     X(INTERNAL,           500, "internal",            true,  "The gateway could not do its part") \
     X(NOT_IMPLEMENTED,    501, "not-implemented",     false, "The request asks for what hob does not do") \
     X(INSTANCE_DIED,      502, "instance-died",       true,  "The function ended the connection without a whole answer") \
     X(BAD_ANSWER,         502, "bad-answer",          false, "The function's answer is not valid HTTP") \
+    X(AMBIGUOUS,          502, "ambiguous",           false, "Nobody knows what the function did with the request") \
+    X(NOT_KEPT,           503, "not-durable",         true,  "The invocation could not be written down or read") \
     X(CONNECTIONS,        503, "too-many-connections", true, "The gateway has all the connections it may have") \
     X(QUEUE_FULL,         503, "queue-full",          true,  "The function's queue is full")      \
     X(NO_TIME,            503, "no-time-left",        true,  "The function would answer after the deadline") \
     X(START_FAILED,       503, "start-failed",        true,  "The function could not be started") \
     X(QUEUE_TIMEOUT,      504, "queue-timeout",       true,  "No instance became free in time")   \
+    X(DEAD,               504, "dead",                false, "The invocation ended without an answer") \
     X(DEADLINE,           504, "deadline",            false, "The function did not finish in time") \
     X(RESPONSE_START,     504, "response-start-timeout", false, "The function did not begin to answer in time") \
     X(IDLE,               504, "idle-timeout",        false, "The function was silent for too long") \

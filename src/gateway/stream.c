@@ -64,8 +64,7 @@ static void request_flush(struct client *c)
         c->up.readable = true;
     }
     /* A stream says by itself whether the function has begun with it. */
-    if (c->up.keep && c->up.sent > 0 && !channel_is_stream(&c->up) &&
-        !http_method_is_idempotent((enum http_method)x->method_id))
+    if (c->up.keep && c->up.sent > 0 && !channel_is_stream(&c->up) && !exchange_may_repeat(c))
         channel_forget_sent(&c->up);
 }
 

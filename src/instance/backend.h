@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "os/loop.h"
+#include "serving/invoke.h"
 #include "telemetry/record.h"
 
 struct backend;
@@ -33,6 +34,7 @@ struct target_policy {
     uint32_t timeout_ms, response_start_ms /* 0: none */, idle_ms /* 0: none */;
     uint16_t port;
     bool h2c; /* it speaks HTTP/2 with prior knowledge; see lease.fd */
+    const struct invoke_policy *invoke; /* of durable invocations; NULL: there are none; valid for the turn */
 };
 
 enum ticket_result {

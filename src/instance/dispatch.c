@@ -456,6 +456,7 @@ static void op_policy(const struct rev *v, struct target_policy *ret)
         .timeout_ms = r->timeout_s * 1000,
         .response_start_ms = r->response_start_timeout_s * 1000,
         .idle_ms = r->idle_timeout_s * 1000,
+        .invoke = &r->invoke,
     };
 }
 

@@ -1,10 +1,11 @@
+#include "invocation/account.h"
 #include "invocation/desk_impl.h"
 #include "base/map.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#define SPACE STR("invocations") /* all of one kind are in one: ids are unique, and whose it is stands in the index */
+#define SPACE STR(DESK_SPACE)
 enum { LANE_TEXT = 600 };
 
 enum case_state {
@@ -52,6 +53,8 @@ struct desk {
     struct map cases, lanes;
     struct list turns;
     struct loop_task pump;
+    struct buf account; /* of the last that was indexed */
+    bool stopped;
     struct desk_counts counts;
     void (*on_owed)(void *ctx, const struct uuid *id); /* may be NULL */
     void *owed_ctx;
@@ -416,7 +419,7 @@ static void on_pump(struct loop_task *t)
 {
     struct desk *d = CONTAINER_OF(t, struct desk, pump);
     struct list_node *n;
-    while (d->counts.running < d->world.limits->invoke_attempts_max && (n = list_first(&d->turns)) != NULL) {
+    while (!d->stopped && d->counts.running < d->world.limits->invoke_attempts_max && (n = list_first(&d->turns)) != NULL) {
         struct lane *l = CONTAINER_OF(n, struct lane, turn);
         list_remove(&d->turns, n); /* behind the others, if it has more */
         begin(CONTAINER_OF(list_first(&l->queue), struct dossier, node));
@@ -444,8 +447,14 @@ static void kind_pack(const void *machine, struct buf *into) { invocation_pack(m
 static struct durable_standing kind_standing(const void *machine) { return invocation_standing(machine); }
 static void kind_index(void *ctx, const void *machine, struct journal_index *into)
 {
-    (void)ctx;
+    struct desk *d = ctx;
+    struct invocation_facts f;
+    invocation_facts(machine, &f);
     invocation_index(machine, into);
+    buf_clear(&d->account);
+    account_write(NULL, &f, &d->account);
+    if (!d->account.overflow)
+        into->extra = buf_str(&d->account);
 }
 static size_t kind_bytes(const void *machine) { return invocation_bytes(machine); }
 static void kind_due(void *ctx, void *machine, struct durable_turn *t)
@@ -556,6 +565,7 @@ struct desk *desk_new(const struct desk_world *w)
     map_init(&d->lanes, w->seed);
     list_init(&d->turns);
     d->pump.run = on_pump;
+    buf_init(&d->account, ACCOUNT_BYTES_MAX);
     return d;
 }
 
@@ -567,6 +577,8 @@ void desk_on_owed(struct desk *d, void (*on_owed)(void *ctx, const struct uuid *
     d->owed_ctx = ctx;
 }
 
+void desk_stop(struct desk *d) { d->stopped = true; }
+bool desk_idle(const struct desk *d) { return d->counts.running == 0; }
 struct durable_host *desk_host(const struct desk *d) { return d->host; }
 const struct limits *desk_limits(const struct desk *d) { return d->world.limits; }
 struct desk_counts *desk_tally(struct desk *d) { return &d->counts; }
@@ -588,6 +600,7 @@ void desk_free(struct desk *d)
         free(s->value);
     map_done(&d->cases);
     map_done(&d->lanes);
+    buf_done(&d->account);
     free(d);
 }
 

@@ -45,12 +45,21 @@ void desk_attach(struct desk *d, struct durable_host *h);   /* before its start 
 
 /* Who is told, after each commit, of those that have ended and owe a callback now. May be told again. */
 void desk_on_owed(struct desk *d, void (*on_owed)(void *ctx, const struct uuid *id), void *ctx);
+void desk_stop(struct desk *d);       /* no attempt begins any more; those under way may end */
+bool desk_idle(const struct desk *d); /* none is under way: of each that began, how it ended is on disk */
 
 /* Takes end->take_answer. One that this desk does not know (any more) is nothing. */
 void desk_over(struct desk *d, const struct uuid *id, const struct invocation_end *end);
 
 /* The id that this key of this service is (0011). */
 struct uuid desk_id_of(struct str ns, struct str service, struct str key);
+/* The key of the journal's lists: all of this kind stand in one namespace; whose each is says its index (queue: namespace, type:
+ * service, extra: account.h's text without the id). */
+#define DESK_SPACE "invocations"
+
+/* What is held in memory for clients, of all together at most invoke_bodies_bytes_max: makes of *held, which counts already,
+ * `bytes`. False: no room for that, and it stays as it was. */
+bool desk_hold(struct desk *d, uint64_t *held, uint64_t bytes);
 
 enum desk_verb { DESK_ACCEPT, DESK_LOOK, DESK_CANCEL, DESK_REDRIVE, DESK_CHECKPOINT };
 struct desk_told { /* lives for the call */
@@ -95,6 +104,7 @@ struct desk_counts {
     uint64_t ended[INVOKED_AMBIGUOUS + 1]; /* by status */
     uint64_t redrives;
     uint32_t queued, running, waiters;
+    uint64_t held_bytes;
 };
 void desk_counts(const struct desk *d, struct desk_counts *ret);
 void desk_check(const struct desk *d); /* asserts the invariants */

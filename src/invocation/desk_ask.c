@@ -148,6 +148,17 @@ void desk_ask(struct desk *d, struct desk_ask *q)
     durable_send(desk_host(d), &q->in);
 }
 
+bool desk_hold(struct desk *d, uint64_t *held, uint64_t bytes)
+{
+    uint64_t *all = &desk_tally(d)->held_bytes, others = *all - *held;
+    ASSERT(*all >= *held);
+    if (bytes > *held && others + bytes > desk_limits(d)->invoke_bodies_bytes_max)
+        return false;
+    *all = others + bytes;
+    *held = bytes;
+    return true;
+}
+
 struct uuid desk_id_of(struct str ns, struct str service, struct str key)
 {
     struct buf text;

@@ -20,7 +20,7 @@ struct invocation {
 };
 
 static const char *const status_names[] = {
-    [INVOKED_WAITING] = "waiting", [INVOKED_RUNNING] = "running", [INVOKED_DONE] = "done",
+    [INVOKED_WAITING] = "accepted", [INVOKED_RUNNING] = "running", [INVOKED_DONE] = "done",
     [INVOKED_FAILED] = "failed",   [INVOKED_DEAD] = "dead",       [INVOKED_CANCELLED] = "cancelled",
     [INVOKED_AMBIGUOUS] = "ambiguous",
 };
@@ -309,6 +309,7 @@ int invocation_checkpoint(struct invocation *v, struct durable_turn *t, uint32_t
         return err_set(e, CODE_ABORTED, "attempt %u is not under way: the invocation is %s, its last attempt %u",
                        attempt, invoked_status_name(status_of(v)), s->attempt);
     s->checkpoint = attempt;
+    s->checkpoint_bytes = bytes.size;
     s->checkpoint_row = row(v, t, s->checkpoint_row, bytes);
     changed(v, t);
     return 0;
@@ -448,5 +449,6 @@ void invocation_facts(const struct invocation *v, struct invocation_facts *ret)
         .accepted_ns = s->accepted_ns, .next_ms = s->next_ms, .deadline_ms = s->deadline_ms,
         .attempt_ns = s->attempt_ns, .ended_ns = s->ended_ns, .request_bytes = s->request_bytes,
         .answer_bytes = s->answer_bytes, .answer_row = s->answer_row, .checkpoint_row = s->checkpoint_row,
+        .checkpoint_bytes = s->checkpoint_bytes,
     };
 }

@@ -21,7 +21,7 @@ enum invoked_status {
     INVOKED_CANCELLED,
     INVOKED_AMBIGUOUS,   /* the function had it, nobody knows what came of it, and it is not declared safe to repeat */
 };
-const char *invoked_status_name(enum invoked_status s); /* "waiting" … */
+const char *invoked_status_name(enum invoked_status s); /* "accepted" … */
 bool invoked_status_parse(struct str name, enum invoked_status *ret);
 bool invoked_status_ended(enum invoked_status s);
 
@@ -116,6 +116,6 @@ struct invocation_facts { /* texts: the invocation's own, until its next turn */
     bool safe, cancel_asked;
     bool callback_done, callback_given_up; /* given up: done, and nobody took it */
     int64_t accepted_ns, next_ms, deadline_ms, attempt_ns, ended_ns, callback_ms; /* 0: none */
-    uint64_t request_bytes, answer_bytes, answer_row, checkpoint_row;
+    uint64_t request_bytes, answer_bytes, answer_row, checkpoint_row, checkpoint_bytes;
 };
 void invocation_facts(const struct invocation *v, struct invocation_facts *ret);

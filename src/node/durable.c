@@ -1,5 +1,6 @@
 #include "node/durable.h"
 #include "base/log.h"
+#include "node/invocations.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -9,7 +10,8 @@ struct durable {
     struct journal *journal;
     struct service *service;
     struct durable_host *host;
-    struct durable_kind kinds[2];
+    struct invocations *invocations;
+    struct durable_kind kinds[3];
     struct temporal *temporal;
     struct loop_timer again; /* set: something of the start failed, and is tried again */
     bool loaded, ready, stopped;
@@ -118,12 +120,16 @@ static int parts_open(struct durable *d, struct err *e)
         return r;
     d->kinds[0] = service_kind(d->service);
     d->kinds[1] = service_schedule_kind(d->service);
+    d->invocations = invocations_new(&(struct invocations_world){ .loop = c->loop, .limits = c->limits, .ingress = c->ingress,
+                                                                  .wall_ns = wall_ns, .seed = c->seed });
+    d->kinds[2] = desk_kind(invocations_desk(d->invocations));
     const struct durable_world host = { .loop = c->loop, .journal = d->journal, .limits = c->limits, .wall_ns = wall_ns,
                                         .seed = c->seed };
     r = durable_host_open(&host, d->kinds, COUNT_OF(d->kinds), &d->host, e);
     if (r < 0)
         return r;
     service_attach(d->service, d->host);
+    desk_attach(invocations_desk(d->invocations), d->host);
     const struct temporal_world face = { .loop = c->loop, .limits = c->limits, .service = d->service, .on_limit = on_limit,
                                          .ctx = d };
     d->temporal = temporal_new(&face);
@@ -149,9 +155,13 @@ void durable_stop(struct durable *d)
     d->stopped = true;
     temporal_shut(d->temporal);
     service_drain(d->service);
+    invocations_stop(d->invocations);
 }
 
-bool durable_idle(const struct durable *d) { return temporal_idle(d->temporal); }
+bool durable_idle(const struct durable *d) { return temporal_idle(d->temporal) && invocations_idle(d->invocations); }
+
+struct desk *durable_desk(const struct durable *d) { return invocations_desk(d->invocations); }
+struct journal *durable_journal(const struct durable *d) { return d->journal; }
 
 /* From the outside in. The journal's end calls back what was committed, so it comes before those it calls. */
 void durable_free(struct durable *d)
@@ -161,8 +171,11 @@ void durable_free(struct durable *d)
     loop_cancel(d->config.loop, &d->again);
     if (d->temporal)
         temporal_free(d->temporal);
+    if (d->invocations)
+        invocations_stop(d->invocations); /* the gateway is gone */
     journal_free(d->journal);
     durable_host_free(d->host);
+    invocations_free(d->invocations);
     service_free(d->service);
     free(d);
 }
@@ -212,5 +225,5 @@ size_t durable_values(const struct durable *d, struct metrics_value *into, size_
     VALUE("temporal_polls_empty_total", "Polls that ended without a task.", true, s.polls_empty);
     VALUE("temporal_connections", "Connections of clients and workers.", false, g.connections);
 #undef VALUE
-    return count;
+    return count + invocations_values(d->invocations, into + count, max - count);
 }

@@ -1,11 +1,14 @@
-/* durable.h -- the durable core of the node, put together: journal, host, Temporal's service and its gRPC face.
+/* durable.h -- the durable core of the node, put together: journal, host, Temporal's service and its gRPC face, and durable
+ * invocations (invocations.h).
  *
  * Receives the data folder, a listening socket for Temporal (-1: nobody listens), and what is to be there from the start
- * (namespaces, search attributes). Owns all four. Emits counters for /metrics, and limits reached, by name.
+ * (namespaces, search attributes). Owns them. Emits counters for /metrics, and limits reached, by name.
  * Refuses to start on a journal that it cannot read. Loop thread only. */
 #pragma once
 
 #include "api/temporal.h"
+#include "gateway/ingress.h"
+#include "invocation/desk.h"
 #include "store/store.h"
 #include "telemetry/metrics.h"
 
@@ -14,6 +17,7 @@ struct durable;
 struct durable_config {
     struct loop *loop;
     struct store *store;
+    struct ingress *ingress; /* attempts of durable invocations go there; freed before this */
     const struct limits *limits;
     const char *data_dir;
     int temporal_fd;
@@ -30,5 +34,7 @@ void durable_stop(struct durable *d);
 bool durable_idle(const struct durable *d);
 void durable_free(struct durable *d);
 DEFINE_AUTO(durable, struct durable *, durable_free)
+struct desk *durable_desk(const struct durable *d);
+struct journal *durable_journal(const struct durable *d); /* for lists */
 size_t durable_values(const struct durable *d, struct metrics_value *into, size_t max);
 int durable_health(const struct durable *d, struct err *e); /* 0; < 0: nothing durable can be written now */

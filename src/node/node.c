@@ -615,13 +615,14 @@ static int services_open(struct node *n, uint64_t seed, struct err *e)
     if (r < 0)
         return r;
     const struct durable_config durable = {
-        .loop = n->loop, .store = n->store, .limits = c->limits, .data_dir = c->data_dir, .temporal_fd = c->temporal_fd,
+        .loop = n->loop, .store = n->store, .limits = c->limits, .ingress = n->ingress, .data_dir = c->data_dir, .temporal_fd = c->temporal_fd,
         .namespaces = c->namespaces, .namespace_count = c->namespace_count, .attributes = c->attributes,
         .attribute_count = c->attribute_count, .seed = seed, .on_limit = on_limit, .on_ready = on_durable_ready, .ctx = n,
     };
     r = durable_open(&durable, &n->durable, e);
     if (r < 0)
         return err_wrap(e, "durable work in %s", c->shown_dir);
+    ingress_desk_set(n->ingress, durable_desk(n->durable));
     metrics_refusals(n->metrics, ingress_refusal_name, ingress_counters(n->ingress)->refused);
     ingress_notes_set(n->ingress, observe_notes(n->observe));
     /* Each has a budget of its own: whatever the network sends, the operator's socket has room. */

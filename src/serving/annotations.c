@@ -2,6 +2,7 @@
 
 #include "base/suggest.h"
 #include "codec/duration.h"
+#include "serving/invoke.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -16,6 +17,8 @@ enum kind {
     KIND_NUMBER,   /* from min to max */
     KIND_DURATION, /* nanoseconds from min to max */
     KIND_SECONDS,  /* the same, in whole seconds */
+    KIND_FLAG,     /* "true" or "false" */
+    KIND_METHODS,  /* the same, or a list of HTTP's methods */
     KIND_TEXT,     /* any */
 };
 
@@ -78,6 +81,19 @@ static const struct row {
         .meaning = "Temporal's namespace of that queue; default: `default`" },
     [ANNOTATION_IMAGE_DIGEST] = { "hob.dev/image-digest", NULL, KIND_TEXT, .initial = -1,
         .meaning = "written by `hob apply` when a file:// folder changed: a new Revision; changes nothing else" },
+    [ANNOTATION_IDEMPOTENT] = { "hob.dev/idempotent", NULL, KIND_METHODS, .initial = -1,
+        .meaning = "`true`, or the methods (`GET, PUT`) of which a durable invocation may be attempted again when nobody knows what "
+                   "the last attempt did; default `false`" },
+    [ANNOTATION_DURABLE_EVENTS] = { "hob.dev/durable-events", NULL, KIND_FLAG, .initial = -1,
+        .meaning = "`true`: a CloudEvent is a durable invocation, its source and id are the key; default `false`" },
+    [ANNOTATION_ATTEMPTS_MAX] = { "hob.dev/attempts-max", NULL, KIND_COUNT, 1, 1000, 5,
+        .meaning = "attempts that the function saw, of one durable invocation that may be repeated" },
+    [ANNOTATION_BACKOFF] = { "hob.dev/backoff", NULL, KIND_DURATION, 1e6, 86400e9, 1e9,
+        .meaning = "before the second attempt, at most; doubled for each further one" },
+    [ANNOTATION_BACKOFF_MAX] = { "hob.dev/backoff-max", NULL, KIND_DURATION, 1e6, 86400e9, 300e9,
+        .meaning = "and not more than that" },
+    [ANNOTATION_RESULT_RETENTION] = { "hob.dev/result-retention", NULL, KIND_DURATION, 1e9, 86400e9 * 365, 86400e9,
+        .meaning = "how long the end of a durable invocation is kept, and its key with it" },
 #undef A
 };
 
@@ -194,6 +210,19 @@ static bool is_choice(const char *choices, const char *v)
         if (at[-1] == ' ' && at[size] == ' ')
             return true;
     return false;
+}
+
+static void flag_check(const struct check *c, const char *key, const char *v)
+{
+    if (strcmp(v, "true") != 0 && strcmp(v, "false") != 0)
+        wrong(c, key, "invalid value: %s: want \"true\" or \"false\"", v);
+}
+
+static void methods_check(const struct check *c, const char *key, const char *v)
+{
+    uint32_t methods;
+    if (!invoke_methods_parse(str_of(v), &methods))
+        wrong(c, key, "invalid value: %s: want \"true\", \"false\" or a list of methods like \"GET, PUT\"", v);
 }
 
 #define KPA "kpa." AUTOSCALING_GROUP
@@ -319,6 +348,8 @@ void annotations_check(const json_t *annotations, const char *at, const struct l
         case KIND_NUMBER: number_check(&c, a, key, v); break;
         case KIND_DURATION:
         case KIND_SECONDS: duration_check(&c, a, key, v); break;
+        case KIND_FLAG: flag_check(&c, key, v); break;
+        case KIND_METHODS: methods_check(&c, key, v); break;
         case KIND_TEXT: break;
         }
         (void)snprintf(path, sizeof path, "%s.%s", at, key);
@@ -384,7 +415,7 @@ void annotations_document(FILE *out)
         fprintf(out, " | ");
         if (row->kind == KIND_CHOICE) {
             fprintf(out, "%s", row->choices ? row->choices + 1 : "");
-        } else if (row->kind != KIND_TEXT) {
+        } else if (row->kind != KIND_TEXT && row->kind != KIND_FLAG && row->kind != KIND_METHODS) {
             value_document(out, row, row->min);
             fprintf(out, "..");
             value_document(out, row, row->max);

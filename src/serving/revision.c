@@ -401,6 +401,7 @@ static void decode_annotations(struct decode *d)
         r->task_queue = take_text(&d->block, bound.queue);
         r->task_namespace = take_text(&d->block, bound.ns);
     }
+    invoke_read(a, &r->invoke);
 }
 
 /* Of the one that serves it is kept beside the object; of another, under its name with the models'. */

@@ -4,6 +4,7 @@
 
 #include "codec/json.h"
 #include "serving/containers.h"
+#include "serving/invoke.h"
 
 enum probe_kind { PROBE_TCP, PROBE_HTTP, PROBE_EXEC, PROBE_GRPC };
 struct probe {
@@ -75,6 +76,7 @@ struct revision {
     double start_budget_percentile;   /* hob.dev/start-budget-percentile, default 99 */
     uint64_t progress_deadline_us;
     const char *task_queue, *task_namespace; /* hob.dev/task-queue; NULL: none */
+    struct invoke_policy invoke;      /* of durable invocations */
 };
 struct revision_source {
     const char *ns, *service, *name;

@@ -171,7 +171,7 @@ TEST(what_comes_of_an_attempt_decides)
         { false, 3, "bcr", "cancelled", 1 },
         { false, 3, "bc2", "done", 1 },
         { false, 3, "bxc", "cancelled", 1 },
-        { false, 3, "bxd", "waiting", 1 },
+        { false, 3, "bxd", "accepted", 1 },
         { false, 3, "bxdb2", "done", 2 },
         { true, 2, "b5b5db5b5", "dead", 4 }, /* a redrive has all its attempts */
         { true, 2, "b5b5db5b2", "done", 4 },
@@ -179,7 +179,7 @@ TEST(what_comes_of_an_attempt_decides)
         { false, 3, "b2d", "done", 1 }, /* what is done is not driven again */
         { false, 3, "b2c", "done", 1 },
         { false, 3, "b2x", "done", 1 },
-        { false, 3, "l", "waiting", 0 },
+        { false, 3, "l", "accepted", 0 },
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct story s;
