@@ -361,6 +361,22 @@ static void limits_list(struct admin *a, struct http_call *c)
     answer_items(c, items);
 }
 
+/* ---- the backup ---- */
+
+static void backup(struct admin *a, struct http_call *c, enum admin_backup what)
+{
+    struct err e;
+    json_t *j = a->s.backup(a->s.ctx, what, &e);
+    if (j)
+        answer_json(c, what == ADMIN_BACKUP_BEGIN ? 202 : 200, TYPE_JSON, j);
+    else
+        answer_err(c, &e);
+}
+
+static void backup_begin(struct admin *a, struct http_call *c) { backup(a, c, ADMIN_BACKUP_BEGIN); }
+static void backup_look(struct admin *a, struct http_call *c) { backup(a, c, ADMIN_BACKUP_LOOK); }
+static void backup_remove(struct admin *a, struct http_call *c) { backup(a, c, ADMIN_BACKUP_REMOVE); }
+
 /* ---- one service: percentiles and logs -------------------------------------------------------- */
 
 static json_t *percentiles_json(const struct metrics_percentiles *p)
@@ -649,6 +665,9 @@ static const struct page {
     { "GET", "/v1/invocations/*", invocation },
     { "GET", "/v1/instances", instances },
     { "DELETE", "/v1/instances/*", instance_delete },
+    { "POST", "/v1/backup", backup_begin },
+    { "GET", "/v1/backup", backup_look },
+    { "DELETE", "/v1/backup", backup_remove },
     { "GET", "/v1/host", host },
     { "GET", "/v1/limits", limits_list },
     { "GET", "/v1/models", models },

@@ -9,6 +9,7 @@
  *   GET /healthz /livez /readyz       GET /metrics
  *   GET /v1/invocations[?namespace=&service=&cold=true&limit=]   GET /v1/invocations/{id}
  *   GET /v1/instances                 DELETE /v1/instances/{id}      GET /v1/limits      GET /v1/host
+ *   POST, GET, DELETE /v1/backup
  *   GET /v1/models                    DELETE /v1/models/{digest}     POST /v1/resolve?reference=
  *   GET /v1/services/{ns}/{name}/stats   GET /v1/token
  *   GET /v1/services/{ns}/{name}/logs[?tail=&follow=true&instance=&revision=]
@@ -23,6 +24,8 @@
 
 struct admin;
 
+enum admin_backup { ADMIN_BACKUP_BEGIN, ADMIN_BACKUP_LOOK, ADMIN_BACKUP_REMOVE };
+
 struct admin_sources { /* outlive the admin */
     struct loop *loop;
     const struct limits *limits;
@@ -34,6 +37,8 @@ struct admin_sources { /* outlive the admin */
     /* Values of the node for /metrics, written into `into`; how many. */
     size_t (*values)(void *ctx, struct metrics_value *into, size_t max);
     int (*ready)(void *ctx, struct err *e); /* 0: serves; else why not */
+    /* A backup beside the data: begins one, says how it is, takes it away. NULL with e set: refused. */
+    json_t *(*backup)(void *ctx, enum admin_backup what, struct err *e);
     json_t *(*host)(void *ctx); /* what sandboxes have here; NULL: not known yet */
     void *ctx;
     const char *token; /* of the API; told to who got in, where it is needed */

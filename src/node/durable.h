@@ -9,6 +9,7 @@
 #include "api/temporal.h"
 #include "gateway/ingress.h"
 #include "invocation/desk.h"
+#include "store/journal.h"
 #include "store/store.h"
 #include "telemetry/metrics.h"
 
@@ -35,6 +36,6 @@ bool durable_idle(const struct durable *d);
 void durable_free(struct durable *d);
 DEFINE_AUTO(durable, struct durable *, durable_free)
 struct desk *durable_desk(const struct durable *d);
-struct journal *durable_journal(const struct durable *d); /* for lists */
+struct journal *durable_journal(const struct durable *d); /* for lists and copies */
 size_t durable_values(const struct durable *d, struct metrics_value *into, size_t max);
 int durable_health(const struct durable *d, struct err *e); /* 0; < 0: nothing durable can be written now */

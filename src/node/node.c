@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "gateway/ingress.h"
 #include "instance/fleet.h"
+#include "node/backup.h"
 #include "node/config_watch.h"
 #include "node/durable.h"
 #include "node/observe.h"
@@ -64,6 +65,7 @@ struct node {
     struct observe *observe;
     struct durable *durable;
     struct workers *workers;
+    struct backup *backup;
     struct loop_timer drain_timer;
     uint64_t begin_us, drain_until_us, flush_until_us, api_refused;
     bool draining, lost;
@@ -343,6 +345,17 @@ static int node_ready(void *ctx, struct err *e)
     return r < 0 ? r : store_health(n->store, e);
 }
 
+static json_t *node_backup(void *ctx, enum admin_backup what, struct err *e)
+{
+    const struct node *n = ctx;
+    switch (what) {
+    case ADMIN_BACKUP_BEGIN: return backup_begin(n->backup, e) < 0 ? NULL : backup_look(n->backup);
+    case ADMIN_BACKUP_LOOK: return backup_look(n->backup);
+    case ADMIN_BACKUP_REMOVE: return backup_remove(n->backup, e) < 0 ? NULL : backup_look(n->backup);
+    }
+    UNREACHABLE("all are above");
+}
+
 static json_t *node_host(void *ctx)
 {
     const struct node *n = ctx;
@@ -543,6 +556,7 @@ static void node_close(struct node *n)
     if (n->tier)
         n->tier->ops->tier_free(n->tier);
     store_free(n->store);
+    backup_free(n->backup);
     metrics_free(n->metrics);
     starts_free(n->starts);
     loop_free(n->loop);
@@ -608,6 +622,7 @@ static int services_open(struct node *n, uint64_t seed, struct err *e)
     const struct admin_sources sources = {
         .loop = n->loop, .limits = c->limits, .fleet = n->fleet, .artifacts = n->artifacts,
         .store = n->store, .metrics = n->metrics, .starts = n->starts, .values = node_values, .ready = node_ready, .host = node_host,
+        .backup = node_backup,
         .ctx = n, .token = n->access.token, .token_needed = !c->api_open,
     };
     n->admin = admin_new(&sources);
@@ -623,6 +638,7 @@ static int services_open(struct node *n, uint64_t seed, struct err *e)
     if (r < 0)
         return err_wrap(e, "durable work in %s", c->shown_dir);
     ingress_desk_set(n->ingress, durable_desk(n->durable));
+    n->backup = backup_new(durable_journal(n->durable), n->store, c->data_dir, c->shown_dir);
     metrics_refusals(n->metrics, ingress_refusal_name, ingress_counters(n->ingress)->refused);
     ingress_notes_set(n->ingress, observe_notes(n->observe));
     /* Each has a budget of its own: whatever the network sends, the operator's socket has room. */

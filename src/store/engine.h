@@ -38,6 +38,9 @@ struct engine_ops {
     /* What need not happen before an acknowledgement: checkpoints, and retention when `idle`. */
     void (*tend)(struct engine *en, bool idle, int64_t wall_ms);
 
+    /* A whole copy of the objects at `path`, where nothing is; writes wait meanwhile. Reader thread, nothing beside it but
+     * records_read. NULL: the engine has no files. */
+    int (*copy)(struct engine *en, const char *path, const _Atomic bool *closing, uint64_t *ret_bytes, struct err *e);
     /* Up to q->limit rows; *ret_rows is the caller's to free. Reader thread. */
     int (*records_read)(struct engine *en, const struct record_query *q,
                         struct invocation_record **ret_rows, uint32_t *ret_count, struct err *e);
@@ -47,6 +50,8 @@ struct engine {
     const struct engine_ops *ops;
 };
 
+struct database_spec;
+void sqlite_engine_spec(struct database_spec *ret); /* how hob.db is opened */
 int sqlite_engine_open(const char *dir, const struct limits *limits, struct engine **ret,
                        struct err *e) MUST_USE;
 

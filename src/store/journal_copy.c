@@ -25,7 +25,7 @@ static int pages_copy(struct database *from, sqlite3 *to, const char *part, cons
         rc = sqlite3_backup_step(b, PAGES);
     (void)sqlite3_backup_finish(b);
     if (rc == SQLITE_OK)
-        return err_set(e, CODE_CANCELLED, "journal: it closes");
+        return err_set(e, CODE_CANCELLED, "%s: it closes", from->path);
     if (journal_sqlite_damaged(rc))
         return err_set(e, CODE_DATA_LOSS, "%s: a page is damaged; nothing was copied", from->path);
     return rc == SQLITE_DONE ? 0 : err_set(e, CODE_UNAVAILABLE, "%s: copy: %s", part, sqlite3_errstr(rc));
@@ -44,29 +44,24 @@ static int copy_check(sqlite3 *to, const char *part, struct err *e)
 }
 
 /* The snapshot stands while the pages are copied, so commits meanwhile neither reach the copy nor begin it anew. */
-static int copy_fill(const char *dir, const struct limits *limits, const char *part, const _Atomic bool *closing,
-                     struct err *e)
+static int copy_fill(struct database *from, const char *part, const _Atomic bool *closing, struct err *e)
 {
-    struct database_spec spec;
-    __attribute__((cleanup(database_auto))) struct database from = { 0 };
     AUTO(sqlite) sqlite3 *to = NULL;
     int64_t tables;
-    journal_sqlite_spec(&spec, NULL, false);
-    spec.value_bytes_max = limits->journal_value_bytes_max;
-    int r = database_open(&from, dir, &spec, limits, e);
-    if (r < 0)
-        return r;
-    int rc = database_exec(&from, "BEGIN");
+    int rc = database_exec(from, "BEGIN");
     if (rc == SQLITE_OK)
-        rc = database_query_int(&from, "SELECT count(*) FROM sqlite_schema", &tables);
-    if (rc != SQLITE_OK)
-        return database_err(&from, rc, "begin to copy", e);
+        rc = database_query_int(from, "SELECT count(*) FROM sqlite_schema", &tables);
+    if (rc != SQLITE_OK) {
+        database_err(from, rc, "begin to copy", e);
+        database_rollback(from, rc);
+        return -(int)e->code;
+    }
     rc = sqlite3_open_v2(part, &to, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_exec(to, "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF", NULL, NULL, NULL);
-    if (rc != SQLITE_OK)
-        return err_set(e, CODE_UNAVAILABLE, "%s: %s", part, sqlite3_errstr(rc));
-    r = pages_copy(&from, to, part, closing, e);
+    int r = rc == SQLITE_OK ? pages_copy(from, to, part, closing, e)
+                            : err_set(e, CODE_UNAVAILABLE, "%s: %s", part, sqlite3_errstr(rc));
+    database_rollback(from, SQLITE_OK);
     return r == 0 ? copy_check(to, part, e) : r;
 }
 
@@ -97,8 +92,8 @@ static int copy_finish(const char *part, const char *path, uint64_t *ret_bytes, 
     return r;
 }
 
-int journal_copy_make(const char *dir, const struct limits *limits, const char *path, const _Atomic bool *closing,
-                      uint64_t *ret_bytes, struct err *e)
+int database_copy(struct database *from, const char *path, const _Atomic bool *closing, uint64_t *ret_bytes,
+                  struct err *e)
 {
     static const char *const ends[] = { "", "-journal", "-wal", "-shm" };
     AUTO_FREE char *part = xasprintf("%s.part", path);
@@ -111,7 +106,7 @@ int journal_copy_make(const char *dir, const struct limits *limits, const char *
                                          part)
                                : err_sys(e, "%s", part);
     fd_auto(&fd);
-    int r = copy_fill(dir, limits, part, closing, e);
+    int r = copy_fill(from, part, closing, e);
     for (size_t i = 1; i < COUNT_OF(ends); i++) { /* as a WAL file it may have got them while it was checked */
         AUTO_FREE char *beside = xasprintf("%s%s", part, ends[i]);
         (void)unlink(beside);
@@ -121,4 +116,15 @@ int journal_copy_make(const char *dir, const struct limits *limits, const char *
     if (r < 0)
         (void)unlink(part);
     return r;
+}
+
+int journal_copy_make(const char *dir, const struct limits *limits, const char *path, const _Atomic bool *closing,
+                      uint64_t *ret_bytes, struct err *e)
+{
+    struct database_spec spec;
+    __attribute__((cleanup(database_auto))) struct database from = { 0 };
+    journal_sqlite_spec(&spec, NULL, false);
+    spec.value_bytes_max = limits->journal_value_bytes_max;
+    int r = database_open(&from, dir, &spec, limits, e);
+    return r < 0 ? r : database_copy(&from, path, closing, ret_bytes, e);
 }

@@ -6,6 +6,7 @@
  * answered with UNAVAILABLE; one that was acknowledged is never lost. Versions given out in a failed
  * batch are not given out again. */
 #include "store/engine.h"
+#include "store/journal_copy.h"
 #include "store/records.h"
 #include "store/schema.h"
 
@@ -195,6 +196,12 @@ static int sqlite_records_read(struct engine *en, const struct record_query *q,
     return records_read(&self(en)->records, q, ret_rows, ret_count, e);
 }
 
+static int sqlite_copy(struct engine *en, const char *path, const _Atomic bool *closing, uint64_t *ret_bytes,
+                       struct err *e)
+{
+    return database_copy(&self(en)->hob, path, closing, ret_bytes, e);
+}
+
 static void sqlite_tend(struct engine *en, bool idle, int64_t wall_ms)
 {
     struct sqlite_engine *s = self(en);
@@ -230,16 +237,16 @@ static const struct engine_ops sqlite_ops = {
     .probe = sqlite_probe,
     .records_write = sqlite_records_write,
     .tend = sqlite_tend,
+    .copy = sqlite_copy,
     .records_read = sqlite_records_read,
     .close = sqlite_close,
 };
 
 /* Exclusive: a second hob on the same folder is refused, and there is no shared memory file. */
-int sqlite_engine_open(const char *dir, const struct limits *limits, struct engine **ret,
-                       struct err *e)
+void sqlite_engine_spec(struct database_spec *ret)
 {
     static const char *const steps[] = HOB_DB_STEPS;
-    const struct database_spec hob = {
+    *ret = (struct database_spec){
         .name = "hob.db",
         .pragmas = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = FULL;"
                    " PRAGMA cache_size = -512",
@@ -249,6 +256,13 @@ int sqlite_engine_open(const char *dir, const struct limits *limits, struct engi
         .step_count = COUNT_OF(steps),
         .sql = hob_sql,
     };
+}
+
+int sqlite_engine_open(const char *dir, const struct limits *limits, struct engine **ret,
+                       struct err *e)
+{
+    struct database_spec hob;
+    sqlite_engine_spec(&hob);
     AUTO(sqlite_engine) struct sqlite_engine *s = xcalloc(1, sizeof *s);
     s->engine.ops = &sqlite_ops;
     int r = database_open(&s->hob, dir, &hob, limits, e);

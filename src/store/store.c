@@ -69,7 +69,7 @@ struct store {
     struct loop *loop;
     struct limits limits;
     struct engine *engine;
-    struct work_pool *readers;
+    struct work_pool *readers, *copies;
     struct loop_io io;
     struct loop_timer flush, tend;
     int event_fd;
@@ -82,7 +82,7 @@ struct store {
     uint32_t queries_waiting;
     struct page_item *page; /* being filled; may be NULL */
     struct health health;
-    bool closing;
+    _Atomic bool closing;
 
     /* writer thread: pages that could not be written yet, oldest first, and when to try again */
     struct list retry;
@@ -519,6 +519,59 @@ int store_each(struct store *s, const char *kind,
     return r;
 }
 
+/* ---- backups ---- */
+
+struct copy {
+    struct work work;
+    struct store *store;
+    struct store_backup *owner;
+    char *path;
+    uint64_t bytes;
+    int r;
+    struct err e;
+};
+
+static void copy_run(struct work *w)
+{
+    struct copy *c = CONTAINER_OF(w, struct copy, work);
+    struct store *s = c->store;
+    pthread_mutex_lock(&s->engine_lock);
+    c->r = s->engine->ops->copy(s->engine, c->path, &s->closing, &c->bytes, &c->e);
+    pthread_mutex_unlock(&s->engine_lock);
+}
+
+static void copy_done(struct work *w)
+{
+    struct copy *c = CONTAINER_OF(w, struct copy, work);
+    if (w->submitted)
+        c->r = err_set(&c->e, CODE_CANCELLED, "store: it closes");
+    c->owner->on_done(c->owner, c->r, c->bytes, &c->e);
+    free(c->path);
+    free(c);
+}
+
+int store_backup(struct store *s, struct store_backup *b, struct err *e)
+{
+    if (s->closing)
+        return err_set(e, CODE_CANCELLED, "store: it closes");
+    if (!s->engine->ops->copy)
+        return err_set(e, CODE_UNIMPLEMENTED, "store: this one is copied with its own tools");
+    if (work_waiting(s->copies) > 0)
+        return err_set(e, CODE_EXHAUSTED, "store: a backup is being made: wait until it is done");
+    struct copy *c = xcalloc(1, sizeof *c);
+    c->work.run = copy_run;
+    c->work.on_done = copy_done;
+    c->store = s;
+    c->owner = b;
+    c->path = xstrdup(b->path);
+    int r = work_submit(s->copies, &c->work, e);
+    if (r < 0) {
+        free(c->path);
+        free(c);
+    }
+    return r;
+}
+
 /* ---- life ---- */
 
 static int writer_start(struct store *s, struct err *e)
@@ -571,6 +624,8 @@ int store_open_on(struct loop *l, struct engine *take_engine, const struct limit
     if (r == 0)
         r = work_pool_open(l, "store-read", 1, QUERIES_MAX, &s->readers, e);
     if (r == 0)
+        r = work_pool_open(l, "store-copy", 1, 1, &s->copies, e);
+    if (r == 0)
         r = writer_start(s, e);
     if (r < 0)
         return err_wrap(e, "store");
@@ -605,6 +660,7 @@ void store_free(struct store *s)
     if (s->writer_runs)
         writer_stop(s);
     done_drain(s);
+    work_pool_free(s->copies);
     work_pool_free(s->readers); /* answers the queries that were not read as cancelled */
     ASSERT(s->changes_waiting == 0 && s->records_waiting == 0 && s->queries_waiting == 0);
     ASSERT(s->retry.count == 0 && s->jobs.count == 0 && s->done.count == 0);

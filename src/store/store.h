@@ -62,6 +62,15 @@ struct store_change { /* embedded by the caller; zero it first; strings copied a
 /* on_done follows unless this returns < 0. */
 int store_submit(struct store *s, struct store_change *c, struct err *e) MUST_USE;
 
+/* A copy of hob.db as it is at one moment, whole and synced, at `path` (must not exist; CODE_EXISTS). Changes wait while it
+ * is made. One at a time (CODE_EXHAUSTED). Embedded; the path is copied. */
+struct store_backup {
+    const char *path;
+    void (*on_done)(struct store_backup *b, int r, uint64_t bytes, const struct err *e);
+    void *internal;
+};
+int store_backup(struct store *s, struct store_backup *b, struct err *e) MUST_USE;
+
 /* ---- invocation records ---- */
 
 /* Copies the record; written in batches within 200 ms. Full: dropped and counted. A record of an id
