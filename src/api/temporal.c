@@ -105,6 +105,21 @@ static int64_t time_left_ns(const struct temporal *t, const struct grpc_server_c
     return deadline > now ? (int64_t)MIN((deadline - now) * 1000, (uint64_t)INT64_MAX) : 0;
 }
 
+/* A worker of ours comes by a socket that only it can reach. */
+static int admit(const struct temporal *t, const struct grpc_server_call *c, struct refusal *no)
+{
+    struct err e;
+    struct str given = grpc_server_call_field(c, "authorization");
+    if (!t->world.access || grpc_server_call_tag(c) ||
+        access_check(t->world.access, false, grpc_server_call_path(c), given, &e) == 0)
+        return 0;
+    return refuse(no, CODE_UNAUTHENTICATED,
+                  given.at ? "the token is not this hob's: the right one is in the data folder's api-token, sent as "
+                             "\"authorization: Bearer TOKEN\" (an SDK's API key)"
+                           : "this address asks for a token: what is in the data folder's api-token, sent as \"authorization: "
+                             "Bearer TOKEN\" (an SDK's API key, without TLS)");
+}
+
 static void on_call(void *ctx, struct grpc_server_call *c)
 {
     struct temporal *t = ctx;
@@ -115,6 +130,11 @@ static void on_call(void *ctx, struct grpc_server_call *c)
     }
     struct refusal no = { 0 };
     int r;
+    if (admit(t, c, &no) < 0) {
+        refuse_call(c, &no);
+        refusal_done(&no);
+        return;
+    }
     struct waiting *w = xcalloc(1, sizeof *w);
     *w = (struct waiting){ .temporal = t, .call = c };
     grpc_server_call_own(c, w);

@@ -2,11 +2,13 @@
  *
  * Receives listening sockets (their owner keeps them). Owns the gRPC server and the calls that wait.
  * Emits every answer and refusal of the service as gRPC says it (status, details), and the health of both services.
- * Refuses methods that nobody knows by name (UNIMPLEMENTED), and what net/grpc_server.h refuses.
+ * Refuses methods that nobody knows by name (UNIMPLEMENTED), calls without the token where one is asked for (UNAUTHENTICATED;
+ * health tells nothing, and is answered), and what net/grpc_server.h refuses.
  *
  * A client that goes away takes its call along: a poll without a client gets no task. Loop thread only. */
 #pragma once
 
+#include "api/access.h"
 #include "net/grpc_server.h"
 #include "workflow/service.h"
 
@@ -16,6 +18,7 @@ struct temporal_world {
     struct loop *loop;
     const struct limits *limits; /* copied */
     struct service *service;     /* outlives it */
+    const struct access *access; /* outlives it; NULL: no token is asked for. Workers that hob runs itself need none. */
     void (*on_limit)(void *ctx, const char *limit); /* may be NULL */
     void *ctx;
 };

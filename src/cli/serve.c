@@ -250,7 +250,8 @@ static int node_main(const struct serve_settings *s, struct err *e)
         .namespaces = s->namespaces.at, .namespace_count = s->namespaces.count,
         .attributes = s->attributes.at, .attribute_count = s->attributes.count,
         .ready_fd = ready && ready[0] == '1' ? FD_READY : -1, .ingress = ingress, .api = api,
-        .local = local ? local : "", .api_open = s->api_insecure, .traces = serve_traces_on(),
+        .local = local ? local : "", .api_open = s->api_insecure,
+        .temporal_open = !s->temporal_token && (!listens || s->api_insecure || !listen_beyond(FD_TEMPORAL)), .traces = serve_traces_on(),
         .service_name = serve_traces_name(), .request_log = s->request_log != NULL,
     };
     return node_run(&c, e);

@@ -18,6 +18,14 @@ enum { BACKLOG = 4096 };
 
 /* ---- TCP ---------------------------------------------------------------------------------------- */
 
+static bool is_local(const struct sockaddr_storage *a)
+{
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)a;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)a;
+    return a->ss_family == AF_INET ? ntohl(v4->sin_addr.s_addr) >> 24 == 127
+                                   : a->ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
+}
+
 static int address_read(const struct listen_tcp *t, struct sockaddr_storage *ret, socklen_t *ret_size,
                         bool *ret_local, struct err *e)
 {
@@ -37,15 +45,14 @@ static int address_read(const struct listen_tcp *t, struct sockaddr_storage *ret
         v4->sin_family = AF_INET;
         v4->sin_port = htons((uint16_t)port);
         *ret_size = sizeof *v4;
-        *ret_local = ntohl(v4->sin_addr.s_addr) >> 24 == 127;
     } else if (inet_pton(AF_INET6, host, &v6->sin6_addr) == 1) {
         v6->sin6_family = AF_INET6;
         v6->sin6_port = htons((uint16_t)port);
         *ret_size = sizeof *v6;
-        *ret_local = IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
     } else {
         return err_set(e, CODE_INVALID, "%s: '%s' is not a numeric address", t->flag, host);
     }
+    *ret_local = is_local(ret);
     return 0;
 }
 
@@ -70,6 +77,15 @@ void listen_shown(int fd, char into[LISTEN_ADDRESS_MAX])
     bool v6;
     unsigned port = address_of(fd, host, &v6);
     snprintf(into, LISTEN_ADDRESS_MAX, v6 ? "[%.46s]:%u" : "%.46s:%u", host, port);
+}
+
+bool listen_beyond(int fd)
+{
+    struct sockaddr_storage a = { 0 };
+    socklen_t size = sizeof a;
+    if (getsockname(fd, (struct sockaddr *)&a, &size) < 0)
+        return true;
+    return !is_local(&a);
 }
 
 unsigned listen_port(int fd)

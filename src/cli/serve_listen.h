@@ -19,6 +19,7 @@ int listen_tcp(const struct listen_tcp *t, int *ret_fd, struct err *e) MUST_USE;
 /* Where a socket listens: "127.0.0.1:8081". */
 void listen_shown(int fd, char into[LISTEN_ADDRESS_MAX]);
 unsigned listen_port(int fd);
+bool listen_beyond(int fd); /* others than this machine can reach it */
 
 /* The API's unix socket, named after the port that the caller holds; mode 0600, or 0660 for `group` (name
  * or number; NULL: none). What dead ones left in the same folder is removed. */

@@ -17,10 +17,10 @@ struct serve_settings {
     struct opt_list roots, limit_texts;
     struct opt_list namespaces, attributes; /* of Temporal, made unless they are there; "Name=Type" */
     uint32_t ready_fd; /* SERVE_NO_FD: nobody waits */
-    bool insecure, api_insecure, verbose, quiet, help; /* quiet: warnings and errors only */
+    bool insecure, api_insecure, temporal_token, verbose, quiet, help; /* quiet: warnings and errors only */
 };
 #define SERVE_LISTEN_NONE "none" /* --listen-temporal: nobody listens */
-enum { SERVE_OPTS = 15 };
+enum { SERVE_OPTS = 16 };
 extern const struct opt serve_opts[SERVE_OPTS];
 
 /* Defaults, then argv (no program name). The lists are the caller's to end with serve_settings_done(). */

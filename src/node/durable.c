@@ -130,7 +130,7 @@ static int parts_open(struct durable *d, struct err *e)
         return r;
     service_attach(d->service, d->host);
     desk_attach(invocations_desk(d->invocations), d->host);
-    const struct temporal_world face = { .loop = c->loop, .limits = c->limits, .service = d->service, .on_limit = on_limit,
+    const struct temporal_world face = { .loop = c->loop, .limits = c->limits, .service = d->service, .access = c->access, .on_limit = on_limit,
                                          .ctx = d };
     d->temporal = temporal_new(&face);
     r = made_from_the_start(d, e);

@@ -22,6 +22,7 @@ struct durable_config {
     const struct limits *limits;
     const char *data_dir;
     int temporal_fd;
+    const struct access *access; /* who may come by temporal_fd; NULL: whoever reaches it */
     const char *const *namespaces, *const *attributes; /* made unless they are there; "Name=Type", in each of those */
     size_t namespace_count, attribute_count;
     uint64_t seed;

@@ -61,6 +61,7 @@ struct node {
     struct admin *admin;
     struct http_server *api, *api_local;
     struct access access;
+    struct access temporal_access;
     struct ingress *ingress;
     struct observe *observe;
     struct durable *durable;
@@ -631,6 +632,7 @@ static int services_open(struct node *n, uint64_t seed, struct err *e)
         return r;
     const struct durable_config durable = {
         .loop = n->loop, .store = n->store, .limits = c->limits, .ingress = n->ingress, .data_dir = c->data_dir, .temporal_fd = c->temporal_fd,
+        .access = c->temporal_open ? NULL : &n->temporal_access,
         .namespaces = c->namespaces, .namespace_count = c->namespace_count, .attributes = c->attributes,
         .attribute_count = c->attribute_count, .seed = seed, .on_limit = on_limit, .on_ready = on_durable_ready, .ctx = n,
     };
@@ -654,6 +656,8 @@ static int access_open(struct node *n, struct err *e)
     int r = token_load(c->data_dir, token, e);
     if (r == 0)
         r = access_init(&n->access, str_of(token), c->api_open, e);
+    if (r == 0)
+        r = access_init(&n->temporal_access, str_of(token), c->temporal_open, e);
     return r < 0 ? err_wrap(e, "%s/" TOKEN_FILE, c->shown_dir) : 0;
 }
 

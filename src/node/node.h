@@ -23,6 +23,7 @@ struct node_config {
     const char *local;         /* path of the unix socket, for messages */
     uint32_t root_uid;         /* who uid 0 is outside of our user namespace */
     bool api_open;             /* the TCP address asks for no token */
+    bool temporal_open;        /* Temporal's address asks for none */
     bool request_log;          /* the launcher opens one */
     bool traces;               /* the fetcher knows a collector */
     const char *service_name;  /* in the traces */

@@ -51,11 +51,12 @@ class Client:
     def __exit__(self, *_):
         self.channel.close()
 
-    def raw(self, method, data, timeout=CALL_S):
+    def raw(self, method, data, timeout=CALL_S, metadata=None):
         """(status code, details or bytes)"""
         of = self.schema.methods[method][1]
         try:
-            return grpc.StatusCode.OK, self.channel.unary_unary(f"/{of}/{method}")(data, timeout=timeout)
+            return grpc.StatusCode.OK, self.channel.unary_unary(f"/{of}/{method}")(data, timeout=timeout,
+                                                                                        metadata=metadata)
         except grpc.RpcError as why:
             return why.code(), why.details()
 

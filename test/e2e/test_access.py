@@ -18,7 +18,13 @@ import tempfile
 import threading
 import unittest
 
+try:
+    import grpc
+except ImportError:
+    grpc = None
+
 from harness import BINARY, KNATIVE, Hob, request, service
+from temporal_client import MISSING as TEMPORAL_MISSING, Client, Schema
 
 KUBECTL = shutil.which("kubectl")
 NOBODY, GROUP = 65534, 54321
@@ -397,6 +403,32 @@ class Starts(unittest.TestCase):
                 refused = self.refused("--data", os.path.join(hob.folder, "more"), env=hob.env)
                 self.assertIn("only this user writes to", refused)
                 mend()
+
+    @unittest.skipIf(TEMPORAL_MISSING, TEMPORAL_MISSING)
+    def test_temporal_beyond_this_machine_asks_for_the_token(self):
+        asked = Schema()
+
+        def call(address, *credentials):
+            client = Client(asked, address)
+            with client:
+                return client.raw("GetSystemInfo", b"", metadata=[("authorization", c) for c in credentials])
+
+        for flags, needed in ((("--insecure", "--listen-temporal", "0.0.0.0:0"), True), (("--temporal-token",), True),
+                              (("--insecure", "--listen-temporal", "0.0.0.0:0", "--api-insecure"), False), ((), False)):
+            with self.subTest(flags=flags), Hob(*flags, secure=True) as hob:
+                address = "127.0.0.1:" + hob.temporal_address.rsplit(":", 1)[1]
+                code, text = call(address)
+                if not needed:
+                    self.assertEqual(code, grpc.StatusCode.OK, text)
+                    continue
+                self.assertEqual(code, grpc.StatusCode.UNAUTHENTICATED, text)
+                self.assertIn("asks for a token", text)
+                token = token_of(hob)
+                code, text = call(address, "Bearer " + "x" * len(token))
+                self.assertEqual(code, grpc.StatusCode.UNAUTHENTICATED, text)
+                self.assertIn("not this hob's", text)
+                code, text = call(address, "Bearer " + token)
+                self.assertEqual(code, grpc.StatusCode.OK, text)
 
     def refused(self, *flags, env=None):
         done = subprocess.run([BINARY, "serve", "--listen-api", "127.0.0.1:0", "--listen-ingress", "127.0.0.1:0", "--listen-temporal", "127.0.0.1:0", *flags],
