@@ -2,6 +2,7 @@
 
 #include "api/kube_reply.h"
 #include "api/kube_schema.h"
+#include "serving/periodic.h"
 #include "serving/registry_knative.h"
 
 #include <stdio.h>
@@ -15,8 +16,9 @@ static const struct group_version {
     { SERVING_GROUP, "v1", SERVING_GROUP "/v1", "apis/" SERVING_GROUP "/v1" },
     { SERVING_GROUP, "v1beta1", SERVING_GROUP "/v1beta1", "apis/" SERVING_GROUP "/v1beta1" },
     { DOMAINCLAIM_GROUP, "v1alpha1", DOMAINCLAIM_API_VERSION, "apis/" DOMAINCLAIM_API_VERSION },
+    { PERIODIC_GROUP, "v1", PERIODIC_API_VERSION, "apis/" PERIODIC_API_VERSION },
 };
-static const char *const groups[] = { SERVING_GROUP, DOMAINCLAIM_GROUP };
+static const char *const groups[] = { SERVING_GROUP, DOMAINCLAIM_GROUP, PERIODIC_GROUP };
 
 static bool of(const struct kube_resource *r, const struct group_version *v)
 {

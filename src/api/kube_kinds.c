@@ -1,5 +1,6 @@
 #include "api/kube_kinds.h"
 
+#include "serving/periodic.h"
 #include "serving/registry_knative.h"
 
 // clang-format off
@@ -74,6 +75,16 @@ static const struct kube_column domainmapping_columns[] = {
 static const struct kube_column domainclaim_columns[] = {
     NAME_COLUMN, { "Namespace", "string", "", 0, KUBE_CELL_TEXT, "spec.namespace" }, AGE_COLUMN,
 };
+static const struct kube_column schedule_columns[] = {
+    NAME_COLUMN,
+    { "Schedule", "string", "", 0, KUBE_CELL_TEXT, "spec.schedule" },
+    { "TimeZone", "string", "", 1, KUBE_CELL_TEXT, "spec.timeZone" },
+    { "Service", "string", "", 0, KUBE_CELL_TEXT, "spec.service" },
+    { "Suspend", "boolean", "", 0, KUBE_CELL_TEXT, "spec.suspend" },
+    { "Active", "integer", "", 0, KUBE_CELL_TEXT, "status.active" },
+    { "Last Schedule", "string", "", 0, KUBE_CELL_AGE, "status.lastScheduleTime" },
+    AGE_COLUMN,
+};
 #define EVENT_FIELDS \
     "involvedObject.kind,involvedObject.namespace,involvedObject.name,involvedObject.uid," \
     "involvedObject.apiVersion,involvedObject.resourceVersion,involvedObject.fieldPath,reason,type," \
@@ -123,6 +134,10 @@ const struct kube_resource kube_resources[] = {
       .api_version = DOMAINCLAIM_API_VERSION, .log_kind = "clusterdomainclaims", .categories = "knative-internal,networking",
       .source = KUBE_FROM_REGISTRY, .kind = REGISTRY_DOMAINCLAIMS, .verbs = KUBE_ALL, .short_names = "cdc",
       COLUMNS(domainclaim_columns) },
+    { .group = PERIODIC_GROUP, .version = "v1", .plural = "schedules", .singular = "schedule", .name = "Schedule",
+      .full = "schedules." PERIODIC_GROUP, .full_kind = "Schedule." PERIODIC_GROUP, .api_version = PERIODIC_API_VERSION,
+      .log_kind = "schedules", .namespaced = true, .categories = "all", .source = KUBE_FROM_REGISTRY, .kind = REGISTRY_SCHEDULES,
+      .verbs = KUBE_ALL, .short_names = "sched", COLUMNS(schedule_columns) },
 };
 // clang-format on
 const size_t kube_resource_count = COUNT_OF(kube_resources);

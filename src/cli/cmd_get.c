@@ -214,7 +214,7 @@ const struct cli_command cmd_get = {
     .args_size = sizeof(struct args),
     .words_max = OPT_WORDS_MAX,
     .complete = OPT_COMPLETE_SERVICES,
-    .choices = "services|revisions|configurations|routes|domainmappings|clusterdomainclaims|configmaps|secrets|"
+    .choices = "services|revisions|configurations|routes|domainmappings|clusterdomainclaims|configmaps|secrets|schedules|"
                "namespaces|events",
     .run = run,
 };

@@ -317,7 +317,7 @@ static bool hops_find(struct client *c, uint64_t *ret_hops, struct refusal *r)
 static bool client_is_local(const struct client *c)
 {
     struct str address = str_of(c->address);
-    return str_starts(address, STR("127.")) || str_starts(address, STR("::ffff:127.")) ||
+    return c->inner || str_starts(address, STR("127.")) || str_starts(address, STR("::ffff:127.")) ||
            str_is(address, "::1");
 }
 

@@ -11,7 +11,7 @@ struct durable {
     struct service *service;
     struct durable_host *host;
     struct invocations *invocations;
-    struct durable_kind kinds[3];
+    struct durable_kind kinds[4];
     struct temporal *temporal;
     struct loop_timer again; /* set: something of the start failed, and is tried again */
     bool loaded, ready, stopped;
@@ -121,8 +121,10 @@ static int parts_open(struct durable *d, struct err *e)
     d->kinds[0] = service_kind(d->service);
     d->kinds[1] = service_schedule_kind(d->service);
     d->invocations = invocations_new(&(struct invocations_world){ .loop = c->loop, .limits = c->limits, .ingress = c->ingress,
+                                                                  .schedules = c->schedules, .schedules_ctx = c->schedules_ctx,
                                                                   .wall_ns = wall_ns, .seed = c->seed });
     d->kinds[2] = desk_kind(invocations_desk(d->invocations));
+    d->kinds[3] = ticker_kind(invocations_ticker(d->invocations));
     const struct durable_world host = { .loop = c->loop, .journal = d->journal, .limits = c->limits, .wall_ns = wall_ns,
                                         .seed = c->seed };
     r = durable_host_open(&host, d->kinds, COUNT_OF(d->kinds), &d->host, e);
@@ -130,6 +132,7 @@ static int parts_open(struct durable *d, struct err *e)
         return r;
     service_attach(d->service, d->host);
     desk_attach(invocations_desk(d->invocations), d->host);
+    ticker_attach(invocations_ticker(d->invocations), invocations_desk(d->invocations), d->host);
     const struct temporal_world face = { .loop = c->loop, .limits = c->limits, .service = d->service, .access = c->access, .on_limit = on_limit,
                                          .ctx = d };
     d->temporal = temporal_new(&face);
@@ -161,6 +164,7 @@ void durable_stop(struct durable *d)
 bool durable_idle(const struct durable *d) { return temporal_idle(d->temporal) && invocations_idle(d->invocations); }
 
 struct desk *durable_desk(const struct durable *d) { return invocations_desk(d->invocations); }
+struct ticker *durable_ticker(const struct durable *d) { return invocations_ticker(d->invocations); }
 struct journal *durable_journal(const struct durable *d) { return d->journal; }
 
 /* From the outside in. The journal's end calls back what was committed, so it comes before those it calls. */

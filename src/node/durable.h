@@ -8,7 +8,7 @@
 
 #include "api/temporal.h"
 #include "gateway/ingress.h"
-#include "invocation/desk.h"
+#include "invocation/ticker.h"
 #include "store/journal.h"
 #include "store/store.h"
 #include "telemetry/metrics.h"
@@ -26,6 +26,8 @@ struct durable_config {
     const char *const *namespaces, *const *attributes; /* made unless they are there; "Name=Type", in each of those */
     size_t namespace_count, attribute_count;
     uint64_t seed;
+    const struct ticker_ops *schedules; /* hob's own, of functions */
+    void *schedules_ctx;
     void (*on_limit)(void *ctx, const char *limit);
     void (*on_ready)(void *ctx, struct service *s, struct temporal *t); /* what every run wants is known; both outlive stop */
     void *ctx;
@@ -37,6 +39,7 @@ bool durable_idle(const struct durable *d);
 void durable_free(struct durable *d);
 DEFINE_AUTO(durable, struct durable *, durable_free)
 struct desk *durable_desk(const struct durable *d);
+struct ticker *durable_ticker(const struct durable *d);
 struct journal *durable_journal(const struct durable *d); /* for lists and copies */
 size_t durable_values(const struct durable *d, struct metrics_value *into, size_t max);
 int durable_health(const struct durable *d, struct err *e); /* 0; < 0: nothing durable can be written now */

@@ -1,5 +1,6 @@
 #include "node/invocations.h"
 #include "os/fault.h"
+#include "workflow/zones.h"
 
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -8,6 +9,7 @@ struct invocations {
     struct invocations_world world;
     struct runner *runner;
     struct desk *desk;
+    struct ticker *ticker;
     bool stopped;
 };
 
@@ -24,6 +26,13 @@ static int on_connect(void *ctx, struct err *e)
     return ends[0];
 }
 
+static int zone_load(void *ctx, struct str name, struct zone **ret, struct err *e)
+{
+    (void)ctx;
+    return zones_load(NULL, name, (struct str){ NULL, 0 }, ret, e);
+}
+static const struct timetable_zones zones = { zone_load, NULL };
+
 struct invocations *invocations_new(const struct invocations_world *w)
 {
     struct invocations *i = xcalloc(1, sizeof *i);
@@ -33,10 +42,13 @@ struct invocations *invocations_new(const struct invocations_world *w)
     i->desk = desk_new(&(struct desk_world){ .loop = w->loop, .limits = w->limits, .ops = &runner_ops,
                                              .ctx = i->runner, .seed = w->seed });
     runner_attach(i->runner, i->desk);
+    i->ticker = ticker_new(&(struct ticker_world){ .loop = w->loop, .limits = w->limits, .ops = w->schedules, .ctx = w->schedules_ctx,
+                                                   .zones = &zones, .wall_ns = w->wall_ns, .seed = w->seed });
     return i;
 }
 
 struct desk *invocations_desk(const struct invocations *i) { return i->desk; }
+struct ticker *invocations_ticker(const struct invocations *i) { return i->ticker; }
 
 void invocations_stop(struct invocations *i)
 {
@@ -51,6 +63,7 @@ void invocations_free(struct invocations *i)
     if (!i)
         return;
     runner_free(i->runner);
+    ticker_free(i->ticker);
     desk_free(i->desk);
     free(i);
 }
@@ -81,6 +94,10 @@ size_t invocations_values(const struct invocations *i, struct metrics_value *int
     VALUE("durable_invocations_redrives_total", "Those driven again.", true, d.redrives);
     VALUE("durable_invocations_queued", "Durable invocations that wait for their attempt.", false, d.queued);
     VALUE("durable_invocations_running", "Attempts under way.", false, d.running);
+    struct ticker_counts t = ticker_counts(i->ticker);
+    VALUE("schedules_accepted_total", "Invocations that Schedules accepted.", true, t.accepted);
+    VALUE("schedules_refused_total", "Those that found no room, or no disk; each is tried again.", true, t.refused);
+    VALUE("schedules_waiting", "Invocations of Schedules that have not ended.", false, t.waiting);
     VALUE("durable_invocations_waiters", "Clients that wait for the end of one.", false, d.waiters);
 #undef VALUE
     return count;

@@ -12,6 +12,7 @@
 #include "node/config_watch.h"
 #include "node/durable.h"
 #include "node/observe.h"
+#include "node/schedules.h"
 #include "node/token.h"
 #include "node/workers.h"
 #include "sandbox/native.h"
@@ -66,6 +67,7 @@ struct node {
     struct observe *observe;
     struct durable *durable;
     struct workers *workers;
+    struct schedules *schedules;
     struct backup *backup;
     struct loop_timer drain_timer;
     uint64_t begin_us, drain_until_us, flush_until_us, api_refused;
@@ -448,6 +450,7 @@ static void on_durable_ready(void *ctx, struct service *s, struct temporal *t)
 {
     struct node *n = ctx;
     workers_serve(n->workers, s, t);
+    schedules_begin(n->schedules, durable_ticker(n->durable));
 }
 
 /* ---- stopping --------------------------------------------------------------------------------------- */
@@ -539,6 +542,7 @@ static void node_close(struct node *n)
     workers_close(n->workers);
     durable_free(n->durable);
     domains_free(n->domains);
+    schedules_free(n->schedules);
     config_watch_free(n->config_watch);
     routes_free(n->routes);
     events_free(n->events);
@@ -630,11 +634,13 @@ static int services_open(struct node *n, uint64_t seed, struct err *e)
     r = ingress_open(n->loop, c->limits, c->ingress_fd, fleet_backend(n->fleet), &n->ingress, e);
     if (r < 0)
         return r;
+    n->schedules = schedules_new(n->loop, n->registry, catalog_log(n->catalog), fleet_backend(n->fleet), seed);
     const struct durable_config durable = {
         .loop = n->loop, .store = n->store, .limits = c->limits, .ingress = n->ingress, .data_dir = c->data_dir, .temporal_fd = c->temporal_fd,
         .access = c->temporal_open ? NULL : &n->temporal_access,
         .namespaces = c->namespaces, .namespace_count = c->namespace_count, .attributes = c->attributes,
-        .attribute_count = c->attribute_count, .seed = seed, .on_limit = on_limit, .on_ready = on_durable_ready, .ctx = n,
+        .attribute_count = c->attribute_count, .seed = seed, .schedules = &schedules_ops, .schedules_ctx = n->schedules,
+        .on_limit = on_limit, .on_ready = on_durable_ready, .ctx = n,
     };
     r = durable_open(&durable, &n->durable, e);
     if (r < 0)

@@ -1,5 +1,5 @@
 /* registry.h -- the plain objects beside the Services: Namespace, ConfigMap, Secret, Event, DomainMapping,
- * ClusterDomainClaim, and Routes that are no Service's.
+ * ClusterDomainClaim, Schedule, and Routes that are no Service's.
  *
  * Receives the same requests as the catalog, for one of its kinds. Owns these objects (as the JSON text that was
  * last committed, packed). Emits answers only after the commit, each exactly once; every change into the change log.
@@ -25,6 +25,7 @@ enum registry_kind {
     REGISTRY_DOMAINMAPPINGS,
     REGISTRY_DOMAINCLAIMS,
     REGISTRY_ROUTES, /* those that are no Service's */
+    REGISTRY_SCHEDULES,
     REGISTRY_KINDS,
 };
 

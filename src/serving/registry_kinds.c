@@ -2,6 +2,7 @@
 
 #include "codec/base64.h"
 #include "codec/names.h"
+#include "serving/periodic.h"
 #include "serving/registry_knative.h"
 
 #include <stdio.h>
@@ -97,6 +98,22 @@ static const struct manifest_row route_rows[] = {
     ANY_ROW("spec.traffic[].url", "not to be set"),
     SERVER_ROW("status"),
 };
+static const struct manifest_row schedule_rows[] = {
+    TEXT_ROW("apiVersion", PERIODIC_API_VERSION), TEXT_ROW("kind", "Schedule"), METADATA_ROWS,
+    { "spec", MANIFEST_OBJECT, MANIFEST_MAY, .meaning = "when a Service is called, and with what" },
+    TEXT_ROW("spec.body", "of each request; its Content-Type is application/json unless headers say otherwise"),
+    TEXT_ROW("spec.catchUpWindow", "what came longer ago while hob was away is missed, and counted (1h)"),
+    TEXT_ROW("spec.deadline", "of each invocation, from its acceptance (24h)"),
+    { "spec.headers", MANIFEST_TEXT_MAP, MANIFEST_MAY, .meaning = "of each request" },
+    TEXT_ROW("spec.method", "of each request (POST)"),
+    TEXT_ROW("spec.overlap", "when the one before still runs: Skip (as without it), BufferOne, AllowAll, CancelOther"),
+    TEXT_ROW("spec.path", "of each request, with its query (/)"),
+    TEXT_ROW("spec.schedule", "a cron line, @hourly and its like, or \"@every 10m\""),
+    TEXT_ROW("spec.service", "a Service of the same namespace"),
+    { "spec.suspend", MANIFEST_BOOL, MANIFEST_MAY, .meaning = "true: what comes meanwhile is passed over" },
+    TEXT_ROW("spec.timeZone", "as Europe/Paris (UTC)"),
+    SERVER_ROW("status"),
+};
 #define TABLE(rows) { rows, COUNT_OF(rows) }
 const struct registry_kind_row registry_kind_rows[REGISTRY_KINDS] = {
     [REGISTRY_NAMESPACES] = { "Namespace", "v1", "namespaces", false, false, TABLE(namespace_rows) },
@@ -108,6 +125,7 @@ const struct registry_kind_row registry_kind_rows[REGISTRY_KINDS] = {
     [REGISTRY_ROUTES] = { "Route", SERVING_API_VERSION, "routes", true, true, TABLE(route_rows), "own-routes" },
     [REGISTRY_DOMAINCLAIMS] = { "ClusterDomainClaim", DOMAINCLAIM_API_VERSION, "clusterdomainclaims", false, true,
                                 TABLE(domainclaim_rows) },
+    [REGISTRY_SCHEDULES] = { "Schedule", PERIODIC_API_VERSION, "schedules", true, true, TABLE(schedule_rows) },
 };
 // clang-format on
 
@@ -333,6 +351,8 @@ static void complete(enum registry_kind kind, json_t *object, const json_t *befo
         registry_domainmapping_complete(object, before);
     else if (kind == REGISTRY_ROUTES)
         registry_route_complete(object, before);
+    else if (kind == REGISTRY_SCHEDULES && json_at(before, "status"))
+        (void)json_object_set(object, "status", json_at(before, "status")); /* what was last found out */
 }
 
 static void check(enum registry_kind kind, const json_t *object, const json_t *before, struct refusals *refused)
@@ -341,6 +361,7 @@ static void check(enum registry_kind kind, const json_t *object, const json_t *b
     case REGISTRY_CONFIGMAPS: configmap_check(object, before, refused); return;
     case REGISTRY_SECRETS: secret_check(object, before, refused); return;
     case REGISTRY_EVENTS: event_check(object, refused); return;
+    case REGISTRY_SCHEDULES: periodic_check(object, refused); return;
     case REGISTRY_DOMAINMAPPINGS:
     case REGISTRY_DOMAINCLAIMS:
     case REGISTRY_ROUTES:

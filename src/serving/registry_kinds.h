@@ -1,4 +1,4 @@
-/* registry_kinds.h -- what a Namespace, ConfigMap, Secret, Event or DomainMapping may say. Pure.
+/* registry_kinds.h -- what a Namespace, ConfigMap, Secret, Event, DomainMapping or Schedule may say. Pure.
  *
  * Receives a tree from outside. Emits it normalised and completed, or refusals in Kubernetes' words (DomainMapping:
  * Knative's). One table of fields per kind, as for the Service.
