@@ -161,6 +161,18 @@ static uint32_t native_pool_ready(struct sandbox_tier *tier) { return native_of(
 static uint32_t native_pool_wanted(struct sandbox_tier *tier) { return native_of(tier)->pool; }
 
 /* Every sandbox must have been freed before. */
+/* Who asked is answered: the launcher will not. */
+static void opens_end(struct native *t)
+{
+    struct err e;
+    err_set(&e, CODE_CANCELLED, "hob is stopping");
+    LIST_EACH (&t->opens, n, tmp) {
+        struct local_open *o = CONTAINER_OF(n, struct local_open, node);
+        o->on_open(o->ctx, -1, &e);
+        free(o);
+    }
+}
+
 static void native_tier_free(struct sandbox_tier *tier)
 {
     if (!tier)
@@ -175,8 +187,7 @@ static void native_tier_free(struct sandbox_tier *tier)
     }
     map_done(&t->shells);
     loop_cancel(t->loop, &t->pool_timer);
-    LIST_EACH (&t->opens, n, tmp)
-        free(CONTAINER_OF(n, struct local_open, node));
+    opens_end(t);
     peer_free(t->launcher);
     free(t);
 }
