@@ -91,7 +91,7 @@ def temporal():
 def metrics():
     made = re.findall(r'exposition_family\(b, "(\w+)"', read("src", "telemetry", "metrics.c"))
     made += re.findall(r'\{ "((?:hob|faas|kn)_\w+)",\s+"', read("src", "telemetry", "metrics.c"))
-    made += ["hob_" + n for f in ("node.c", "observe.c", "durable.c", "invocations.c") for n in re.findall(r'VALUE\("(\w+)"', read("src", "node", f))]
+    made += ["hob_" + n for f in ("node.c", "observe.c", "durable.c", "invocations.c", "callbacks.c") for n in re.findall(r'VALUE\("(\w+)"', read("src", "node", f))]
     compare("metrics.md", "metric", made, first_cells(read("docs", "reference", "metrics.md")))
 
 

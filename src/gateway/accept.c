@@ -1,5 +1,6 @@
 #include "gateway/accept.h"
 #include "artifact/hasher.h"
+#include "codec/callback_target.h"
 #include "gateway/deadline.h"
 #include "gateway/prefer.h"
 #include "invocation/account.h"
@@ -28,7 +29,7 @@ struct accepted {
     uint64_t look_us;  /* next look at it while hob stops */
     int64_t deadline_ms;
     char *host, *tag; /* as it was routed by */
-    char *ns, *service, *method, *target, *path, *type; /* of an accept */
+    char *ns, *service, *method, *target, *path, *type, *callback, *secret; /* of an accept */
     struct buf head, content, request, answer;
     uint64_t held; /* of the desk's */
     bool bodied;
@@ -50,7 +51,7 @@ static char *copy(struct str s)
 
 static void accepted_free(struct accepted *a)
 {
-    char *texts[] = { a->host, a->tag, a->ns, a->service, a->method, a->target, a->path, a->type };
+    char *texts[] = { a->host, a->tag, a->ns, a->service, a->method, a->target, a->path, a->type, a->callback, a->secret };
     struct buf *bufs[] = { &a->head, &a->content, &a->request, &a->answer };
     ASSERT(!a->asking && !a->waiter.dossier);
     for (size_t i = 0; i < COUNT_OF(texts); i++)
@@ -150,12 +151,31 @@ static void deadline_take(struct accepted *a, const struct http1_head *h, int64_
         a->deadline_ms = wall_ms + (int64_t)left_ms;
 }
 
-static void request_note(struct accepted *a, const struct client *c, const struct prefer *d)
+/* Who is told of the end: whom the client names, if it may, else whom the Service does. Empty: nobody. */
+static int callback_read(const struct client *c, bool durable, struct str *ret, struct err *e)
+{
+    const struct invoke_policy *p = c->x.policy.invoke;
+    struct str named = http1_field(&c->head, HTTP_FIELD_HOB_CALLBACK);
+    *ret = str_of(p->callback ? p->callback : "");
+    if (!named.at)
+        return 0;
+    if (!durable)
+        return err_set(e, CODE_INVALID, "Hob-Callback: only the end of a durable invocation is told: add Prefer: respond-async or "
+                                        "an Idempotency-Key");
+    *ret = named;
+    int r = callback_target_check(named, e);
+    return r < 0 ? r : callback_target_allowed(named, str_of(p->callback_hosts ? p->callback_hosts : ""), e);
+}
+
+static void request_note(struct accepted *a, const struct client *c, const struct prefer *d, struct str callback)
 {
     const struct http1_head *h = &c->head;
     const struct exchange *x = &c->x;
     a->prefer = *d;
     a->policy = *x->policy.invoke;
+    a->callback = copy(callback);
+    a->secret = xstrdup(callback.size > 0 && a->policy.callback_secret ? a->policy.callback_secret : "");
+    a->policy.callback = a->policy.callback_hosts = a->policy.callback_secret = NULL; /* the Revision may go before this does */
     a->ns = xstrdup(x->policy.ns);
     a->service = xstrdup(x->policy.service);
     a->method = copy(h->method);
@@ -175,6 +195,7 @@ int accept_begin(struct client *c, struct problem *ret, struct err *e)
     const struct http1_head *h = &c->head;
     struct ingress *in = c->ingress;
     struct prefer d;
+    struct str callback;
     struct uuid id;
     bool result;
     if (!in->desk || c->inner || x->grpc || x->upgrade || !x->policy.invoke)
@@ -182,6 +203,8 @@ int accept_begin(struct client *c, struct problem *ret, struct err *e)
     if ((x->method_id == HTTP_GET || x->method_id == HTTP_HEAD) && prefer_is_look(h->path, &id, &result))
         return look_begin(c, &id, result, ret, e);
     if (prefer_read(h, x->policy.invoke->durable_events, &d, e) < 0)
+        return refused(ret, PROBLEM_BAD_HEADER, e);
+    if (callback_read(c, prefer_is_durable(&d), &callback, e) < 0)
         return refused(ret, PROBLEM_BAD_HEADER, e);
     if (!prefer_is_durable(&d))
         return 0;
@@ -191,7 +214,7 @@ int accept_begin(struct client *c, struct problem *ret, struct err *e)
                 (unsigned long long)in->limits->invoke_request_bytes_max);
         return refused(ret, PROBLEM_TOO_LARGE, e);
     }
-    request_note(accepted_new(c, &x->record.id), c, &d);
+    request_note(accepted_new(c, &x->record.id), c, &d, callback);
     unroute(c);
     return 1;
 }
@@ -217,7 +240,8 @@ static enum step ask(struct client *c, enum desk_verb verb)
             .path = str_of(a->path), .key = str_of(a->prefer.key),
             .safe = invoke_is_safe(p, http_method_find(str_of(a->method))), .attempts_max = p->attempts_max,
             .backoff_ms = p->backoff_ms, .backoff_max_ms = p->backoff_max_ms, .deadline_ms = a->deadline_ms,
-            .retention_ms = p->retention_ms, .request = buf_str(&a->request),
+            .retention_ms = p->retention_ms, .callback = str_of(a->callback), .callback_secret = str_of(a->secret),
+            .request = buf_str(&a->request),
         };
         struct digest content = hasher_of(buf_at(&a->content), a->content.size);
         char hex[DIGEST_HEX];

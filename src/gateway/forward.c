@@ -71,7 +71,7 @@ void forward_request(struct buf *b, const struct forward_request *f)
     const struct http1_head *h = f->head;
     const uint64_t of_attempt = BIT(HTTP_FIELD_HOB_INVOCATION_ID) | BIT(HTTP_FIELD_HOB_ATTEMPT) | BIT(HTTP_FIELD_HOB_CHECKPOINT);
     const bool named = f->kept || (f->attempt && http1_has(h, HTTP_FIELD_HOB_INVOCATION_ID));
-    const uint64_t of_hop = f->kept ? BIT(HTTP_FIELD_PREFER) : 0;
+    const uint64_t of_hop = f->kept ? BIT(HTTP_FIELD_PREFER) | BIT(HTTP_FIELD_HOB_CALLBACK) : 0;
     const uint64_t ours = (f->attempt ? 0 : of_attempt) | of_hop | (f->grpc ? BIT(HTTP_FIELD_GRPC_TIMEOUT) : 0) | BIT(HTTP_FIELD_FORWARDED) | BIT(HTTP_FIELD_X_FORWARDED_FOR) |
                           BIT(HTTP_FIELD_HOB_DEADLINE) |
                           BIT(HTTP_FIELD_HOB_HOPS) | BIT(HTTP_FIELD_EXPECT) | BIT(HTTP_FIELD_TRACEPARENT) |

@@ -2,19 +2,12 @@
  *
  * Receives what is known of the invocation, the time, and the secret's bytes. Emits the event (JSON, structured mode) and the
  * header lines of one try: webhook-id is the same for each try of one end, webhook-timestamp is the try's. Owns nothing.
- * Refuses targets that are no plain http(s) URL of at most CALLBACK_TARGET_MAX bytes, or that the Service does not name. Where a name
- * leads is looked at when it is connected to (artifact/origin.h). */
+ * Refuses secrets that cannot sign. Where it may go is codec/callback_target.h's. */
 #pragma once
 
 #include "invocation/invocation.h"
 
-enum { CALLBACK_TARGET_MAX = 500, CALLBACK_KEY_MAX = 1024, CALLBACK_EVENT_MAX = 16384 };
-
-int callback_target_check(struct str url, struct err *e) MUST_USE;
-/* May a client name this target? `hosts`: "hooks.example.org, *.example.net:8443"; "*" is every one; without a port: any.
- * CODE_DENIED: no. */
-int callback_target_allowed(struct str url, struct str hosts, struct err *e) MUST_USE;
-int callback_hosts_check(struct str hosts, struct err *e) MUST_USE;
+enum { CALLBACK_KEY_MAX = 1024, CALLBACK_EVENT_MAX = 16384 };
 
 /* What stands in a Secret: "whsec_" and base64, or the bytes themselves. */
 int callback_key_read(struct str secret, struct buf *into, struct err *e) MUST_USE;

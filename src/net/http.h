@@ -84,6 +84,7 @@ enum {
     X(HOB_HOPS,             "Hob-Hops",              FIXED | NO_TRAIL)                          \
     X(HOB_ATTEMPT,          "Hob-Attempt",           FIXED | NO_TRAIL)                          \
     X(HOB_CHECKPOINT,       "Hob-Checkpoint",        FIXED | NO_TRAIL)                          \
+    X(HOB_CALLBACK,         "Hob-Callback",          ONCE | FIXED | NO_TRAIL)                   \
     X(KNATIVE_SERVING_TAG,  "Knative-Serving-Tag",   FIXED | NO_TRAIL)                          \
     X(KNATIVE_NAMESPACE,    "Knative-Serving-Namespace", FIXED | NO_TRAIL)                      \
     X(KNATIVE_REVISION,     "Knative-Serving-Revision", FIXED | NO_TRAIL)                       \

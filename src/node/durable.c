@@ -1,5 +1,6 @@
 #include "node/durable.h"
 #include "base/log.h"
+#include "node/callbacks.h"
 #include "node/invocations.h"
 
 #include <stdlib.h>
@@ -11,6 +12,7 @@ struct durable {
     struct service *service;
     struct durable_host *host;
     struct invocations *invocations;
+    struct callbacks *callbacks;
     struct durable_kind kinds[4];
     struct temporal *temporal;
     struct loop_timer again; /* set: something of the start failed, and is tried again */
@@ -133,6 +135,9 @@ static int parts_open(struct durable *d, struct err *e)
     service_attach(d->service, d->host);
     desk_attach(invocations_desk(d->invocations), d->host);
     ticker_attach(invocations_ticker(d->invocations), invocations_desk(d->invocations), d->host);
+    d->callbacks = callbacks_new(&(struct callbacks_world){ .loop = c->loop, .limits = c->limits, .fetcher = c->fetcher,
+                                                            .secrets = c->secrets, .wall_ns = wall_ns, .seed = c->seed });
+    courier_attach(callbacks_courier(d->callbacks), invocations_desk(d->invocations), d->host);
     const struct temporal_world face = { .loop = c->loop, .limits = c->limits, .service = d->service, .access = c->access, .on_limit = on_limit,
                                          .ctx = d };
     d->temporal = temporal_new(&face);
@@ -159,9 +164,13 @@ void durable_stop(struct durable *d)
     temporal_shut(d->temporal);
     service_drain(d->service);
     invocations_stop(d->invocations);
+    courier_stop(callbacks_courier(d->callbacks));
 }
 
-bool durable_idle(const struct durable *d) { return temporal_idle(d->temporal) && invocations_idle(d->invocations); }
+bool durable_idle(const struct durable *d)
+{
+    return temporal_idle(d->temporal) && invocations_idle(d->invocations) && courier_idle(callbacks_courier(d->callbacks));
+}
 
 struct desk *durable_desk(const struct durable *d) { return invocations_desk(d->invocations); }
 struct ticker *durable_ticker(const struct durable *d) { return invocations_ticker(d->invocations); }
@@ -177,8 +186,11 @@ void durable_free(struct durable *d)
         temporal_free(d->temporal);
     if (d->invocations)
         invocations_stop(d->invocations); /* the gateway is gone */
+    if (d->callbacks)
+        courier_stop(callbacks_courier(d->callbacks));
     journal_free(d->journal);
     durable_host_free(d->host);
+    callbacks_free(d->callbacks);
     invocations_free(d->invocations);
     service_free(d->service);
     free(d);
@@ -229,5 +241,6 @@ size_t durable_values(const struct durable *d, struct metrics_value *into, size_
     VALUE("temporal_polls_empty_total", "Polls that ended without a task.", true, s.polls_empty);
     VALUE("temporal_connections", "Connections of clients and workers.", false, g.connections);
 #undef VALUE
+    count += callbacks_values(d->callbacks, into + count, max - count);
     return count + invocations_values(d->invocations, into + count, max - count);
 }

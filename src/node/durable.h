@@ -7,8 +7,10 @@
 #pragma once
 
 #include "api/temporal.h"
+#include "artifact/fetcher_link.h"
 #include "gateway/ingress.h"
 #include "invocation/ticker.h"
+#include "serving/config.h"
 #include "store/journal.h"
 #include "store/store.h"
 #include "telemetry/metrics.h"
@@ -18,6 +20,8 @@ struct durable;
 struct durable_config {
     struct loop *loop;
     struct store *store;
+    struct fetcher_link *fetcher; /* callbacks go through it; freed after this */
+    struct config_source secrets; /* they are signed with */
     struct ingress *ingress; /* attempts of durable invocations go there; freed before this */
     const struct limits *limits;
     const char *data_dir;

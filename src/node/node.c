@@ -637,7 +637,7 @@ static int services_open(struct node *n, uint64_t seed, struct err *e)
     n->schedules = schedules_new(n->loop, n->registry, catalog_log(n->catalog), fleet_backend(n->fleet), seed);
     const struct durable_config durable = {
         .loop = n->loop, .store = n->store, .limits = c->limits, .ingress = n->ingress, .data_dir = c->data_dir, .temporal_fd = c->temporal_fd,
-        .access = c->temporal_open ? NULL : &n->temporal_access,
+        .fetcher = n->fetcher, .secrets = { config_find, n }, .access = c->temporal_open ? NULL : &n->temporal_access,
         .namespaces = c->namespaces, .namespace_count = c->namespace_count, .attributes = c->attributes,
         .attribute_count = c->attribute_count, .seed = seed, .schedules = &schedules_ops, .schedules_ctx = n->schedules,
         .on_limit = on_limit, .on_ready = on_durable_ready, .ctx = n,

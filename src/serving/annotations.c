@@ -1,9 +1,11 @@
 #include "serving/annotations.h"
 
 #include "base/suggest.h"
+#include "codec/callback_target.h"
 #include "codec/duration.h"
 #include "serving/invoke.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -19,6 +21,9 @@ enum kind {
     KIND_SECONDS,  /* the same, in whole seconds */
     KIND_FLAG,     /* "true" or "false" */
     KIND_METHODS,  /* the same, or a list of HTTP's methods */
+    KIND_TARGET,   /* where callbacks go */
+    KIND_HOSTS,    /* where clients may have them go */
+    KIND_SECRET,   /* one key of a Secret */
     KIND_TEXT,     /* any */
 };
 
@@ -94,6 +99,12 @@ static const struct row {
         .meaning = "and not more than that" },
     [ANNOTATION_RESULT_RETENTION] = { "hob.dev/result-retention", NULL, KIND_DURATION, 1e9, 86400e9 * 365, 86400e9,
         .meaning = "how long the end of a durable invocation is kept, and its key with it" },
+    [ANNOTATION_CALLBACK] = { "hob.dev/callback", NULL, KIND_TARGET, .initial = -1,
+        .meaning = "URL that is told of the end of each durable invocation, unless its client names another" },
+    [ANNOTATION_CALLBACK_HOSTS] = { "hob.dev/callback-hosts", NULL, KIND_HOSTS, .initial = -1,
+        .meaning = "hosts that clients may name in `Hob-Callback`: `hooks.example.org, *.example.net:8443`, or `*`; default none" },
+    [ANNOTATION_CALLBACK_SECRET] = { "hob.dev/callback-secret", NULL, KIND_SECRET, .initial = -1,
+        .meaning = "`name/key` of a Secret of the same namespace: callbacks are signed with it" },
 #undef A
 };
 
@@ -225,6 +236,26 @@ static void methods_check(const struct check *c, const char *key, const char *v)
         wrong(c, key, "invalid value: %s: want \"true\", \"false\" or a list of methods like \"GET, PUT\"", v);
 }
 
+/* A name and a key, as Kubernetes has them. */
+static bool is_secret_key(struct str v)
+{
+    struct str key = v, name = str_cut(&key, '/');
+    bool good = name.size > 0 && name.size <= 253 && key.size > 0 && key.size <= 253;
+    for (size_t i = 0; i < v.size; i++)
+        good = good && (isalnum((unsigned char)v.at[i]) || strchr("-._", v.at[i]) || v.at + i == name.at + name.size);
+    return good;
+}
+
+static void callback_check(const struct check *c, enum kind kind, const char *key, const char *v)
+{
+    struct err e;
+    if (kind == KIND_SECRET && !is_secret_key(str_of(v)))
+        wrong(c, key, "invalid value: %s: want the name of a Secret and its key, as in webhooks/signing", v);
+    else if (kind != KIND_SECRET && (kind == KIND_TARGET ? callback_target_check(str_of(v), &e)
+                                                         : callback_target_hosts(str_of(v), &e)) < 0)
+        wrong(c, key, "%s", e.text);
+}
+
 #define KPA "kpa." AUTOSCALING_GROUP
 #define HPA "hpa." AUTOSCALING_GROUP
 
@@ -350,6 +381,9 @@ void annotations_check(const json_t *annotations, const char *at, const struct l
         case KIND_SECONDS: duration_check(&c, a, key, v); break;
         case KIND_FLAG: flag_check(&c, key, v); break;
         case KIND_METHODS: methods_check(&c, key, v); break;
+        case KIND_TARGET:
+        case KIND_HOSTS:
+        case KIND_SECRET: callback_check(&c, rows[a].kind, key, v); break;
         case KIND_TEXT: break;
         }
         (void)snprintf(path, sizeof path, "%s.%s", at, key);
@@ -415,7 +449,7 @@ void annotations_document(FILE *out)
         fprintf(out, " | ");
         if (row->kind == KIND_CHOICE) {
             fprintf(out, "%s", row->choices ? row->choices + 1 : "");
-        } else if (row->kind != KIND_TEXT && row->kind != KIND_FLAG && row->kind != KIND_METHODS) {
+        } else if (row->kind < KIND_FLAG) {
             value_document(out, row, row->min);
             fprintf(out, "..");
             value_document(out, row, row->max);

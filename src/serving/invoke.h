@@ -13,6 +13,7 @@ struct invoke_policy {
     bool durable_events;   /* hob.dev/durable-events */
     uint32_t attempts_max, backoff_ms, backoff_max_ms;
     uint64_t retention_ms;
+    const char *callback, *callback_hosts, *callback_secret; /* the Revision's own; NULL: none */
 };
 void invoke_read(const json_t *annotations, struct invoke_policy *ret);
 bool invoke_is_safe(const struct invoke_policy *p, enum http_method m);

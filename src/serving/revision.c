@@ -402,6 +402,9 @@ static void decode_annotations(struct decode *d)
         r->task_namespace = take_text(&d->block, bound.ns);
     }
     invoke_read(a, &r->invoke);
+    r->invoke.callback = take_text(&d->block, annotation_text(a, ANNOTATION_CALLBACK));
+    r->invoke.callback_hosts = take_text(&d->block, annotation_text(a, ANNOTATION_CALLBACK_HOSTS));
+    r->invoke.callback_secret = take_text(&d->block, annotation_text(a, ANNOTATION_CALLBACK_SECRET));
 }
 
 /* Of the one that serves it is kept beside the object; of another, under its name with the models'. */

@@ -1,5 +1,6 @@
 /* What a receiver of callbacks gets. The signatures here were computed by another program (Python's hmac). */
 #include "invocation/callback.h"
+#include "codec/callback_target.h"
 #include "codec/json.h"
 #include "tap.h"
 
@@ -104,10 +105,10 @@ TEST(a_client_may_name_only_hosts_that_the_service_lists)
     for (size_t i = 0; i < COUNT_OF(rows); i++)
         if ((callback_target_allowed(str_of(rows[i].url), str_of(rows[i].hosts), &e) == 0) != rows[i].may)
             FAIL("row %zu: %s at %s", i, rows[i].url, rows[i].hosts);
-    CHECK_EQ(callback_hosts_check(STR("a.org, *.b.org:8443,*"), &e), 0);
+    CHECK_EQ(callback_target_hosts(STR("a.org, *.b.org:8443,*"), &e), 0);
     static const char *const wrong[] = { "", " , ", "http://a", "a b", "*a.org", "a*", "a@b", "a:x" };
     for (size_t i = 0; i < COUNT_OF(wrong); i++)
-        if (callback_hosts_check(str_of(wrong[i]), &e) != -CODE_INVALID)
+        if (callback_target_hosts(str_of(wrong[i]), &e) != -CODE_INVALID)
             FAIL("hosts %zu", i);
 }
 
