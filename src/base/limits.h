@@ -177,6 +177,12 @@
     X(matching_queries_max,       "",      10000, 1, 1000000, "queries that wait for a worker")        \
     X(namespaces_max,             "",      1000, 1, 100000, "namespaces of workflows")                \
     X(namespace_sweep_max,        "",      100, 1, 10000, "runs of a deleted namespace that are deleted at once; the others follow") \
+    X(batch_running_max,          "",      10, 1, 1000, "batch operations on workflows that run at once in one namespace") \
+    X(batch_page_max,             "",      100, 1, 1000, "runs that one of them works on at once") \
+    X(batch_operations_per_s,     "",      1000, 1, 1000000, "runs per second that one of them does at most; its request may say less") \
+    X(batch_executions_max,       "",      1000, 1, 10000, "runs that its request may name instead of a query") \
+    X(batch_tries_max,            "",      50, 1, 10000, "for one run that cannot be changed now, a second apart; then it has failed") \
+    X(batch_kept_ms,              "ms",    604800000, 1000, 31536000000, "a batch operation that is over") \
     X(worker_stickies_max,        "",      64, 1, 10000, "sticky queues of such an instance that are known to be its; of others its end shows only with time") \
     X(worker_cached_runs_max,     "",      10000, 1, 1000000, "open workflows that an instance bound to a task queue is known to have at hand; those known longest are forgotten") \
     X(journal_waiting_max,        "",      16384, 16, 1000000, "commits of the durable journal that wait to be written") \

@@ -13,7 +13,7 @@ struct durable {
     struct durable_host *host;
     struct invocations *invocations;
     struct callbacks *callbacks;
-    struct durable_kind kinds[4];
+    struct durable_kind kinds[5];
     struct temporal *temporal;
     struct loop_timer again; /* set: something of the start failed, and is tried again */
     bool loaded, ready, stopped;
@@ -127,6 +127,7 @@ static int parts_open(struct durable *d, struct err *e)
                                                                   .wall_ns = wall_ns, .seed = c->seed });
     d->kinds[2] = desk_kind(invocations_desk(d->invocations));
     d->kinds[3] = ticker_kind(invocations_ticker(d->invocations));
+    d->kinds[4] = service_batch_kind(d->service);
     const struct durable_world host = { .loop = c->loop, .journal = d->journal, .limits = c->limits, .wall_ns = wall_ns,
                                         .seed = c->seed };
     r = durable_host_open(&host, d->kinds, COUNT_OF(d->kinds), &d->host, e);

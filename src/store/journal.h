@@ -26,7 +26,7 @@
 
 struct journal; /* opaque; a simulator has its own behind the same struct journal_ops */
 
-enum journal_kind { JOURNAL_WORKFLOW = 1, JOURNAL_INVOCATION = 2, JOURNAL_SCHEDULE = 3, JOURNAL_TIMETABLE = 4 };
+enum journal_kind { JOURNAL_WORKFLOW = 1, JOURNAL_INVOCATION = 2, JOURNAL_SCHEDULE = 3, JOURNAL_TIMETABLE = 4, JOURNAL_BATCH = 5 };
 #define JOURNAL_NEVER INT64_MAX
 
 struct journal_key {

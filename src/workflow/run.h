@@ -244,6 +244,7 @@ bool run_open(const struct run *r);
 Tp__WorkflowExecutionStatus run_status(const struct run *r);
 int64_t run_next_event(const struct run *r); /* the number the next one gets */
 int64_t run_close_event(const struct run *r); /* 0: open */
+int64_t run_last_task_done(const struct run *r);  /* the last one's; 0: none */
 int64_t run_first_task_done(const struct run *r); /* the event of the first completed task; 0: none */
 const char *run_first_id(const struct run *r);
 struct uuid run_next_run(const struct run *r); /* after it closed; all zero: none */

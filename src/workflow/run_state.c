@@ -138,6 +138,7 @@ bool run_open(const struct run *r) { return r->s->status == STATUS(RUNNING); }
 Tp__WorkflowExecutionStatus run_status(const struct run *r) { return r->s->status; }
 int64_t run_next_event(const struct run *r) { return r->s->next_event_id; }
 int64_t run_close_event(const struct run *r) { return r->s->close_event_id; }
+int64_t run_last_task_done(const struct run *r) { return r->s->last_completed_id; }
 int64_t run_first_task_done(const struct run *r) { return r->s->first_completed_id; }
 const char *run_first_id(const struct run *r) { return r->s->first_run_id; }
 const char *run_queue(const struct run *r) { return r->s->started->task_queue->name; }

@@ -155,6 +155,7 @@ int service_open(const struct service_world *w, struct service **ret, struct err
     map_init(&s->namespaces, rng_next(&s->rng));
     map_init(&s->tended, rng_next(&s->rng));
     map_init(&s->sweeps, rng_next(&s->rng));
+    map_init(&s->batches, rng_next(&s->rng));
     heap_init(&s->waits);
     service_workers_open(s);
     s->timer.on_due = on_timer;
@@ -194,6 +195,7 @@ void service_free(struct service *s)
     loop_undefer(s->w.loop, &s->look);
     service_tended_close(s);
     service_sweeps_close(s);
+    service_batches_close(s);
     ASSERT(!s->waits.count && !s->queries.count);
     service_errands_close(s);
     service_workers_close(s);
@@ -204,6 +206,7 @@ void service_free(struct service *s)
     map_done(&s->namespaces);
     map_done(&s->tended);
     map_done(&s->sweeps);
+    map_done(&s->batches);
     heap_done(&s->waits);
     matching_free(s->matching);
     free(s);

@@ -30,9 +30,10 @@ struct service_world {
 };
 
 int service_open(const struct service_world *w, struct service **ret, struct err *e) MUST_USE;
-/* The host is opened with these kinds (runs, schedules), and told before anything else happens. */
+/* The host is opened with these kinds (runs, schedules, batches), and told before anything else happens. */
 struct durable_kind service_kind(struct service *s);
 struct durable_kind service_schedule_kind(struct service *s);
+struct durable_kind service_batch_kind(struct service *s);
 void service_attach(struct service *s, struct durable_host *h);
 /* Ends all that waits: polls with empty answers, the rest with UNAVAILABLE. New calls are refused. */
 void service_drain(struct service *s);

@@ -4,6 +4,7 @@
 #include "base/map.h"
 #include "codec/proto.h"
 #include "codec/temporal.h"
+#include "workflow/batch.h"
 #include "workflow/matching.h"
 #include "workflow/run.h"
 #include "workflow/schedule.h"
@@ -43,6 +44,8 @@ struct service {
     struct map queries; /* given to a worker: number -> struct query */
     struct map namespaces;
     struct map sweeps;    /* namespaces that are deleted -> struct sweep */
+    struct map batches;   /* those that go on: run -> struct batching */
+    uint64_t batches_begun; /* calls that are about to make one */
     struct list storings; /* of namespaces, on their way to the store */
     struct map workers; /* our own, by id (service_worker.c) */
     struct map held, cached, sticky_of;
@@ -198,6 +201,11 @@ void service_namespace_store(struct service *s, struct service_call *c, Wt__Name
 void service_namespace_forget(struct service *s, const char *name); /* one that is deleted */
 int service_namespace_missing(const char *name, struct refusal *no); /* "Namespace … is not found." */
 void service_attribute_set(Wt__Namespace *w, const char *name, Tp__IndexedValueType type);
+/* A batch operation wants something; it is not there any more. (service_batch_work.c) */
+void service_batch_tend(struct service *s, const struct journal_key *key, const struct batch *b);
+int service_batch_filter(struct service *s, const char *ns, const char *query, struct filter **ret, struct err *e) MUST_USE;
+uint64_t service_batches_running(const struct service *s, const char *ns);
+void service_batches_close(struct service *s);
 void service_sweep_begin(struct service *s, const char *ns); /* service_sweep.c */
 void service_sweeps_begin(struct service *s);
 void service_sweeps_close(struct service *s);
@@ -221,6 +229,7 @@ SERVICE_METHOD(system_info); SERVICE_METHOD(cluster_info); SERVICE_METHOD(namesp
 SERVICE_METHOD(namespace_register); SERVICE_METHOD(namespace_list); SERVICE_METHOD(namespace_update);
 SERVICE_METHOD(namespace_deprecate); SERVICE_METHOD(namespace_delete); SERVICE_METHOD(attributes_get); SERVICE_METHOD(attributes_add);
 SERVICE_METHOD(attributes_remove); SERVICE_METHOD(attributes_list);
+SERVICE_METHOD(batch_start); SERVICE_METHOD(batch_stop); SERVICE_METHOD(batch_describe); SERVICE_METHOD(batch_list);
 SERVICE_METHOD(start); SERVICE_METHOD(signal_with_start); SERVICE_METHOD(multi);
 SERVICE_METHOD(signal); SERVICE_METHOD(cancel); SERVICE_METHOD(terminate); SERVICE_METHOD(describe);
 SERVICE_METHOD(remove); SERVICE_METHOD(options); SERVICE_METHOD(reset);

@@ -31,6 +31,11 @@ static void reset_act(struct op *op, const struct durable_view *v)
         op_missing(op);
         return;
     }
+    x->stale = false;
+    if (*q->request_id && v->current && run_started_by(v->current, q->request_id)) { /* repeated: it was reset to that one */
+        x->run = v->current_run;
+        return;
+    }
     x->end = run_next_event(v->machine);
     x->stale = x->read < x->end;
     if (x->stale)

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 enum { AGAIN_US = 1000000, PAUSE_US = 1000 };
-static const enum journal_kind swept[] = { JOURNAL_WORKFLOW, JOURNAL_SCHEDULE };
+static const enum journal_kind swept[] = { JOURNAL_BATCH, JOURNAL_WORKFLOW, JOURNAL_SCHEDULE };
 
 struct sweep {
     struct service *s;
