@@ -115,6 +115,28 @@ class Batch(unittest.TestCase):
         first = self.ok("ResetWorkflowExecution", **again).run_id
         self.assertEqual(self.ok("ResetWorkflowExecution", **again).run_id, first)
 
+    def test_batches_go_with_their_namespace(self):
+        def registered():
+            code, told = self.client.call("RegisterNamespace", namespace="shop", workflow_execution_retention_period={"seconds": 86400})
+            self.assertIn(code, (grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE), told)
+            return code is grpc.StatusCode.OK
+
+        def asked(method, **fields):
+            code, told = self.client.call(method, namespace="shop", **fields)
+            self.assertEqual(code, grpc.StatusCode.OK, told)
+            return told
+
+        def begun():
+            asked("StartBatchOperation", job_id="j", reason="why", visibility_query="WorkflowType = 'A'", cancellation_operation={})
+            self.hob.wait_for("its end", lambda: asked("DescribeBatchOperation", job_id="j").state == COMPLETED)
+
+        self.assertTrue(registered())
+        begun()
+        asked("DeleteNamespace")
+        self.hob.wait_for("the namespace anew", registered)
+        self.assertEqual(len(asked("ListBatchOperations").operation_info), 0)
+        begun()
+
 
 if __name__ == "__main__":
     unittest.main()
