@@ -155,7 +155,7 @@ int service_open(const struct service_world *w, struct service **ret, struct err
     map_init(&s->namespaces, rng_next(&s->rng));
     map_init(&s->tended, rng_next(&s->rng));
     map_init(&s->sweeps, rng_next(&s->rng));
-    map_init(&s->batches, rng_next(&s->rng));
+    map_init(&s->batches, s->life); /* no draw of its own: seeds of simulated runs keep their meaning */
     heap_init(&s->waits);
     service_workers_open(s);
     s->timer.on_due = on_timer;
