@@ -338,7 +338,7 @@ static int question_ask(struct work_pool *pool, struct question *take_q, struct 
 static int point_ask(struct journal *journal, enum question_kind kind, void *owner, struct err *e)
 {
     struct real *j = real_of(journal);
-    struct question *q;
+    struct question *q = NULL;
     int r = question_new(j, j->readers, kind, owner, &q, e);
     return r < 0 ? r : question_ask(j->readers, q, e);
 }
@@ -353,7 +353,7 @@ static int limit_check(uint32_t limit, struct err *e)
 static int scan_ask(struct journal *journal, enum question_kind kind, struct journal_scan *owner, struct err *e)
 {
     struct real *j = real_of(journal);
-    struct question *q;
+    struct question *q = NULL;
     int r = limit_check(owner->limit, e);
     if (r == 0)
         r = question_new(j, j->readers, kind, owner, &q, e);
@@ -368,7 +368,7 @@ static int real_ready(struct journal *j, struct journal_scan *q, struct err *e) 
 static int real_list(struct journal *journal, struct journal_list *owner, struct err *e)
 {
     struct real *j = real_of(journal);
-    struct question *q;
+    struct question *q = NULL;
     int r = limit_check(owner->limit, e);
     if (r == 0)
         r = question_new(j, j->lists, Q_LIST, owner, &q, e);
@@ -383,7 +383,7 @@ static int real_list(struct journal *journal, struct journal_list *owner, struct
 static int real_count(struct journal *journal, struct journal_count *owner, struct err *e)
 {
     struct real *j = real_of(journal);
-    struct question *q;
+    struct question *q = NULL;
     int r = question_new(j, j->lists, Q_COUNT, owner, &q, e);
     if (r < 0)
         return r;
