@@ -1,4 +1,6 @@
 #include "api/admin.h"
+#include "api/docket.h"
+#include "api/page.h"
 #include "api/resolve.h"
 
 #include "codec/json.h"
@@ -12,12 +14,9 @@
 #include <string.h>
 #include <time.h>
 
-#define TYPE_JSON    "application/json"
-#define TYPE_PROBLEM "application/problem+json"
 #define TYPE_TEXT    "text/plain; charset=utf-8"
 
 enum {
-    ANSWER_MAX = 16 * 1024 * 1024,
     RECORDS_DEFAULT = 50,
     RECORDS_MAX = 1000,
     TAIL_DEFAULT = 100,
@@ -29,6 +28,7 @@ struct admin {
     struct list streams; /* struct log_stream */
     uint32_t asking;     /* queries with the store */
     struct resolve_desk *resolves;
+    struct docket *docket;
 };
 
 struct log_stream {
@@ -42,34 +42,6 @@ struct log_stream {
 
 /* ---- answers ------------------------------------------------------------------------------- */
 
-static void answer_json(struct http_call *c, int status, const char *type, json_t *take_j)
-{
-    struct buf b;
-    buf_init(&b, ANSWER_MAX);
-    json_write(take_j, &b);
-    buf_text(&b, "\n");
-    json_decref(take_j);
-    if (b.overflow)
-        http_answer(c, 507, TYPE_PROBLEM, NULL,
-                    STR("{\"title\":\"the answer is too large; ask for less with limit=\"}\n"));
-    else
-        http_answer(c, status, type, NULL, buf_str(&b));
-    buf_done(&b);
-}
-
-/* RFC 9457 */
-static void answer_problem(struct http_call *c, int status, const char *title, const char *detail)
-{
-    answer_json(c, status, TYPE_PROBLEM,
-                json_pack("{s:s, s:s, s:i, s:s}", "type", "about:blank", "title", title, "status",
-                          status, "detail", detail));
-}
-
-static void answer_err(struct http_call *c, const struct err *e)
-{
-    answer_problem(c, code_http_status(e->code), code_name(e->code), e->text);
-}
-
 /* A Status, because kubectl shows its text, and the challenge that RFC 9110 wants. */
 static void answer_unauthenticated(struct http_call *c, const struct err *e)
 {
@@ -79,7 +51,7 @@ static void answer_unauthenticated(struct http_call *c, const struct err *e)
     struct buf b;
     buf_init(&b, KIB(8));
     json_write(j, &b);
-    http_answer(c, 401, TYPE_JSON, "WWW-Authenticate: Bearer realm=\"hob\", Basic realm=\"hob\"\r\n", buf_str(&b));
+    http_answer(c, 401, PAGE_JSON, "WWW-Authenticate: Bearer realm=\"hob\", Basic realm=\"hob\"\r\n", buf_str(&b));
     buf_done(&b);
 }
 
@@ -88,12 +60,12 @@ void admin_refuse(struct http_call *c, const struct err *e)
     if (e->code == CODE_UNAUTHENTICATED)
         answer_unauthenticated(c, e);
     else
-        answer_err(c, e);
+        page_err(c, e);
 }
 
 static void answer_items(struct http_call *c, json_t *take_items)
 {
-    answer_json(c, 200, TYPE_JSON, json_pack("{s:o}", "items", take_items));
+    page_json(c, 200, PAGE_JSON, json_pack("{s:o}", "items", take_items));
 }
 
 static json_t *time_json(int64_t wall_ms)
@@ -123,16 +95,16 @@ static void on_records(struct record_query *q, int r, const struct invocation_re
     struct record_call *rc = CONTAINER_OF(q, struct record_call, q);
     rc->admin->asking--;
     if (r < 0) {
-        answer_err(rc->call, e);
+        page_err(rc->call, e);
     } else if (!q->by_id) {
         json_t *items = json_array();
         for (uint32_t i = 0; i < count; i++)
             json_array_append_new(items, record_to_json(&rows[i]));
         answer_items(rc->call, items);
     } else if (count == 1) {
-        answer_json(rc->call, 200, TYPE_JSON, record_to_json(&rows[0]));
+        page_json(rc->call, 200, PAGE_JSON, record_to_json(&rows[0]));
     } else {
-        answer_problem(rc->call, 404, "no such invocation",
+        page_problem(rc->call, 404, "no such invocation",
                        "no record has this id; records are written within 200 ms and kept for a "
                        "while (hob limits: records_max, records_age_s)");
     }
@@ -151,42 +123,22 @@ static void records_ask(struct admin *a, struct http_call *c, const struct recor
     if (store_records(a->s.store, &rc->q, &e) < 0) {
         a->asking--;
         free(rc);
-        answer_err(c, &e);
+        page_err(c, &e);
     }
 }
 
-static bool param_u64(struct http_call *c, const char *name, uint64_t otherwise, uint64_t max,
-                      uint64_t *ret)
-{
-    struct str text = http_call_param(c, name);
-    *ret = otherwise;
-    return !text.at || (str_u64(text, ret) && *ret >= 1 && *ret <= max);
-}
-
-/* False: longer than `size` allows. An absent parameter is the empty text. */
-static bool param_text(struct http_call *c, const char *name, char *into, size_t size)
-{
-    struct str text = http_call_param(c, name);
-    if (text.size >= size)
-        return false;
-    if (text.size > 0)
-        memcpy(into, text.at, text.size);
-    into[text.size] = '\0';
-    return true;
-}
-
-static void invocations(struct admin *a, struct http_call *c)
+static void records(struct admin *a, struct http_call *c)
 {
     struct record_query q = { 0 };
     uint64_t limit;
     struct str cold = http_call_param(c, "cold"), trace = http_call_param(c, "trace");
-    if (!param_u64(c, "limit", RECORDS_DEFAULT, RECORDS_MAX, &limit)) {
-        answer_problem(c, 400, "bad parameter", "limit: want a number from 1 to 1000");
-    } else if (!param_text(c, "namespace", q.ns, sizeof q.ns) ||
-               !param_text(c, "service", q.service, sizeof q.service)) {
-        answer_problem(c, 400, "bad parameter", "namespace, service: longer than a name can be");
+    if (!page_param_u64(c, "limit", RECORDS_DEFAULT, RECORDS_MAX, &limit)) {
+        page_problem(c, 400, "bad parameter", "limit: want a number from 1 to 1000");
+    } else if (!page_param_text(c, "namespace", q.ns, sizeof q.ns) ||
+               !page_param_text(c, "service", q.service, sizeof q.service)) {
+        page_problem(c, 400, "bad parameter", "namespace, service: longer than a name can be");
     } else if (trace.at && !trace_id_parse(trace, q.id.at)) {
-        answer_problem(c, 400, "bad parameter",
+        page_problem(c, 400, "bad parameter",
                        "trace: want a trace's id, 32 hexadecimal digits in lower case");
     } else {
         q.limit = (uint32_t)limit;
@@ -196,15 +148,45 @@ static void invocations(struct admin *a, struct http_call *c)
     }
 }
 
-static void invocation(struct admin *a, struct http_call *c)
+/* Durable ones are asked for in words that records do not know. */
+static void invocations(struct admin *a, struct http_call *c)
 {
-    struct record_query q = { .by_id = true, .limit = 1 };
-    char id[UUID_TEXT];
-    if (!http_call_segment(c, 2, id, sizeof id) || !uuid_parse(str_of(id), &q.id))
-        answer_problem(c, 400, "bad id", "an invocation id is a UUID, as in Hob-Invocation-Id");
+    struct str durable = http_call_param(c, "durable");
+    if (http_call_param(c, "key").at)
+        docket_by_key(a->docket, c);
+    else if ((durable.at && str_is(durable, "true")) || http_call_param(c, "status").at || http_call_param(c, "after").at)
+        docket_list(a->docket, c);
     else
-        records_ask(a, c, &q);
+        records(a, c);
 }
+
+static void on_unknown(void *ctx, struct http_call *c, const struct uuid *id)
+{
+    records_ask(ctx, c, &(struct record_query){ .by_id = true, .limit = 1, .id = *id });
+}
+
+static void on_docket_limit(void *ctx, const char *limit)
+{
+    struct admin *a = ctx;
+    metrics_limit(a->s.metrics, limit);
+}
+
+static void invocation_do(struct admin *a, struct http_call *c,
+                          void (*what)(struct docket *d, struct http_call *c, const struct uuid *id))
+{
+    char text[UUID_TEXT];
+    struct uuid id;
+    if (!http_call_segment(c, 2, text, sizeof text) || !uuid_parse(str_of(text), &id))
+        page_problem(c, 400, "bad id", "an invocation id is a UUID, as in Hob-Invocation-Id");
+    else
+        what(a->docket, c, &id);
+}
+
+static void invocation(struct admin *a, struct http_call *c) { invocation_do(a, c, docket_look); }
+static void invocation_cancel_page(struct admin *a, struct http_call *c) { invocation_do(a, c, docket_cancel); }
+static void invocation_result_page(struct admin *a, struct http_call *c) { invocation_do(a, c, docket_result); }
+static void invocation_redrive_page(struct admin *a, struct http_call *c) { invocation_do(a, c, docket_redrive); }
+static void invocation_checkpoint_page(struct admin *a, struct http_call *c) { invocation_do(a, c, docket_checkpoint); }
 
 static void start_add(void *ctx, const struct last_start *l)
 {
@@ -216,8 +198,8 @@ static void start_add(void *ctx, const struct last_start *l)
 static void starts_list(struct admin *a, struct http_call *c)
 {
     char ns[64], service[64];
-    if (!param_text(c, "namespace", ns, sizeof ns) || !param_text(c, "service", service, sizeof service)) {
-        answer_problem(c, 400, "bad parameter", "namespace, service: longer than a name can be");
+    if (!page_param_text(c, "namespace", ns, sizeof ns) || !page_param_text(c, "service", service, sizeof service)) {
+        page_problem(c, 400, "bad parameter", "namespace, service: longer than a name can be");
         return;
     }
     json_t *items = json_array();
@@ -231,7 +213,7 @@ static void starts_list(struct admin *a, struct http_call *c)
  * will be needed again. */
 static void token_page(struct admin *a, struct http_call *c)
 {
-    answer_json(c, 200, TYPE_JSON,
+    page_json(c, 200, PAGE_JSON,
                 json_pack("{s:b, s:s*}", "needed", a->s.token_needed, "token",
                           a->s.token_needed ? a->s.token : NULL));
 }
@@ -289,9 +271,9 @@ static void instance_delete(struct admin *a, struct http_call *c)
 {
     char id[INSTANCE_ID];
     if (!http_call_segment(c, 2, id, sizeof id) || !fleet_stop_instance(a->s.fleet, id))
-        answer_problem(c, 404, "no such instance", "see hob ps for the instances of this node");
+        page_problem(c, 404, "no such instance", "see hob ps for the instances of this node");
     else
-        answer_json(c, 202, TYPE_JSON, json_pack("{s:s}", "stopping", id));
+        page_json(c, 202, PAGE_JSON, json_pack("{s:s}", "stopping", id));
 }
 
 static void model_add(void *ctx, const struct artifact_info *i)
@@ -323,27 +305,27 @@ static void model_delete(struct admin *a, struct http_call *c)
     char digest[80];
     struct err e;
     if (!http_call_segment(c, 2, digest, sizeof digest))
-        answer_problem(c, 400, "bad digest", "want sha256: and 64 hexadecimal digits");
+        page_problem(c, 400, "bad digest", "want sha256: and 64 hexadecimal digits");
     else if (artifact_evict(a->s.artifacts, digest, &e) < 0)
-        answer_err(c, &e);
+        page_err(c, &e);
     else
-        answer_json(c, 200, TYPE_JSON, json_pack("{s:s}", "evicted", digest));
+        page_json(c, 200, PAGE_JSON, json_pack("{s:s}", "evicted", digest));
 }
 
 static void resolve(struct admin *a, struct http_call *c)
 {
     struct err e;
     if (resolve_ask(a->resolves, c, &e) < 0)
-        answer_err(c, &e);
+        page_err(c, &e);
 }
 
 static void host(struct admin *a, struct http_call *c)
 {
     json_t *j = a->s.host(a->s.ctx);
     if (j)
-        answer_json(c, 200, TYPE_JSON, j);
+        page_json(c, 200, PAGE_JSON, j);
     else
-        answer_problem(c, 503, "not known yet", "the launcher has not answered yet");
+        page_problem(c, 503, "not known yet", "the launcher has not answered yet");
 }
 
 static void limits_list(struct admin *a, struct http_call *c)
@@ -368,9 +350,9 @@ static void backup(struct admin *a, struct http_call *c, enum admin_backup what)
     struct err e;
     json_t *j = a->s.backup(a->s.ctx, what, &e);
     if (j)
-        answer_json(c, what == ADMIN_BACKUP_BEGIN ? 202 : 200, TYPE_JSON, j);
+        page_json(c, what == ADMIN_BACKUP_BEGIN ? 202 : 200, PAGE_JSON, j);
     else
-        answer_err(c, &e);
+        page_err(c, &e);
 }
 
 static void backup_begin(struct admin *a, struct http_call *c) { backup(a, c, ADMIN_BACKUP_BEGIN); }
@@ -463,7 +445,7 @@ static void stats(struct admin *a, struct http_call *c, const struct revision *v
     const struct kpa *k = fleet_autoscaler(a->s.fleet, v->ns, v->service);
     if (k)
         json_object_set_new(j, "autoscaler", autoscaler_json(k));
-    answer_json(c, 200, TYPE_JSON, j);
+    page_json(c, 200, PAGE_JSON, j);
 }
 
 /* An instance is called after its revision: "greeter-00001-x7k2p". */
@@ -528,7 +510,7 @@ static void stream_open(struct admin *a, struct http_call *c, const struct log_s
 {
     if (a->streams.count >= a->s.limits->api_watchers_max) {
         metrics_limit(a->s.metrics, "api_watchers_max");
-        answer_problem(c, 429, "too many streams", "api_watchers_max streams are open already");
+        page_problem(c, 429, "too many streams", "api_watchers_max streams are open already");
         return;
     }
     struct log_stream *ls = xcalloc(1, sizeof *ls);
@@ -548,11 +530,11 @@ static void logs(struct admin *a, struct http_call *c, const struct revision *v)
     struct str follow = http_call_param(c, "follow");
     struct buf b;
     uint64_t tail;
-    if (!param_u64(c, "tail", TAIL_DEFAULT, 1000000, &tail) ||
-        !param_text(c, "instance", like.instance, sizeof like.instance) ||
-        !param_text(c, "revision", like.revision, sizeof like.revision) ||
-        !param_text(c, "container", like.container, sizeof like.container)) {
-        answer_problem(c, 400, "bad parameter",
+    if (!page_param_u64(c, "tail", TAIL_DEFAULT, 1000000, &tail) ||
+        !page_param_text(c, "instance", like.instance, sizeof like.instance) ||
+        !page_param_text(c, "revision", like.revision, sizeof like.revision) ||
+        !page_param_text(c, "container", like.container, sizeof like.container)) {
+        page_problem(c, 400, "bad parameter",
                        "tail: want a number from 1; instance, revision, container: a name");
         return;
     }
@@ -570,19 +552,19 @@ static void service_page(struct admin *a, struct http_call *c)
     char ns[64], name[64], what[16];
     if (!http_call_segment(c, 2, ns, sizeof ns) || !http_call_segment(c, 3, name, sizeof name) ||
         !http_call_segment(c, 4, what, sizeof what)) {
-        answer_problem(c, 400, "bad path", "want /v1/services/{namespace}/{name}/stats or /logs");
+        page_problem(c, 400, "bad path", "want /v1/services/{namespace}/{name}/stats or /logs");
         return;
     }
     const struct revision *v = fleet_serving(a->s.fleet, ns, name);
     if (!v)
-        answer_problem(c, 404, "no such service",
+        page_problem(c, 404, "no such service",
                        "no service of this name is deployed in this namespace; see hob get services");
     else if (strcmp(what, "stats") == 0)
         stats(a, c, v);
     else if (strcmp(what, "logs") == 0)
         logs(a, c, v);
     else
-        answer_problem(c, 404, "no such page", "a service has /stats and /logs");
+        page_problem(c, 404, "no such page", "a service has /stats and /logs");
 }
 
 /* ---- health and metrics ------------------------------------------------------------------------ */
@@ -642,10 +624,10 @@ static void metrics_page(struct admin *a, struct http_call *c)
     struct buf b;
     const struct metrics_source source = { .ctx = a, .functions = functions, .values = values,
                                            .value_count = a->s.values(a->s.ctx, values, VALUES_MAX) };
-    buf_init(&b, ANSWER_MAX * 4);
+    buf_init(&b, PAGE_BYTES_MAX * 4);
     metrics_write(a->s.metrics, &source, &b);
     if (b.overflow)
-        answer_problem(c, 507, "too many functions", "the page of metrics does not fit");
+        page_problem(c, 507, "too many functions", "the page of metrics does not fit");
     else
         http_answer(c, 200, METRICS_TYPE, NULL, buf_str(&b));
     buf_done(&b);
@@ -663,6 +645,10 @@ static const struct page {
     { "GET", "/metrics", metrics_page },
     { "GET", "/v1/invocations", invocations },
     { "GET", "/v1/invocations/*", invocation },
+    { "DELETE", "/v1/invocations/*", invocation_cancel_page },
+    { "GET", "/v1/invocations/*/result", invocation_result_page },
+    { "POST", "/v1/invocations/*/redrive", invocation_redrive_page },
+    { "PUT", "/v1/invocations/*/checkpoint", invocation_checkpoint_page },
     { "GET", "/v1/instances", instances },
     { "DELETE", "/v1/instances/*", instance_delete },
     { "POST", "/v1/backup", backup_begin },
@@ -692,7 +678,7 @@ static bool path_fits(struct str path, const char *pattern)
 void admin_handle(struct admin *a, struct http_call *c)
 {
     struct str method = http_call_method(c), path = http_call_path(c);
-    const char *allow = NULL;
+    char allow[64] = "";
     for (size_t k = 0; k < COUNT_OF(pages); k++) {
         if (!path_fits(path, pages[k].path))
             continue;
@@ -701,15 +687,16 @@ void admin_handle(struct admin *a, struct http_call *c)
             pages[k].handle(a, c);
             return;
         }
-        allow = pages[k].method;
+        size_t used = strlen(allow);
+        snprintf(allow + used, sizeof allow - used, "%s%s", used ? ", " : "", pages[k].method);
     }
-    if (allow) {
-        char headers[32];
+    if (allow[0]) {
+        char headers[80];
         snprintf(headers, sizeof headers, "Allow: %s\r\n", allow);
-        http_answer(c, 405, TYPE_PROBLEM, headers,
+        http_answer(c, 405, PAGE_PROBLEM, headers,
                     STR("{\"title\":\"this page takes another method\",\"status\":405}\n"));
     } else {
-        answer_problem(c, 404, "no such page",
+        page_problem(c, 404, "no such page",
                        "the API has /apis/serving.knative.dev/v1, /v1/invocations, /v1/instances, "
                        "/v1/models, /v1/limits, /v1/services/{ns}/{name}/stats, /metrics, /readyz");
     }
@@ -721,10 +708,13 @@ struct admin *admin_new(const struct admin_sources *s)
     a->s = *s;
     list_init(&a->streams);
     a->resolves = resolve_desk_new(s->limits, s->artifacts);
+    a->docket = docket_new(&(struct docket_world){ .loop = s->loop, .limits = s->limits, .desk = s->desk, .journal = s->journal,
+                                                   .on_limit = on_docket_limit, .unknown = on_unknown, .ctx = a });
     return a;
 }
 
-bool admin_idle(const struct admin *a) { return a->asking == 0; }
+void admin_stop(struct admin *a) { docket_stop(a->docket); }
+bool admin_idle(const struct admin *a) { return a->asking == 0 && docket_idle(a->docket); }
 
 void admin_free(struct admin *a)
 {
@@ -733,5 +723,6 @@ void admin_free(struct admin *a)
     LIST_EACH(&a->streams, n, tmp)
         on_log_closed(&CONTAINER_OF(n, struct log_stream, node)->follower);
     resolve_desk_free(a->resolves);
+    docket_free(a->docket);
     free(a);
 }

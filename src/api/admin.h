@@ -8,6 +8,8 @@
  *
  *   GET /healthz /livez /readyz       GET /metrics
  *   GET /v1/invocations[?namespace=&service=&cold=true&limit=]   GET /v1/invocations/{id}
+ *   GET /v1/invocations?durable=true…   GET …?key=…   DELETE …/{id}   GET …/{id}/result   POST …/{id}/redrive
+ *   PUT …/{id}/checkpoint: durable ones (docket.h)
  *   GET /v1/instances                 DELETE /v1/instances/{id}      GET /v1/limits      GET /v1/host
  *   POST, GET, DELETE /v1/backup
  *   GET /v1/models                    DELETE /v1/models/{digest}     POST /v1/resolve?reference=
@@ -18,6 +20,7 @@
 
 #include "codec/json.h"
 #include "instance/fleet.h"
+#include "invocation/desk.h"
 #include "net/http_server.h"
 #include "store/store.h"
 #include "telemetry/metrics.h"
@@ -32,6 +35,8 @@ struct admin_sources { /* outlive the admin */
     struct fleet *fleet;
     struct artifact_store *artifacts;
     struct store *store;
+    struct desk *desk;       /* these two may be gone when the admin is freed */
+    struct journal *journal;
     struct metrics *metrics;
     const struct starts *starts;
     /* Values of the node for /metrics, written into `into`; how many. */
@@ -48,6 +53,7 @@ struct admin_sources { /* outlive the admin */
 struct admin *admin_new(const struct admin_sources *s);
 void admin_free(struct admin *a); /* open streams are ended */
 DEFINE_AUTO(admin, struct admin *, admin_free)
-bool admin_idle(const struct admin *a); /* no query of records is under way */
+void admin_stop(struct admin *a);       /* who waits for the end of an invocation is told how it stands */
+bool admin_idle(const struct admin *a); /* no query is under way */
 void admin_handle(struct admin *a, struct http_call *c); /* answers everything, 404 included */
 void admin_refuse(struct http_call *c, const struct err *e); /* as a problem, or 401 as a Status */

@@ -24,10 +24,23 @@ static const struct opt opts[] = {
 #undef AT
 };
 
+/* Of a durable invocation: the record of its last attempt. */
+static int by_attempt(struct cli *c, const char *id, json_t **j, struct err *e)
+{
+    const json_t *attempts = json_at(*j, "attempts");
+    const char *record = json_text_at(json_array_get(attempts, json_array_size(attempts) - 1), "record");
+    AUTO_FREE char *target = record ? remote_target("/v1/invocations/", record, NULL) : NULL;
+    json_decref(TAKE(*j));
+    return target ? remote_get(c, target, j, e)
+                  : err_set(e, CODE_NOT_FOUND, "invocation %s: no attempt of it has begun yet", id);
+}
+
 static int by_id(struct cli *c, const char *id, json_t **ret, struct err *e)
 {
     AUTO_FREE char *target = remote_target("/v1/invocations/", id, NULL);
     int r = remote_get(c, target, ret, e);
+    if (r >= 0 && json_at(*ret, "attempts_max"))
+        r = by_attempt(c, id, ret, e);
     if (r == -CODE_NOT_FOUND)
         return err_set(
             e, CODE_NOT_FOUND,

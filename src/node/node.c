@@ -491,6 +491,7 @@ static void on_drain(void *ctx)
     n->draining = true;
     log_event(LOG_INFO, "draining", "in_flight=%u", ingress_counters(n->ingress)->in_flight);
     ingress_stop(n->ingress);
+    admin_stop(n->admin);
     workers_drain(n->workers);
     http_server_stop(n->api);
     http_server_stop(n->api_local);
@@ -535,6 +536,8 @@ static void node_close(struct node *n)
 {
     struct err e;
     /* Queries answer through the API's server: none may be under way when it goes. */
+    if (n->admin)
+        admin_stop(n->admin);
     while (n->admin && !admin_idle(n->admin) && loop_turn(n->loop, true, &e) >= 0)
         ;
     /* From the outside in: who may call somebody goes before whom it calls. */
@@ -624,13 +627,6 @@ static int services_open(struct node *n, uint64_t seed, struct err *e)
                                           .ingress = c->ingress, .api = c->api, .on_limit = on_limit,
                                           .ctx = n };
     n->kube = kube_new(&objects);
-    const struct admin_sources sources = {
-        .loop = n->loop, .limits = c->limits, .fleet = n->fleet, .artifacts = n->artifacts,
-        .store = n->store, .metrics = n->metrics, .starts = n->starts, .values = node_values, .ready = node_ready, .host = node_host,
-        .backup = node_backup,
-        .ctx = n, .token = n->access.token, .token_needed = !c->api_open,
-    };
-    n->admin = admin_new(&sources);
     r = ingress_open(n->loop, c->limits, c->ingress_fd, fleet_backend(n->fleet), &n->ingress, e);
     if (r < 0)
         return r;
@@ -646,6 +642,13 @@ static int services_open(struct node *n, uint64_t seed, struct err *e)
     if (r < 0)
         return err_wrap(e, "durable work in %s", c->shown_dir);
     ingress_desk_set(n->ingress, durable_desk(n->durable));
+    const struct admin_sources sources = {
+        .loop = n->loop, .limits = c->limits, .fleet = n->fleet, .artifacts = n->artifacts,
+        .store = n->store, .metrics = n->metrics, .starts = n->starts, .values = node_values, .ready = node_ready, .host = node_host,
+        .backup = node_backup, .desk = durable_desk(n->durable), .journal = durable_journal(n->durable),
+        .ctx = n, .token = n->access.token, .token_needed = !c->api_open,
+    };
+    n->admin = admin_new(&sources);
     n->backup = backup_new(durable_journal(n->durable), n->store, c->data_dir, c->shown_dir);
     metrics_refusals(n->metrics, ingress_refusal_name, ingress_counters(n->ingress)->refused);
     ingress_notes_set(n->ingress, observe_notes(n->observe));

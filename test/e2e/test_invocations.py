@@ -56,6 +56,10 @@ class Handler(BaseHTTPRequestHandler):
         if what == "drop":
             self.close_connection = True
             return self.connection.shutdown(2)
+        if what == "hold-then-fail" and gate.wait(60) and count == 1:
+            return self.reply(500, seen)
+        if what == "cookie":
+            return self.reply(200, seen, Set_Cookie="a=b", X_Own="yes")
         if what == "fail":
             return self.reply(500, seen)
         if what == "later" and count < 3:
@@ -219,6 +223,141 @@ class TestKeys(Case):
         first, second = (self.hob.ingress("failing", "POST", "/fail", b"x", fields) for _ in range(2))
         self.assertEqual((first[0], second[0], second[2]), (500, 500, first[2]))
         self.assertEqual(self.hob.tree("failing", "/counts")["/fail"], 1)
+
+
+class TestApi(Case):
+    """The API's pages (docs/reference/http-api.md): what is there, what is not, what can be done about it."""
+
+    def api(self, method, path, want, body=None, **headers):
+        return self.hob.call(method, path, body, headers=headers, want=want)[2]
+
+    def listed(self, query):
+        """All pages of a list, two at a time."""
+        found, after = [], ""
+        while True:
+            page = self.api("GET", f"/v1/invocations?durable=true&limit=2&{query}{after}", 200)
+            self.assertLessEqual(len(page["invocations"]), 2)
+            found += page["invocations"]
+            if "next" not in page:
+                return found
+            after = "&after=" + page["next"]
+
+    def test_by_id_or_by_key_it_is_there_or_definitely_not(self):
+        self.deploy("asked")
+        ident = self.accept("asked", "/made", **{"Idempotency-Key": "key-1"})
+        tree = self.ended(ident)
+        self.assertEqual((tree["id"], tree["status"], tree["key"], tree["answer_status"]), (ident, "done", "key-1", 201))
+        by_key = "/v1/invocations?namespace=default&service=asked&key="
+        self.assertEqual(self.api("GET", by_key + "key-1", 200), tree)
+        for path in (by_key + "key-2", by_key.replace("asked", "other") + "key-1", f"/v1/invocations/{uuid.uuid4()}/result"):
+            self.assertEqual(self.api("GET", path, 404)["title"], "never accepted")
+        self.api("GET", f"/v1/invocations/{uuid.uuid4()}", 404)
+        for path in ("/v1/invocations?key=x", by_key, f"/v1/invocations/{ident}?wait=soon", "/v1/invocations/nonsense/result"):
+            self.api("GET", path, 400)
+        record = self.hob.wait_for("the attempt's record", lambda: (lambda a: a[2] if a[0] == 200 else None)(
+            self.hob.call("GET", f"/v1/invocations/{tree['attempts'][0]['record']}")))
+        self.assertEqual((record["id"], record["service"]), (tree["attempts"][0]["record"], "asked"))
+
+    def test_explain_draws_its_last_attempt(self):
+        self.deploy("explained")
+        ident = self.accept("explained")
+        self.ended(ident)
+        record = self.look(ident)["attempts"][0]["record"]
+        self.hob.wait_for("the record", lambda: self.hob.call("GET", f"/v1/invocations/{record}")[0] == 200)
+        code, out, err = self.hob.hob("explain", ident, "-o", "json")
+        self.assertEqual(code, 0, err)
+        self.assertEqual(json.loads(out)["id"], record)
+
+    def test_its_answer_is_given_as_it_was_and_does_nothing_to_a_browser(self):
+        self.deploy("answers")
+        ident = self.accept("answers", "/cookie")
+        self.ended(ident)
+        status, headers, body = self.hob.call("GET", f"/v1/invocations/{ident}/result")
+        self.assertEqual((status, headers["X-Own"], headers["Hob-Answer-Status"], body["path"]), (200, "yes", "200", "/cookie"))
+        self.assertNotIn("Set-Cookie", headers)
+        self.assertIn("sandbox", headers["Content-Security-Policy"])
+        held = self.accept("answers", "/hold")
+        self.assertEqual(self.api("GET", f"/v1/invocations/{held}/result", 409)["title"], "it has not ended")
+        self.assertEqual(self.api("GET", f"/v1/invocations/{held}?wait=0.1", 200)["status"], "running")
+        waits = []
+        t = threading.Thread(target=lambda: waits.append(self.hob.call("GET", f"/v1/invocations/{held}/result?wait=60")))
+        t.start()
+        try:
+            self.hob.wait_for("the waiting client", lambda: self.hob.metric("hob_durable_invocations_waiters") == 1)
+        finally:
+            self.hob.ingress("answers", "GET", "/open")
+            t.join()
+        self.assertEqual((waits[0][0], waits[0][2]["path"]), (200, "/hold"))
+
+    def test_lists_are_of_what_is_asked_for_page_by_page(self):
+        self.deploy("lists")
+        self.deploy("lists-too")
+        done = {self.accept("lists", f"/n/{i}") for i in range(5)}
+        failed = self.accept("lists", "/fail")
+        other = self.accept("lists-too")
+        for ident in (*done, failed, other):
+            self.ended(ident)
+        self.assertEqual({i["id"] for i in self.listed("service=lists&status=done")}, done)
+        self.assertEqual([i["id"] for i in self.listed("service=lists&status=failed,dead")], [failed])
+        self.assertEqual({i["id"] for i in self.listed("namespace=default&service=lists")}, done | {failed})
+        self.assertEqual([i["id"] for i in self.listed("service=lists-too")], [other])
+        self.assertEqual(self.listed("namespace=elsewhere"), [])
+        row = self.listed("service=lists&status=failed")[0]
+        self.assertEqual((row["status"], row["path"], row["answer_status"], row["attempt"]), ("failed", "/fail", 500, 1))
+        for query in ("status=gone", "durable=true&after=00", "status=done&limit=0"):
+            self.api("GET", f"/v1/invocations?{query}", 400)
+
+    def test_cancelled_before_its_attempt_and_while_it_is_under_way(self):
+        self.deploy("cancels")
+        running = self.accept("cancels", "/hold/1")
+        self.hob.wait_for("the attempt", lambda: self.look(running)["status"] == "running")
+        self.assertTrue(self.api("DELETE", f"/v1/invocations/{running}", 202)["cancel_asked"])
+        tree = self.ended(running)
+        self.assertEqual(tree["status"], "ambiguous", tree)  # not declared safe: the function may have done it
+        tree = self.api("DELETE", f"/v1/invocations/{running}", 200)  # somebody decided
+        self.assertEqual(tree["status"], "cancelled")
+        self.hob.ingress("cancels", "GET", "/open")
+        self.deploy("never-begun", idempotent="true", backoff="60s", attempts_max=9)
+        waits = self.accept("never-begun", "/fail")
+        self.hob.wait_for("the backoff", lambda: (lambda t: t["status"] == "accepted" and t["attempt"] == 1)(self.look(waits)))
+        self.assertEqual(self.api("DELETE", f"/v1/invocations/{waits}", 200)["status"], "cancelled")
+        self.assertEqual(self.api("GET", f"/v1/invocations/{waits}/result", 409)["title"], "it ended without an answer")
+        self.assertEqual(self.hob.tree("never-begun", "/counts")["/fail"], 1)
+        done = self.accept("cancels", "/")
+        self.ended(done)
+        self.api("DELETE", f"/v1/invocations/{done}", 409)
+        self.api("DELETE", f"/v1/invocations/{uuid.uuid4()}", 404)
+
+    def test_what_failed_is_driven_again_and_what_is_done_is_not(self):
+        self.deploy("redrives")
+        ident = self.accept("redrives", "/later")
+        self.assertEqual(self.ended(ident)["status"], "failed")
+        for attempt in (2, 3):
+            tree = self.api("POST", f"/v1/invocations/{ident}/redrive", 202)
+            self.assertEqual((tree["status"], tree["redrives"]), ("accepted", attempt - 1))
+            tree = self.ended(ident)
+            self.assertEqual((tree["attempt"], tree["status"]), (attempt, "failed" if attempt == 2 else "done"))
+        self.api("POST", f"/v1/invocations/{ident}/redrive", 409)
+        self.api("POST", f"/v1/invocations/{uuid.uuid4()}/redrive", 404)
+        self.api("GET", f"/v1/invocations/{ident}/redrive", 405)
+
+    def test_a_checkpoint_goes_to_the_next_attempt_and_only_the_one_under_way_leaves_any(self):
+        self.deploy("points")
+        ident = self.accept("points", "/hold-then-fail")
+        self.hob.wait_for("the attempt", lambda: self.look(ident)["status"] == "running")
+        path = f"/v1/invocations/{ident}/checkpoint"
+        tree = self.api("PUT", path, 200, b"halfway", **{"Hob-Attempt": "1"})
+        self.assertEqual((tree["checkpoint_size"], tree["checkpoint_attempt"]), (7, 1))
+        self.api("PUT", path, 409, b"older", **{"Hob-Attempt": "2"})
+        self.api("PUT", path, 413, b"x" * 8193, **{"Hob-Attempt": "1"})
+        self.api("PUT", path, 400, b"x")
+        self.hob.ingress("points", "GET", "/open")
+        self.assertEqual(self.ended(ident)["status"], "failed")
+        self.api("PUT", path, 409, b"late", **{"Hob-Attempt": "1"})
+        self.api("POST", f"/v1/invocations/{ident}/redrive", 202)
+        self.ended(ident)
+        seen = self.hob.call("GET", f"/v1/invocations/{ident}/result")[2]
+        self.assertEqual(seen["headers"]["hob-checkpoint"], "aGFsZndheQ==")
 
 
 if __name__ == "__main__":
