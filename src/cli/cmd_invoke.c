@@ -24,8 +24,9 @@ enum {
 struct args {
     const char *data, *method, *path;
     struct opt_list headers;
-    bool head, verbose;
-    uint32_t timeout_ms, repeat;
+    bool head, verbose, async;
+    uint32_t timeout_ms, repeat, wait_ms, deadline_ms;
+    const char *key, *callback;
 };
 static const struct args defaults = { .path = "/", .timeout_ms = TIMEOUT_MS, .repeat = 1 };
 
@@ -40,6 +41,11 @@ static const struct opt opts[] = {
       "without a byte, before giving up (default 10m)" },
     { "include", 'i', OPT_FLAG, AT(head), NULL, "print the head of the answer too" },
     { "verbose", 'v', OPT_FLAG, AT(verbose), NULL, "say on stderr where the time went" },
+    { "async", 0, OPT_FLAG, AT(async), NULL, "durable: print its id once it is written down, do not wait for its end" },
+    { "key", 'k', OPT_TEXT, AT(key), "KEY", "durable: runs once under this Idempotency-Key, and answers the same again" },
+    { "wait", 'w', OPT_MS, AT(wait_ms), "TIME", "with --async or --key: so long for the end" },
+    { "deadline", 0, OPT_MS, AT(deadline_ms), "TIME", "after which no attempt begins any more" },
+    { "callback", 0, OPT_TEXT, AT(callback), "URL", "durable: who is told of the end, signed" },
     { "repeat", 0, OPT_U32, AT(repeat), "N",
       "call N times, one after another, and say how long each took", .min = 1, .max = REPEAT_MAX },
 #undef AT
@@ -87,6 +93,18 @@ static int headers_build(const struct args *args, struct buf *into, struct err *
         value = str_trim(value);
         buf_printf(into, STR_FMT ": " STR_FMT "\r\n", STR_ARG(name), STR_ARG(value));
     }
+    if (args->async || args->wait_ms) {
+        buf_printf(into, "Prefer: %s%s", args->async ? "respond-async" : "", args->async && args->wait_ms ? ", " : "");
+        if (args->wait_ms)
+            buf_printf(into, "wait=%u.%03u", args->wait_ms / 1000, args->wait_ms % 1000);
+        buf_text(into, "\r\n");
+    }
+    if (args->key)
+        buf_printf(into, "Idempotency-Key: %s\r\n", args->key);
+    if (args->deadline_ms)
+        buf_printf(into, "Hob-Deadline: %u\r\n", args->deadline_ms);
+    if (args->callback)
+        buf_printf(into, "Hob-Callback: %s\r\n", args->callback);
     if (args->data && !typed) {
         const char *first = args->data + strspn(args->data, " \t\r\n");
         bool json = *first == '{' || *first == '[' || strstr(args->data, ".json");
@@ -131,10 +149,19 @@ static void head_show(struct call *k)
     k->head_shown = true;
 }
 
+/* It is written down, and has no end yet: what a script wants is its id. */
+static bool accepted(const struct call *k)
+{
+    const struct args *args = k->c->args;
+    return args->async && k->answer.status == 202 && str_starts(http_client_header(&k->answer, "location"), STR("/v1/invocations/"));
+}
+
 static int on_body(void *ctx, struct str piece)
 {
     struct call *k = ctx;
     head_show(k);
+    if (accepted(k))
+        return 0;
     buf_str_append(&k->c->out, piece);
     return cli_flush(k->c, &k->e);
 }
@@ -234,6 +261,8 @@ static int answered(struct call *k, int64_t took_us, struct err *e)
     head_show(k);
     if (problem)
         problem_show(k, status, retry_s);
+    else if (accepted(k))
+        buf_printf(&k->c->out, STR_FMT "\n", STR_ARG(invocation_id(k)));
     else
         buf_str_append(&k->c->out, buf_str(&k->answer.body)); /* a function's own 4xx or 5xx */
     int r = cli_flush(k->c, e);
@@ -321,6 +350,14 @@ static int usage_check(const struct args *args, struct err *e)
 {
     if (args->method && !token(str_of(args->method)))
         return err_set(e, CODE_INVALID, "--method: '%s' is not a method", args->method);
+    if (args->wait_ms && !args->async && !args->key)
+        return err_set(e, CODE_INVALID, "--wait goes with --async or --key");
+    if (args->callback && !args->async && !args->key)
+        return err_set(e, CODE_INVALID, "--callback goes with --async or --key");
+    if (args->repeat > 1 && args->key)
+        return err_set(e, CODE_INVALID, "--repeat with --key asks for the same answer again; leave one out");
+    if ((args->key && !printable(str_of(args->key), false)) || (args->callback && !printable(str_of(args->callback), false)))
+        return err_set(e, CODE_INVALID, "--key, --callback: visible characters only");
     if (args->path[0] != '/' || !printable(str_of(args->path), false))
         return err_set(e, CODE_INVALID,
                        "--path: '%s' does not begin with / or holds blanks; encode them as %%20",
@@ -366,6 +403,8 @@ const struct cli_command cmd_invoke = {
     .examples = "hob invoke greeter\n"
                 "hob invoke greeter -d '{\"name\":\"Ada\"}'  with a body\n"
                 "hob invoke cls -d @event.json -v  and where the time went\n"
+                "hob invoke report --async -d @month.json  durable: its id, at once; see hob invocation\n"
+                "hob invoke pay --key order-7 -d @order.json  durable: runs once, whoever asks again\n"
                 "hob invoke api -X PUT --path /items/7 -H 'X-Key: 1' -d -  a whole request",
     .notes =
         "Exit status: 8 the function answered 5xx; 6 hob had no instance for the call, for now (429, 503);\n"

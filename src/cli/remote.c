@@ -99,8 +99,8 @@ static void warn(const struct cli *c, const struct http_client_answer *a)
 #define ACCEPT_TABLE "Accept: application/json;as=Table;v=v1;g=meta.k8s.io\r\n"
 #define SENDS_JSON   "Content-Type: application/json\r\n"
 
-static int call(struct cli *c, const char *method, const char *target, const char *headers, struct str body,
-                uint32_t timeout_ms, json_t **ret, struct err *e)
+static int exchange(struct cli *c, const char *method, const char *target, const char *headers, struct str body,
+                    uint32_t timeout_ms, struct http_client_answer *ret, struct err *e)
 {
     struct http_client_call spec = {
         .address = c->global.server,
@@ -112,21 +112,32 @@ static int call(struct cli *c, const char *method, const char *target, const cha
         .timeout_ms = timeout_ms,
         .body_bytes_max = REMOTE_BODY_BYTES_MAX,
     };
-    struct http_client_answer answer = { 0 };
-    int r = http_client_do(&spec, &answer, e);
-    if (r >= 0 && found_socket(c, answer.status)) {
-        http_client_answer_done(&answer);
-        answer = (struct http_client_answer){ 0 };
+    int r = http_client_do(&spec, ret, e);
+    if (r >= 0 && found_socket(c, ret->status)) {
+        http_client_answer_done(ret);
+        *ret = (struct http_client_answer){ 0 };
         spec.address = c->global.server;
-        r = http_client_do(&spec, &answer, e);
+        r = http_client_do(&spec, ret, e);
     }
-    if (r < 0) {
-        bool changes = strcmp(method, "GET") != 0;
-        if (changes && !never_sent(e))
-            return err_set(e, CODE_DEADLINE, "%s: no whole answer came, so it may have been done",
-                           target);
+    if (r < 0 && strcmp(method, "GET") != 0 && !never_sent(e))
+        return err_set(e, CODE_DEADLINE, "%s: no whole answer came, so it may have been done", target);
+    return r;
+}
+
+int remote_raw(struct cli *c, const char *method, const char *target, uint32_t timeout_ms, struct http_client_answer *ret,
+               struct err *e)
+{
+    int r = exchange(c, method, target, NULL, (struct str){ 0 }, timeout_ms, ret, e);
+    return MIN(r, 0);
+}
+
+static int call(struct cli *c, const char *method, const char *target, const char *headers, struct str body,
+                uint32_t timeout_ms, json_t **ret, struct err *e)
+{
+    struct http_client_answer answer = { 0 };
+    int r = exchange(c, method, target, headers, body, timeout_ms, &answer, e);
+    if (r < 0)
         return r;
-    }
     if (strcmp(method, "GET") != 0)
         warn(c, &answer);
     if (answer.status >= 400)
@@ -158,6 +169,16 @@ int remote_send(struct cli *c, const char *method, const char *target, const jso
         json_write(body, &b);
     int r = call(c, method, target, body ? ACCEPT_JSON SENDS_JSON : ACCEPT_JSON,
                  body ? buf_str(&b) : (struct str){ 0 }, REMOTE_TIMEOUT_MS, ret, e);
+    buf_done(&b);
+    return r;
+}
+
+int remote_merge(struct cli *c, const char *target, const json_t *patch, struct err *e)
+{
+    struct buf b;
+    buf_init(&b, REMOTE_BODY_BYTES_MAX);
+    json_write(patch, &b);
+    int r = call(c, "PATCH", target, ACCEPT_JSON "Content-Type: application/merge-patch+json\r\n", buf_str(&b), REMOTE_TIMEOUT_MS, NULL, e);
     buf_done(&b);
     return r;
 }

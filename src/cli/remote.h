@@ -19,6 +19,11 @@ int remote_get_table(struct cli *c, const char *target, json_t **ret, struct err
 /* body NULL: none. ret NULL: not wanted. */
 int remote_send(struct cli *c, const char *method, const char *target, const json_t *body,
                 json_t **ret, struct err *e) MUST_USE;
+int remote_merge(struct cli *c, const char *target, const json_t *patch, struct err *e) MUST_USE; /* RFC 7396 */
+/* An answer as it came, whatever its status; the caller ends it with http_client_answer_done(). */
+struct http_client_answer;
+int remote_raw(struct cli *c, const char *method, const char *target, uint32_t timeout_ms, struct http_client_answer *ret,
+               struct err *e) MUST_USE;
 /* A short call for completion: no error is worth reporting. NULL: none. */
 json_t *remote_peek(struct cli *c, const char *target);
 
