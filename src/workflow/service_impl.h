@@ -160,7 +160,8 @@ void service_history_token(ProtobufCBinaryData *into, const struct uuid *run, in
 /* ---- tokens (service_token.c) ---- */
 
 void service_token_write(const struct run_token *t, ProtobufCBinaryData *into);
-int service_token_read(const ProtobufCBinaryData *from, const char *ns, struct run_token *ret, struct refusal *no) MUST_USE;
+int service_token_read(const ProtobufCBinaryData *from, const char *ns, enum run_task_type type, struct run_token *ret,
+                       struct refusal *no) MUST_USE;
 
 /* ---- tasks on their way to a worker (service_hand.c) ---- */
 

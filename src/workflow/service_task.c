@@ -164,7 +164,7 @@ void service_task_completed(struct service *s, struct service_call *c)
     const Tp__RespondWorkflowTaskCompletedRequest *q = c->q;
     struct run_token token;
     struct refusal no = { 0 };
-    if (service_token_read(&q->task_token, c->ns, &token, &no) < 0) {
+    if (service_token_read(&q->task_token, c->ns, RUN_WORKFLOW_TASK, &token, &no) < 0) {
         service_refuse(c, &no);
         return;
     }
@@ -213,10 +213,7 @@ static void by_token(struct service *s, struct service_call *c, const ProtobufCB
 {
     struct run_token token;
     struct refusal no = { 0 };
-    int r = service_token_read(bytes, c->ns, &token, &no);
-    if (r == 0 && token.type != type)
-        r = refuse(&no, CODE_INVALID, "Error deserializing task token.");
-    if (r < 0)
+    if (service_token_read(bytes, c->ns, type, &token, &no) < 0)
         service_refuse(c, &no);
     else
         tokened_send(s, c, &token, apply);

@@ -25,7 +25,8 @@ void service_token_write(const struct run_token *t, ProtobufCBinaryData *into)
 
 static bool fits(const char *text, size_t room) { return strlen(text) < room; }
 
-int service_token_read(const ProtobufCBinaryData *from, const char *ns, struct run_token *ret, struct refusal *no)
+int service_token_read(const ProtobufCBinaryData *from, const char *ns, enum run_task_type type, struct run_token *ret,
+                       struct refusal *no)
 {
     if (!from->len)
         return refuse(no, CODE_INVALID, "Task token not set on request.");
@@ -35,7 +36,7 @@ int service_token_read(const ProtobufCBinaryData *from, const char *ns, struct r
     if (proto_decode(&wt__task_token__descriptor, proto_bytes(from), KIB(64), &arena, &m, &e) < 0)
         return refuse(no, CODE_INVALID, "Error deserializing task token.");
     const Wt__TaskToken *w = (const Wt__TaskToken *)(const void *)m;
-    if (w->type < 1 || w->type > 2 || w->run_id.len != sizeof(ret->run.at) || !*w->workflow_id ||
+    if (w->type != (uint32_t)type + 1 || w->run_id.len != sizeof(ret->run.at) || !*w->workflow_id ||
         !fits(w->ns, sizeof(ret->ns)) || !fits(w->workflow_id, sizeof(ret->workflow_id)) ||
         !fits(w->activity_id, sizeof(ret->activity_id)) || w->scheduled_id < 1)
         return refuse(no, CODE_INVALID, "Error deserializing task token.");

@@ -75,15 +75,20 @@ class Client:
     def poll(self, queue="q", timeout=CALL_S):
         return self.call("PollWorkflowTaskQueue", namespace="default", task_queue={"name": queue}, timeout=timeout)
 
-    def history(self, ident):
-        return self.call("GetWorkflowExecutionHistory", namespace="default", execution={"workflow_id": ident})
+    def history(self, ident, after=b""):
+        return self.call("GetWorkflowExecutionHistory", namespace="default", execution={"workflow_id": ident}, next_page_token=after)
 
     def events(self, ident):
         """All of them; raises unless there are."""
-        code, told = self.history(ident)
-        if code is not grpc.StatusCode.OK:
-            raise AssertionError(f"the history of {ident}: {code} {told}")
-        return told.history.events
+        found, after = [], b""
+        while True:
+            code, told = self.history(ident, after)
+            if code is not grpc.StatusCode.OK:
+                raise AssertionError(f"the history of {ident}: {code} {told}")
+            found.extend(told.history.events)
+            after = told.next_page_token
+            if not after:
+                return found
 
     def signal(self, ident, name, request_id):
         return self.call("SignalWorkflowExecution", namespace="default", workflow_execution={"workflow_id": ident},
