@@ -2,8 +2,8 @@
 """docs_check.py -- whether docs/reference says what the program does.
 
 Pages that hob prints itself (`hob __docs PAGE`) must be the same to the byte; pages written by hand must name
-exactly what the sources name: problem types, API pages, log events, metrics, fields of records. Relative links in
-all Markdown must lead somewhere. Usage: docs_check.py HOB
+exactly what the sources name: problem types, API pages, log events, metrics, fields of records; tests that a page calls
+its evidence are there. Relative links in all Markdown must lead somewhere. Usage: docs_check.py HOB
 """
 import os
 import re
@@ -109,6 +109,29 @@ BY_HAND = {"## An invocation": ("id", "traceId", "outcome", "start"),
            "## A phase": ("name", "outcome")}
 
 
+def evidence():
+    """The tests that a page names as its evidence: `test_file.Class[.test]`, `.test` of the class before it, `unit:file:test`."""
+    page, known, last = "knative-runtime.md", {}, None
+    folder = os.path.join("test", "e2e")
+    for name in os.listdir(os.path.join(ROOT, folder)):
+        if name.startswith("test_") and name.endswith(".py"):
+            for part in re.split(r"^class ", read(folder, name), flags=re.M)[1:]:
+                known[name[:-3] + "." + re.match(r"\w+", part).group()] = set(re.findall(r"def (test_\w+)", part))
+    named = re.findall(r"`(unit:\w+:\w+|test_\w+\.\w+(?:\.\w+)?|\.test_\w+)`", read("docs", "reference", page))
+    if len(named) < 50:
+        FOUND.append(f"{page}: names {len(named)} tests; this check is out of date")
+    for test in named:
+        if test.startswith("unit:"):
+            _, unit, name = test.split(":")
+            found = f"TEST({name})" in read("test", "unit", f"test_{unit}.c")
+        else:
+            parts = (last + test if test.startswith(".") else test).split(".")
+            last = ".".join(parts[:2])
+            found = last in known and (len(parts) == 2 or parts[2] in known[last])
+        if not found:
+            FOUND.append(f"{page}: the test {test} is not there")
+
+
 def links():
     done = subprocess.run(["git", "-C", ROOT, "ls-files", "*.md"], capture_output=True, text=True, check=False)
     names = done.stdout.split() or [os.path.relpath(os.path.join(f, n), ROOT) for f, d, ns in os.walk(ROOT)
@@ -123,7 +146,7 @@ def main():
     if len(sys.argv) != 2:
         sys.exit("usage: docs_check.py HOB")
     generated(sys.argv[1])
-    for check in (problems, pages, events, temporal, metrics, records, links):
+    for check in (problems, pages, events, temporal, metrics, records, evidence, links):
         check()
     for finding in FOUND:
         print(finding)

@@ -58,6 +58,7 @@ struct exchange {
     struct lease lease;
     struct link *link; /* NULL while leased: a stream */
     struct accepted *accepted; /* NULL: an ordinary request */
+    const char *probe;         /* content of the answer to a question about the way (netprobe.h); NULL: it is none */
     struct target_policy policy;
     struct http1_head answer;
     struct http1_body request_body, answer_body;

@@ -1,6 +1,7 @@
 /* One request: from its head to the last byte of its answer. The rules are in ingress.h and client.h. */
 #include "gateway/accept.h"
 #include "gateway/deadline.h"
+#include "gateway/netprobe.h"
 #include "gateway/pipe.h"
 #include "invocation/account.h"
 #include "net/grpc_wire.h"
@@ -410,6 +411,36 @@ bool exchange_may_repeat(const struct client *c)
     return !c->inner && http_method_is_idempotent((enum http_method)c->x.method_id);
 }
 
+/* Whether it may go on: also as a question to the gateway itself, of which no record is made. */
+static bool probe_find(struct client *c, struct refusal *r)
+{
+    struct exchange *x = &c->x;
+    int probe = c->inner ? 0 : netprobe_read(&c->head, &x->probe, &r->why);
+    if (probe < 0)
+        return refuse(r, PROBLEM_BAD_HEADER, CODE_INVALID, NULL);
+    if (probe == 0)
+        return true;
+    x->routed = false;
+    c->ingress->counters.in_flight--;
+    netprobe_write(&c->net.out, &c->head, x->probe);
+    return true;
+}
+
+static enum step probe_answer(struct client *c)
+{
+    struct exchange *x = &c->x;
+    exchange_skim(c);
+    x->record.status = 200;
+    x->answering = x->answer_done = true;
+    x->outcome = INVOCATION_OK;
+    exchange_answer_end(c, exchange_connection(c), false);
+    if (x->method_id != HTTP_HEAD)
+        buf_text(&c->net.out, x->probe);
+    ASSERT(!c->net.out.overflow);
+    c->state = CLIENT_FINISH;
+    return STEP_ON;
+}
+
 /* From the parsed head: everything that is needed later, because its bytes go now. */
 static bool request_take(struct client *c, struct refusal *r)
 {
@@ -433,8 +464,10 @@ static bool request_take(struct client *c, struct refusal *r)
     x->request_done = h->framing == HTTP1_BODY_NONE;
     if (c->inner)
         attempt_take(c);
-    if (!target_find(c, &way, r))
+    if (!target_find(c, &way, r) || !probe_find(c, r))
         return false;
+    if (x->probe)
+        return true;
     trace_begin(c);
     if (!hops_find(c, &hops, r) || !deadline_find(x, h, r))
         return false;
@@ -466,6 +499,8 @@ enum step exchange_begin(struct client *c)
     exchange_reset(c);
     bool taken = request_take(c, &refusal);
     buf_consume(&c->net.in, c->head.size);
+    if (taken && x->probe)
+        return probe_answer(c);
     if (taken && x->accepted) {
         c->state = accept_head(c) ? CLIENT_COLLECT : CLIENT_KEPT;
         return STEP_ON;

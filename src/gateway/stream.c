@@ -125,6 +125,8 @@ static enum step interim_relay(struct client *c)
 {
     struct exchange *x = &c->x;
     struct buf *out = &c->net.out;
+    if (x->interims++ == INTERIMS_MAX)
+        return answer_bad(c, "more than 64 interim answers");
     if (x->minor == 1 && x->answer.status != 100) {
         http1_write_status(out, x->answer.status, x->answer.reason);
         forward_answer_fields(out, &x->answer);
@@ -134,7 +136,7 @@ static enum step interim_relay(struct client *c)
     buf_consume(&c->up.in, x->answer.size);
     http1_head_reset(&x->answer);
     http1_head_answers(&x->answer, (enum http_method)x->method_id);
-    return ++x->interims > INTERIMS_MAX ? answer_bad(c, "more than 64 interim answers") : STEP_ON;
+    return STEP_ON;
 }
 
 static void answer_framing(struct client *c)

@@ -89,6 +89,8 @@ enum {
     X(KNATIVE_NAMESPACE,    "Knative-Serving-Namespace", FIXED | NO_TRAIL)                      \
     X(KNATIVE_REVISION,     "Knative-Serving-Revision", FIXED | NO_TRAIL)                       \
     X(KNATIVE_DEFAULT_ROUTE, "Knative-Serving-Default-Route", FIXED | NO_TRAIL)                 \
+    X(K_NETWORK_PROBE,      "K-Network-Probe",       ONCE | FIXED | NO_TRAIL)                   \
+    X(K_NETWORK_HASH,       "K-Network-Hash",        ONCE | FIXED | NO_TRAIL)                   \
     X(SEC_WEBSOCKET_KEY,    "Sec-WebSocket-Key",     FIXED | NO_TRAIL)                          \
     X(USER_AGENT,           "User-Agent",            FIXED | NO_TRAIL)                          \
     X(ACCEPT,               "Accept",                FIXED | NO_TRAIL)                          \

@@ -258,6 +258,41 @@ TEST(the_function_is_told_by_which_target_it_has_the_request)
     bench_end(&b);
 }
 
+TEST(a_question_about_the_way_is_answered_here_and_wakes_and_costs_nobody)
+{
+    static const struct {
+        const char *fields, *answer, *end;
+    } rows[] = {
+        { "K-Network-Probe: probe\r\nK-Network-Hash: 0a1b\r\n", "K-Network-Hash: 0a1b\r\nContent-Length: 0\r\n", "\r\n\r\n" },
+        { "k-network-probe: queue\r\n", "Content-Length: 5\r\n", "\r\n\r\nqueue" },
+        { "K-Network-Probe: activator\r\nContent-Length: 3\r\n", "Content-Length: 9\r\n", "\r\n\r\nactivator" },
+        { "K-Network-Probe: probe\r\n", "HTTP/1.1 400 ", "non-empty \\\"K-Network-Hash\\\"" },
+        { "K-Network-Probe:\r\n", "HTTP/1.1 400 ", "unexpected probe header value" },
+        { "K-Network-Probe: webhook\r\n", "HTTP/1.1 400 ", "unexpected probe header value" },
+    };
+    BENCH(b);
+    int c = client_connect(&b);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        bool refused = str_starts(str_of(rows[i].answer), STR("HTTP/1.1 400"));
+        int recorded = b.fake.recorded;
+        say(c, "POST / HTTP/1.1\r\n" HOST);
+        say(c, rows[i].fields);
+        say(c, i == 2 ? "\r\nabc" : "\r\n");
+        if (!hear(&b, c, rows[i].end) || !has(&b, rows[i].answer) || (!refused && !has(&b, "HTTP/1.1 200 OK\r\n")))
+            FAIL("row %zu", i);
+        CHECK_EQ(b.fake.recorded, recorded + (refused ? 1 : 0));
+        CHECK_EQ(ingress_counters(b.ingress)->in_flight, 0);
+        if (refused)
+            (void)hear(&b, c, "}\n");
+        forget(&b);
+    }
+    CHECK_EQ(b.fake.asked, 0);
+    say(c, GET); /* the connection goes on, and what is no such question goes to the function */
+    CHECK(UNTIL(&b, b.fake.asked == 1));
+    close(c);
+    bench_end(&b);
+}
+
 TEST(every_form_of_exchange_is_forwarded_as_http_says)
 {
     for (size_t i = 0; i < COUNT_OF(exchanges); i++) {
