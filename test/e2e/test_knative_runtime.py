@@ -3,9 +3,10 @@ import base64
 import hashlib
 import os
 import threading
+import time
 import unittest
 
-from harness import PYTHON, HobCase, service
+from harness import PYTHON, HobCase, service, together
 
 # Bytes as they are written here, whatever HTTP says of them; and a WebSocket (RFC 6455) that says everything twice.
 RAW = r'''
@@ -100,6 +101,60 @@ class Way(HobCase):
         self.assertEqual(hob.metric("hob_requests_in_flight"), before)
         self.assertEqual(hob.ingress("asleep")[2], b"ok")  # the control: this is what starts one
         self.assertEqual(len(hob.instances("asleep")), 1)
+
+    # silence
+
+    def test_silence_has_its_own_time_and_an_answer_that_goes_on_has_all_of_the_services(self):
+        hob = self.hob
+        hob.deploy("idle", idleTimeoutSeconds=2, timeoutSeconds=60)
+
+        def before_the_head():
+            begin = time.monotonic()
+            self.problem(hob.ingress("idle", path="/silent"), 504, "idle-timeout")
+            self.assertGreaterEqual(time.monotonic() - begin, 2)
+
+        def after_it():
+            with hob.wire() as w:
+                w.send(f"GET /half HTTP/1.1\r\nHost: {hob.host('idle')}\r\n\r\n")
+                self.assertEqual(w.head()[0], 200)
+                begin = time.monotonic()
+                self.assertEqual(w.exactly(4), b"half")
+                self.assertTrue(w.ended(), "text was appended to a cut answer")
+                self.assertGreaterEqual(time.monotonic() - begin, 1.5)
+
+        def never_so_long():
+            begin = time.monotonic()
+            status, _, body = hob.ingress("idle", path="/drip/30/100")
+            self.assertEqual((status, len(body.split())), (200, 30))
+            self.assertGreater(time.monotonic() - begin, 2)
+        cases = [before_the_head, after_it, never_so_long]
+        together(len(cases), lambda i: cases[i]())
+        hob.wait_for("the function to see them go", lambda: hob.tree("idle", "/state")["gone"] == 2)
+
+    # the end of an instance
+
+    def test_an_instance_ends_with_its_last_request_and_not_before(self):
+        """Knative's goes on until it had no new request for 30 seconds, and is billed for them."""
+        hob = self.hob
+        hob.deploy("ends", annotations={"max-scale": 1})
+        instance = hob.instances("ends")[0]["id"]
+        answers, answered = [], []
+
+        def ask(path):
+            answers.append(hob.ingress("ends", path=path)[::2])
+            answered.append(time.monotonic())
+        asking = [threading.Thread(target=ask, args=(f"/sleep/{ms}",)) for ms in (500, 2500)]
+        for t in asking:
+            t.start()
+        hob.wait_for("both to run", lambda: hob.instances("ends")[0]["inFlight"] == 2)
+        hob.call("DELETE", f"/v1/instances/{instance}", want=202)
+        hob.wait_for("the first to be answered", lambda: answers)
+        self.assertTrue(any(i["id"] == instance for i in hob.instances("ends")) or len(answers) == 2)
+        for t in asking:
+            t.join()
+        self.assertEqual(answers, [(200, instance.encode())] * 2)
+        hob.wait_for("it to be gone", lambda: all(i["id"] != instance for i in hob.instances("ends")))
+        self.assertLess(time.monotonic() - max(answered), 20)
 
     # WebSockets
 
