@@ -82,7 +82,8 @@ static void resource_handle(struct kube *k, struct http_call *c, const struct ku
     if (kube_form(c) == KUBE_NOT_ACCEPTABLE) {
         kube_refuse_with(c, 406, "NotAcceptable",
                          "only the following media types are accepted: application/json, application/yaml, "
-                         "application/json;as=Table;v=v1;g=meta.k8s.io");
+                         "application/json;as=Table;v=v1;g=meta.k8s.io, "
+                         "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io");
         return;
     }
     if (*place->ns && !names_label(str_of(place->ns), &e)) {
@@ -122,7 +123,7 @@ bool kube_handle(struct kube *k, struct http_call *c)
         return false;
     if (place_find(c, &place))
         resource_handle(k, c, &place);
-    else if (!is(c, "GET") && !is(c, "HEAD"))
+    else if (!is(c, "GET") && !is(c, "HEAD") && kube_docs_has(http_call_path(c)))
         kube_refuse_method(c, "GET, HEAD");
     else if (!kube_docs_handle(c, &docs, loop_wall_ms()))
         kube_refuse_with(c, 404, "NotFound", "the server could not find the requested resource");

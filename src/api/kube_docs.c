@@ -304,37 +304,53 @@ static json_t *versions_make(const char *api)
                      "serverAddressByClientCIDRs", "clientCIDR", "0.0.0.0/0", "serverAddress", api);
 }
 
-/* A page of one version: its resources, or its schemas. */
-static bool version_handle(struct http_call *c, struct str path)
+/* A page of one version: its resources, or its schemas. NULL: there is none. */
+static const struct group_version *version_of(struct str path, bool *ret_schemas)
 {
     static const struct str v3 = { "/openapi/v3/", 12 };
-    bool schemas = str_starts(path, v3);
-    struct str rest = schemas ? str_from(path, v3.size) : str_from(path, 1);
-    for (size_t i = 0; i < COUNT_OF(versions); i++) {
-        if (!str_is(rest, versions[i].path))
-            continue;
-        answer_tree(c, schemas ? openapi3_make(&versions[i]) : resources_make(&versions[i]));
-        return true;
-    }
-    return false;
+    *ret_schemas = str_starts(path, v3);
+    struct str rest = *ret_schemas ? str_from(path, v3.size) : str_from(path, 1);
+    for (size_t i = 0; i < COUNT_OF(versions); i++)
+        if (str_is(rest, versions[i].path))
+            return &versions[i];
+    return NULL;
 }
 
-static bool group_handle(struct http_call *c, struct str path)
+static const char *group_of(struct str path)
 {
     static const struct str root = { "/apis/", 6 };
     for (size_t i = 0; str_starts(path, root) && i < COUNT_OF(groups); i++)
-        if (str_is(str_from(path, root.size), groups[i])) {
-            answer_tree(c, group_make(groups[i]));
+        if (str_is(str_from(path, root.size), groups[i]))
+            return groups[i];
+    return NULL;
+}
+
+static struct str path_bare(struct str path)
+{
+    if (path.size > 1 && path.at[path.size - 1] == '/')
+        path.size--;
+    return path;
+}
+
+bool kube_docs_has(struct str path)
+{
+    static const char *const fixed[] = { "/api", "/apis", "/version", "/openapi/v2", "/openapi/v3" };
+    struct str bare = path_bare(path);
+    bool ignored;
+    for (size_t i = 0; i < COUNT_OF(fixed); i++)
+        if (str_is(bare, fixed[i]))
             return true;
-        }
-    return false;
+    return bare.size > 1 && (group_of(bare) || version_of(bare, &ignored));
 }
 
 bool kube_docs_handle(struct http_call *c, const struct kube_docs *d, int64_t now_wall_ms)
 {
-    struct str path = http_call_path(c);
-    if (path.size > 1 && path.at[path.size - 1] == '/')
-        path.size--;
+    struct str path = path_bare(http_call_path(c));
+    bool schemas;
+    if (!kube_docs_has(path))
+        return false;
+    const char *group = group_of(path);
+    const struct group_version *version = version_of(path, &schemas);
     if (str_is(path, "/api"))
         answer_discovery(c, true, versions_make(d->api));
     else if (str_is(path, "/apis"))
@@ -345,7 +361,9 @@ bool kube_docs_handle(struct http_call *c, const struct kube_docs *d, int64_t no
         answer_openapi2(c);
     else if (str_is(path, "/openapi/v3"))
         answer_tree(c, openapi3_index());
+    else if (group)
+        answer_tree(c, group_make(group));
     else
-        return path.size > 1 && (group_handle(c, path) || version_handle(c, path));
+        answer_tree(c, schemas ? openapi3_make(version) : resources_make(version));
     return true;
 }

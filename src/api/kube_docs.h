@@ -8,5 +8,6 @@ struct kube_docs {
     const char *ingress, *api; /* as people were given them; `hob invoke` finds the ingress in /version */
     int64_t begin_wall_ms;     /* when this node began */
 };
+bool kube_docs_has(struct str path); /* there is such a page */
 /* False: not such a path. */
 bool kube_docs_handle(struct http_call *c, const struct kube_docs *d, int64_t now_wall_ms);

@@ -1,4 +1,5 @@
 #include "api/kube_impl.h"
+#include "api/list_version.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +40,7 @@ struct listing {
     char last_ns[OBJECT_NS_MAX], last_name[OBJECT_NAME_MAX];
     struct buf text;   /* the items, joined by commas */
     json_t *objects;   /* for a Table; else NULL */
+    bool partial;      /* of each its metadata */
 };
 
 static bool listing_item(void *ctx, const struct catalog_item *i)
@@ -48,7 +50,7 @@ static bool listing_item(void *ctx, const struct catalog_item *i)
     if (*l->after_name && (order < 0 || (order == 0 && strcmp(i->name, l->after_name) <= 0)))
         return true;
     AUTO_JSON json_t *object =
-        l->objects || kube_selection_deep(&l->which) ? json_loads(catalog_item_text(i), 0, NULL) : NULL;
+        l->objects || l->partial || kube_selection_deep(&l->which) ? json_loads(catalog_item_text(i), 0, NULL) : NULL;
     if (!kube_selection_match(&l->which, i->ns, i->name, object, json_at(object, "metadata.labels")))
         return true;
     if (l->limit && l->count == l->limit) {
@@ -58,8 +60,12 @@ static bool listing_item(void *ctx, const struct catalog_item *i)
     if (l->objects) {
         (void)json_array_append(l->objects, object);
     } else {
+        AUTO_JSON json_t *partial = l->partial ? kube_partial(object) : NULL;
         buf_text(&l->text, l->count ? "," : "");
-        buf_text(&l->text, catalog_item_text(i));
+        if (partial)
+            json_write(partial, &l->text);
+        else
+            buf_text(&l->text, catalog_item_text(i));
     }
     l->count++;
     (void)snprintf(l->last_ns, sizeof l->last_ns, "%s", i->ns);
@@ -134,6 +140,45 @@ static bool listing_read(struct http_call *c, const struct kube_resource *r, str
     return true;
 }
 
+/* Nothing of this kind changed since: what there is now is what there was then. */
+static bool unchanged_since(struct kube *k, const struct kube_place *place, int64_t version)
+{
+    const struct watch_filter filter = { .kind = place->resource->log_kind };
+    struct watchlog *log = catalog_log(k->s.catalog);
+    struct watch_cursor cursor;
+    struct watch_event ignored;
+    return watchlog_seek(log, version, &cursor) != WATCH_TOO_OLD &&
+           watchlog_next(log, &cursor, &filter, &ignored) == WATCH_NONE;
+}
+
+/* False: refused, and answered. */
+static bool version_fits(struct kube *k, struct http_call *c, const struct kube_place *place)
+{
+    const struct list_version asked = { .version = http_call_param(c, "resourceVersion"),
+                                        .match = http_call_param(c, "resourceVersionMatch"),
+                                        .token = http_call_param(c, "continue"),
+                                        .now = catalog_version(k->s.catalog) };
+    struct err e;
+    int64_t version;
+    switch (list_version_read(&asked, &version, &e)) {
+    case LIST_VERSION_NOW: return true;
+    case LIST_VERSION_THEN:
+        if (unchanged_since(k, place, version))
+            return true;
+        kube_refuse_with(c, 410, "Expired", "The resourceVersion for the provided list is too old.");
+        return false;
+    case LIST_VERSION_AHEAD:
+        kube_refuse(c, &(struct kube_refusal){ .code = 504, .reason = "Timeout", .message = e.text, .retry_after_s = 1,
+                                               .take_causes = json_pack("[{s:s,s:s}]", "reason",
+                                                                        "ResourceVersionTooLarge", "message",
+                                                                        "Too large resource version") });
+        return false;
+    case LIST_VERSION_WRONG: kube_refuse_with(c, 422, "Invalid", e.text); return false;
+    case LIST_VERSION_NONE: break;
+    }
+    return kube_bad_request(c, "%s", e.text);
+}
+
 static void table_answer(struct http_call *c, const struct kube_resource *r, const json_t *objects,
                          const char *version, const char *next)
 {
@@ -161,9 +206,10 @@ static void listing_answer(struct kube *k, struct http_call *c, const struct kub
         return;
     }
     buf_init(&b, k->s.limits->api_answer_bytes_max);
-    buf_printf(&b, "{\"apiVersion\":\"%s\",\"items\":[", r->api_version);
+    buf_printf(&b, "{\"apiVersion\":\"%s\",\"items\":[", l->partial ? "meta.k8s.io/v1" : r->api_version);
     buf_str_append(&b, buf_str(&l->text));
-    buf_printf(&b, "],\"kind\":\"%sList\",\"metadata\":{\"continue\":\"%s\",", r->name, token);
+    buf_printf(&b, "],\"kind\":\"%sList\",\"metadata\":{\"continue\":\"%s\",", l->partial ? "PartialObjectMetadata" : r->name,
+               token);
     if (l->left)
         buf_printf(&b, "\"remainingItemCount\":%llu,", (unsigned long long)l->left);
     buf_printf(&b, "\"resourceVersion\":\"%s\"}}", number);
@@ -178,7 +224,7 @@ void kube_list_handle(struct kube *k, struct http_call *c, const struct kube_pla
 {
     struct listing l = { .version = catalog_version(k->s.catalog) };
     struct watch_cursor cursor;
-    if (!listing_read(c, place->resource, &l))
+    if (!listing_read(c, place->resource, &l) || !version_fits(k, c, place))
         return;
     if (watchlog_seek(catalog_log(k->s.catalog), l.version, &cursor) == WATCH_TOO_OLD) {
         refuse_expired(c);
@@ -186,6 +232,7 @@ void kube_list_handle(struct kube *k, struct http_call *c, const struct kube_pla
     }
     buf_init(&l.text, k->s.limits->api_answer_bytes_max);
     l.objects = kube_form(c) == KUBE_TABLE ? json_array() : NULL;
+    l.partial = kube_form(c) == KUBE_PARTIAL;
     kube_each(k, place->resource, *place->ns ? place->ns : NULL, listing_item, &l);
     listing_answer(k, c, place->resource, &l);
     buf_done(&l.text);
@@ -200,8 +247,15 @@ struct getting {
 static bool get_item(void *ctx, const struct catalog_item *item)
 {
     struct getting *g = ctx;
-    if (kube_form(g->call) != KUBE_TABLE) {
+    enum kube_form form = kube_form(g->call);
+    if (form != KUBE_TABLE && form != KUBE_PARTIAL) {
         kube_answer(g->call, 200, str_of(catalog_item_text(item)), NULL);
+        return false;
+    }
+    if (form == KUBE_PARTIAL) {
+        AUTO_JSON json_t *whole = json_loads(catalog_item_text(item), 0, NULL);
+        AUTO_JSON json_t *partial = kube_partial(whole);
+        kube_answer_tree(g->call, 200, partial);
         return false;
     }
     AUTO_JSON json_t *one = json_array();

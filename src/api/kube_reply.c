@@ -30,8 +30,11 @@ enum kube_form kube_form(const struct http_call *c)
         bool json = str_is(type, TYPE_JSON), table = has_parameter(parameters, "as=Table");
         if (json && table && has_parameter(parameters, "v=v1"))
             return KUBE_TABLE;
-        if (table || has_parameter(parameters, "as=PartialObjectMetadata") ||
-            has_parameter(parameters, "as=PartialObjectMetadataList"))
+        bool partial = has_parameter(parameters, "as=PartialObjectMetadata") ||
+                       has_parameter(parameters, "as=PartialObjectMetadataList");
+        if (json && partial && has_parameter(parameters, "v=v1"))
+            return KUBE_PARTIAL;
+        if (table || partial)
             continue;
         if (json || str_is(type, "*/*") || str_is(type, "application/*"))
             return KUBE_JSON;

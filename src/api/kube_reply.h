@@ -1,7 +1,7 @@
 /* kube_reply.h -- answers in the forms that Kubernetes clients read: objects, Status, Table, warnings.
  *
- * Receives a call and what to say. Emits JSON, or YAML where the client prefers it; a meta.k8s.io Table
- * where it asks for one. Refuses (406) clients that accept none of these.
+ * Receives a call and what to say. Emits JSON, or YAML where the client prefers it; a meta.k8s.io Table or
+ * PartialObjectMetadata where it asks for one. Refuses (406) clients that accept none of these.
  */
 #pragma once
 
@@ -10,7 +10,7 @@
 #include "net/http_server.h"
 #include "serving/refusals.h"
 
-enum kube_form { KUBE_JSON, KUBE_YAML, KUBE_TABLE, KUBE_NOT_ACCEPTABLE };
+enum kube_form { KUBE_JSON, KUBE_YAML, KUBE_TABLE, KUBE_PARTIAL, KUBE_NOT_ACCEPTABLE };
 enum kube_form kube_form(const struct http_call *c); /* from Accept */
 
 /* Machine-readable reasons, as metav1.StatusReason spells them, with their HTTP status. */

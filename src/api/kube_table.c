@@ -105,6 +105,12 @@ static json_t *cell(const struct kube_column *column, const json_t *object, int6
     UNREACHABLE("every kind of cell returns");
 }
 
+json_t *kube_partial(const json_t *object)
+{
+    return json_pack("{s:s,s:s,s:O}", "kind", "PartialObjectMetadata", "apiVersion", "meta.k8s.io/v1", "metadata",
+                     json_object_get(object, "metadata"));
+}
+
 static json_t *row_make(const struct kube_resource *r, const json_t *object, enum kube_include include,
                         int64_t now_ms)
 {
@@ -115,8 +121,7 @@ static json_t *row_make(const struct kube_resource *r, const json_t *object, enu
         return json_pack("{s:o}", "cells", cells);
     if (include == KUBE_INCLUDE_OBJECT)
         return json_pack("{s:o,s:O}", "cells", cells, "object", object);
-    return json_pack("{s:o,s:{s:s,s:s,s:O}}", "cells", cells, "object", "kind", "PartialObjectMetadata",
-                     "apiVersion", "meta.k8s.io/v1", "metadata", json_object_get(object, "metadata"));
+    return json_pack("{s:o,s:o}", "cells", cells, "object", kube_partial(object));
 }
 
 json_t *kube_table(const struct kube_resource *r, const json_t *objects, const char *version, const char *next,

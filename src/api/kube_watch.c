@@ -18,7 +18,7 @@ struct watch {
     struct kube_place place;
     struct kube_selection which;
     struct watch_cursor cursor;
-    bool table, bookmarks;
+    bool table, partial, bookmarks;
     enum kube_include include;
     bool waiting;  /* for room: on_room comes */
     bool ending;   /* when what is written is out */
@@ -68,11 +68,20 @@ static void event_table(const struct watch *w, struct buf *into, const char *typ
     event_tree(into, type, table);
 }
 
+static void event_partial(struct buf *into, const char *type, const char *text)
+{
+    AUTO_JSON json_t *whole = json_loads(text, 0, NULL);
+    AUTO_JSON json_t *partial = kube_partial(whole);
+    event_tree(into, type, partial);
+}
+
 static void event_write(const struct watch *w, struct buf *into, const char *type, const char *text,
                         int64_t version)
 {
     if (w->table)
         event_table(w, into, type, text, version);
+    else if (w->partial)
+        event_partial(into, type, text);
     else
         event_line(into, type, str_of(text));
 }
@@ -89,8 +98,9 @@ static void bookmark_write(struct watch *w, struct buf *into, bool initial_end)
     }
     (void)snprintf(number, sizeof number, "%lld", (long long)w->marked);
     AUTO_JSON json_t *object =
-        json_pack("{s:s,s:s,s:{s:s,s:n}}", "kind", r->name, "apiVersion", r->api_version, "metadata",
-                  "resourceVersion", number, "creationTimestamp");
+        json_pack("{s:s,s:s,s:{s:s,s:n}}", "kind", w->partial ? "PartialObjectMetadata" : r->name, "apiVersion",
+                  w->partial ? "meta.k8s.io/v1" : r->api_version, "metadata", "resourceVersion", number,
+                  "creationTimestamp");
     if (initial_end)
         (void)json_object_set_new(json_object_get(object, "metadata"), "annotations",
                                   json_pack("{s:s}", "k8s.io/initial-events-end", "true"));
@@ -223,7 +233,8 @@ static void on_change(struct watch_listener *l)
 
 /* ---- beginning ---- */
 
-static bool truth(struct str text) { return str_is(text, "true") || str_is(text, "1") || str_is(text, "True"); }
+/* As Kubernetes reads a query: whatever is there and is not "false" or "0". */
+static bool truth(struct str text) { return text.at && !str_is(text, "0") && !str_eq_nocase(text, STR("false")); }
 
 bool kube_watch_wanted(struct http_call *c) { return truth(http_call_param(c, "watch")); }
 
@@ -261,9 +272,11 @@ static bool watch_place(struct watch *w, struct http_call *c)
         return kube_bad_request(c, "resourceVersion: Invalid value: not a version that this server gave");
     if (list)
         n = (uint64_t)watchlog_version(log);
-    if (watchlog_seek(log, (int64_t)n, &w->cursor) == WATCH_TOO_OLD) {
-        AUTO_FREE char *message = xasprintf("too old resource version: %llu (%lld)", (unsigned long long)n,
-                                            (long long)watchlog_version(log));
+    /* One from the future is of a life of this server that a backup ended: the client lists again. */
+    bool ahead = n > (uint64_t)watchlog_version(log);
+    if (ahead || watchlog_seek(log, (int64_t)n, &w->cursor) == WATCH_TOO_OLD) {
+        AUTO_FREE char *message = xasprintf("too %s resource version: %llu (%lld)", ahead ? "large" : "old",
+                                            (unsigned long long)n, (long long)watchlog_version(log));
         kube_refuse_with(c, 410, "Expired", message);
         return false;
     }
@@ -287,6 +300,7 @@ static bool watch_read(struct watch *w, struct http_call *c)
     struct str timeout = http_call_param(c, "timeoutSeconds");
     uint64_t seconds = 0, max_ms = w->kube->s.limits->watch_ms;
     w->table = kube_form(c) == KUBE_TABLE;
+    w->partial = kube_form(c) == KUBE_PARTIAL;
     w->bookmarks = truth(http_call_param(c, "allowWatchBookmarks"));
     if (timeout.size > 0 && !str_u64(timeout, &seconds))
         return kube_bad_request(c, "timeoutSeconds: not a whole number");

@@ -1,0 +1,107 @@
+"""What Kubernetes' own clients rely on and kubectl does not show: versions of lists, metadata alone, addresses that are
+not there. Requests as client-go, a garbage collector or a hostile person would send them."""
+
+import json
+import unittest
+
+from harness import KNATIVE, HobCase, request
+
+CORE = "/api/v1/namespaces/default/configmaps"
+PARTIAL = "application/json;as=PartialObjectMetadata%s;v=v1;g=meta.k8s.io"
+
+
+def config(name, **data):
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+
+
+class Api(HobCase):
+    def ask(self, method, path, body=None, headers=None):
+        status, fields, text = request(self.hob.api_address, method, path, body and json.dumps(body),
+                                       {"Content-Type": "application/json", **(headers or {})})
+        return status, fields, text
+
+    def get(self, path, want=200, headers=None):
+        status, _, text = self.ask("GET", path, headers=headers)
+        self.assertEqual(status, want, text)
+        return json.loads(text)
+
+    def events(self, path, headers=None):
+        status, _, text = self.ask("GET", path, headers=headers)
+        self.assertEqual(status, 200, text)
+        return [json.loads(line) for line in text.splitlines()]
+
+
+class Versions(Api):
+    def make(self, name):
+        return json.loads(self.ask("POST", CORE, config(name, a="1"))[2])["metadata"]["resourceVersion"]
+
+    def test_a_list_is_exactly_of_its_version_or_not_given(self):
+        self.make("v1")
+        version = self.get(CORE)["metadata"]["resourceVersion"]
+        self.assertEqual(self.hob.call("POST", f"{KNATIVE}/default/services", self.hob.spec("other"))[0], 201)
+        exact = f"{CORE}?resourceVersion={version}&resourceVersionMatch=Exact"
+        self.get(exact)  # something changed since, but no ConfigMap
+        self.make("v2")
+        self.assertEqual(self.get(exact, want=410)["reason"], "Expired")
+        newer = self.get(f"{CORE}?resourceVersion={version}&resourceVersionMatch=NotOlderThan")
+        self.assertIn("v2", [item["metadata"]["name"] for item in newer["items"]])
+
+    def test_a_version_that_is_not_yet_is_said_and_never_waited_through(self):
+        now = int(self.get(CORE)["metadata"]["resourceVersion"])
+        status, fields, text = self.ask("GET", f"{CORE}?resourceVersion={now + 1000}")
+        said = json.loads(text)
+        self.assertEqual((status, said["reason"], fields["Retry-After"]), (504, "Timeout", "1"))
+        self.assertEqual(said["details"]["causes"][0]["reason"], "ResourceVersionTooLarge")
+        # A watch would be silent until that version, and its client would believe that nothing happens.
+        said = self.get(f"{CORE}?watch=true&timeoutSeconds=1&resourceVersion={now + 1000}", want=410)
+        self.assertEqual(said["reason"], "Expired")
+
+    def test_parameters_that_contradict_each_other_are_refused(self):
+        for query, status in (("resourceVersion=abc", 400), ("resourceVersionMatch=Exact", 422),
+                              ("resourceVersion=1&resourceVersionMatch=Older", 422),
+                              ("resourceVersion=0&resourceVersionMatch=Exact", 422),
+                              ("watch=1&timeoutSeconds=1&resourceVersion=abc", 400)):
+            self.get(f"{CORE}?{query}", want=status)
+
+    def test_watch_is_read_as_kubernetes_reads_it(self):
+        for word in ("watch", "watch=", "watch=1", "watch=yes", "watch=TRUE"):
+            self.assertEqual([e["type"] for e in self.events(f"{CORE}?{word}&timeoutSeconds=1&fieldSelector=metadata.name%3Dno")],
+                             [], word)
+        for word in ("watch=0", "watch=false", "watch=False"):
+            self.assertEqual(self.get(f"{CORE}?{word}&timeoutSeconds=1")["kind"], "ConfigMapList", word)
+
+
+class Partial(Api):
+    def test_metadata_alone_in_a_list_of_one_and_as_it_changes(self):
+        self.ask("POST", CORE, config("p", secret="word"))
+        one = self.get(f"{CORE}/p", headers={"Accept": PARTIAL % ""})
+        self.assertEqual((one["kind"], one["apiVersion"], one["metadata"]["name"]),
+                         ("PartialObjectMetadata", "meta.k8s.io/v1", "p"))
+        self.assertNotIn("data", one)
+        some = self.get(f"{CORE}?limit=1&labelSelector=!none", headers={"Accept": PARTIAL % "List"})
+        self.assertEqual((some["kind"], some["apiVersion"], len(some["items"])),
+                         ("PartialObjectMetadataList", "meta.k8s.io/v1", 1))
+        self.assertEqual(set(some["items"][0]), {"kind", "apiVersion", "metadata"})
+        seen = self.events(f"{CORE}?watch=true&timeoutSeconds=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan"
+                           "&allowWatchBookmarks=true", headers={"Accept": PARTIAL % ""})
+        self.assertEqual({e["object"]["kind"] for e in seen}, {"PartialObjectMetadata"})
+        self.assertIn("p", [e["object"]["metadata"].get("name") for e in seen])
+        self.assertEqual(seen[-1]["type"], "BOOKMARK")
+        self.assertNotIn("word", json.dumps(seen))
+
+
+class Addresses(Api):
+    def test_what_is_not_there_is_not_found_whatever_is_done_to_it(self):
+        services = f"{KNATIVE}/default/services"
+        for path in (f"{services}/f/scale", f"{services}/f/scale/more", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+                     "/api/v1/namespaces/default/pods", "/apis/apps/v1/namespaces/default/deployments", "/api/v1/nodes/n"):
+            for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+                status, _, text = self.ask(method, path, {} if method != "GET" else None)
+                self.assertEqual((status, json.loads(text)["reason"]), (404, "NotFound"), (method, path))
+        for path in ("/api", "/apis/", "/apis/serving.knative.dev", "/apis/serving.knative.dev/v1", "/openapi/v3"):
+            status, fields, _ = self.ask("POST", path, {})
+            self.assertEqual((status, fields["Allow"]), (405, "GET, HEAD"), path)
+
+
+if __name__ == "__main__":
+    unittest.main()
