@@ -1,5 +1,6 @@
 #include "api/kube_docs.h"
 
+#include "api/kube_openapi2.h"
 #include "api/kube_reply.h"
 #include "api/kube_schema.h"
 #include "serving/periodic.h"
@@ -202,38 +203,42 @@ static void answer_discovery(struct http_call *c, bool core, json_t *take_plain)
 
 /* ---- OpenAPI ---- */
 
+enum { OPENAPI2_MAX = 16 << 20 }; /* of a document that is as large as our tables */
+
 /* kubectl looks for the parameters to learn whether it may ask for a dry run and for field validation. */
-static json_t *operation(const struct kube_resource *r, bool changes)
+static json_t *operation(const struct kube_resource *r, bool changes, bool v2)
 {
     static const char *const names[] = { "dryRun", "fieldManager", "fieldValidation" };
     json_t *parameters = json_array();
     for (size_t i = 0; changes && i < COUNT_OF(names); i++)
-        (void)json_array_append_new(parameters, json_pack("{s:s,s:s,s:{s:s,s:b}}", "name", names[i], "in", "query",
-                                                          "schema", "type", "string", "uniqueItems", 1));
+        (void)json_array_append_new(
+            parameters, v2 ? json_pack("{s:s,s:s,s:s,s:b}", "name", names[i], "in", "query", "type", "string", "uniqueItems", 1)
+                           : json_pack("{s:s,s:s,s:{s:s,s:b}}", "name", names[i], "in", "query", "schema", "type",
+                                       "string", "uniqueItems", 1));
     return json_pack("{s:o,s:{s:{s:s}},s:{s:s,s:s,s:s}}", "parameters", parameters, "responses", "200",
                      "description", "OK", "x-kubernetes-group-version-kind", "group", r->group, "kind", r->name,
                      "version", r->version);
 }
 
-static void operations_add(json_t *paths, const struct kube_resource *r, const struct group_version *v)
+static void operations_add(json_t *paths, const struct kube_resource *r, const struct group_version *v, bool v2)
 {
     AUTO_FREE char *all = xasprintf("/%s%s/%s", v->path, r->namespaced ? "/namespaces/{namespace}" : "", r->plural);
     AUTO_FREE char *one = xasprintf("%s/{name}", all);
-    AUTO_JSON json_t *on_all = json_pack("{s:o}", "get", operation(r, false));
-    AUTO_JSON json_t *on_one = json_pack("{s:o}", "get", operation(r, false));
+    AUTO_JSON json_t *on_all = json_pack("{s:o}", "get", operation(r, false, v2));
+    AUTO_JSON json_t *on_one = json_pack("{s:o}", "get", operation(r, false, v2));
     if (r->verbs & KUBE_CREATE)
-        (void)json_object_set_new(on_all, "post", operation(r, true));
+        (void)json_object_set_new(on_all, "post", operation(r, true, v2));
     if (r->verbs & KUBE_UPDATE)
-        (void)json_object_set_new(on_one, "put", operation(r, true));
+        (void)json_object_set_new(on_one, "put", operation(r, true, v2));
     if (r->verbs & KUBE_PATCH)
-        (void)json_object_set_new(on_one, "patch", operation(r, true));
+        (void)json_object_set_new(on_one, "patch", operation(r, true, v2));
     if (r->verbs & KUBE_DELETE)
-        (void)json_object_set_new(on_one, "delete", operation(r, true));
+        (void)json_object_set_new(on_one, "delete", operation(r, true, v2));
     (void)json_object_set(paths, all, on_all);
     (void)json_object_set(paths, one, on_one);
 }
 
-/* NULL for v: all of them. */
+/* NULL for v: all of them, in the words of OpenAPI v2. */
 static void described(const struct group_version *v, json_t *paths, json_t *schemas)
 {
     for (size_t k = 0; k < COUNT_OF(versions); k++)
@@ -243,7 +248,7 @@ static void described(const struct group_version *v, json_t *paths, json_t *sche
                 continue;
             AUTO_FREE char *name = kube_schema_name(r);
             (void)json_object_set_new(schemas, name, kube_schema(r));
-            operations_add(paths, r, &versions[k]);
+            operations_add(paths, r, &versions[k], !v);
         }
 }
 
@@ -273,19 +278,20 @@ static json_t *openapi3_index(void)
     return json_pack("{s:o}", "paths", paths);
 }
 
-/* The same as a gnostic openapi_v2.Document in protobuf: swagger "2.0", info { title "hob", version "1" }.
- * Older kubectl reads nothing else. */
-static const char openapi2_protobuf[] = "\x0a\x03" "2.0" "\x12\x08\x0a\x03" "hob" "\x12\x01" "1";
-#define PROTOBUF_TYPE "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
-
+/* Older kubectl reads it in protocol buffers only. */
 static void answer_openapi2(struct http_call *c)
 {
     struct str accept = http_call_header(c, "Accept");
-    if (accept.at && memmem(accept.at, accept.size, "protobuf", 8))
-        http_answer(c, 200, PROTOBUF_TYPE, NULL,
-                    (struct str){ openapi2_protobuf, sizeof openapi2_protobuf - 1 });
-    else
+    struct buf b;
+    if (!accept.at || !memmem(accept.at, accept.size, "protobuf", 8)) {
         answer_tree(c, openapi2_make());
+        return;
+    }
+    AUTO_JSON json_t *tree = openapi2_make();
+    buf_init(&b, OPENAPI2_MAX);
+    kube_openapi2_write(tree, &b);
+    http_answer(c, 200, KUBE_OPENAPI2_TYPE, NULL, buf_str(&b));
+    buf_done(&b);
 }
 
 /* The Kubernetes whose manners hob has, which clients compare with their own; then what is hob's. */

@@ -67,8 +67,12 @@ static json_t *kind_schema(const struct manifest_table *t, const struct manifest
 static json_t *row_schema(const struct manifest_table *t, const struct manifest_row *row)
 {
     json_t *schema = kind_schema(t, row);
-    if (row->meaning)
-        (void)json_object_set_new(schema, "description", json_string(row->meaning));
+    /* What is refused is named, too: a client that checks fields itself would call it unknown. */
+    const char *refused = row->rule == MANIFEST_NOT   ? "not to be set, as in Knative"
+                          : row->rule == MANIFEST_OFF ? "not supported, and refused"
+                                                      : NULL;
+    if (refused || row->meaning)
+        (void)json_object_set_new(schema, "description", json_string(refused ? refused : row->meaning));
     if (row->min || row->max) {
         (void)json_object_set_new(schema, "minimum", json_integer(row->min));
         (void)json_object_set_new(schema, "maximum", json_integer(row->max));
@@ -89,7 +93,7 @@ static json_t *object_schema(const struct manifest_table *t, const char *base)
         if (strncmp(row->path, base, size) != 0 || (size > 0 && *rest != '.'))
             continue;
         rest += size > 0;
-        if (!*rest || strpbrk(rest, ".[") || row->rule == MANIFEST_NOT || row->rule == MANIFEST_OFF)
+        if (!*rest || strpbrk(rest, ".["))
             continue;
         (void)json_object_set_new(properties, rest, row_schema(t, row));
     }
