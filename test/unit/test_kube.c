@@ -318,7 +318,7 @@ static const struct {
     { "GET", "/openapi/v3", NULL, NULL, 200, "\"serverRelativeURL\":\"/openapi/v3/apis/serving.knative.dev/v1?hash=" },
     { "GET", "/openapi/v3/apis/serving.knative.dev/v1?hash=x", NULL, NULL, 200, "\"patch\":{\n\"name\":\"dryRun\"\n\"name\":\"fieldValidation\"" },
     { "GET", "/openapi/v2", "Accept: application/com.github.proto-openapi.spec.v2@v1.0+protobuf\r\n", NULL, 200,
-      "Content-Type: application/com.github.proto-openapi.spec.v2.v1.0+protobuf\r\nContent-Length: 15\r" },
+      "Content-Type: application/com.github.proto-openapi.spec.v2.v1.0+protobuf\r\n" },
     { "GET", "/openapi/v2", NULL, NULL, 200, "\"swagger\":\"2.0\"" },
     { "POST", "/version", JSON, "{}", 405, "\"reason\":\"MethodNotAllowed\"" },
     { "GET", "/apis/serving.knative.dev/v1/routers", NULL, NULL, 404, "the server could not find the requested resource" },
@@ -567,8 +567,9 @@ TEST(what_happens_is_told_as_events)
 TEST(the_openapi_document_is_a_message_that_gnostic_reads)
 {
     __attribute__((cleanup(world_auto))) struct world w;
-    /* Document { swagger = 1: "2.0"; info = 2 { title = 1: "hob"; version = 2: "1" } } */
-    static const uint8_t expected[15] = { 0x0a, 3, '2', '.', '0', 0x12, 8, 0x0a, 3, 'h', 'o', 'b', 0x12, 1, '1' };
+    /* Document { swagger = 1: "2.0"; info = 2 { title = 1: "hob"; version = 2: … } } */
+    enum { INFO_SIZE = 2 + 3 + 2 + sizeof HOB_VERSION - 1 };
+    static const uint8_t expected[] = { 0x0a, 3, '2', '.', '0', 0x12, INFO_SIZE, 0x0a, 3, 'h', 'o', 'b', 0x12 };
     CHECK(world_open(&w));
     AUTO_FREE char *answer = ask(&w, "GET", "/openapi/v2", "Accept: x+protobuf\r\n", NULL);
     const char *body = strstr(answer, "\r\n\r\n");
