@@ -110,13 +110,19 @@ BY_HAND = {"## An invocation": ("id", "traceId", "outcome", "start"),
 
 
 def evidence():
-    """The tests that a page names as its evidence: `test_file.Class[.test]`, `.test` of the class before it, `unit:file:test`."""
-    page, known, last = "knative-runtime.md", {}, None
+    """The tests that the pages name as their evidence: `test_file.Class[.test]`, `.test` of the class before it, `unit:file:test`."""
+    known = {}
     folder = os.path.join("test", "e2e")
     for name in os.listdir(os.path.join(ROOT, folder)):
         if name.startswith("test_") and name.endswith(".py"):
             for part in re.split(r"^class ", read(folder, name), flags=re.M)[1:]:
                 known[name[:-3] + "." + re.match(r"\w+", part).group()] = set(re.findall(r"def (test_\w+)", part))
+    for page in ("knative-runtime.md", "knative.md"):
+        evidence_of(page, known)
+
+
+def evidence_of(page, known):
+    last = None
     named = re.findall(r"`(unit:\w+:\w+|test_\w+\.\w+(?:\.\w+)?|\.test_\w+)`", read("docs", "reference", page))
     if len(named) < 50:
         FOUND.append(f"{page}: names {len(named)} tests; this check is out of date")

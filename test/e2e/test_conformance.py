@@ -230,6 +230,10 @@ class Volumes(Rows):
         for source in ({"hostPath": {"path": "/"}}, {"persistentVolumeClaim": {"claimName": "c"}},
                        {"nfs": {"server": "s", "path": "/"}}):
             self.refused(self.volume(source), next(iter(source)))
+        for name, source in (("serviceAccountToken", {"path": "token"}), ("downwardAPI", {"items": [
+                {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]})):
+            self.refused(self.volume({"projected": {"sources": [{name: source}]}}), f"{name} support is disabled",
+                         f"{POD}.volumes[0].projected.sources[0].{name}")
 
 
 class Pod(Rows):

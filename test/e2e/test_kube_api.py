@@ -103,5 +103,35 @@ class Addresses(Api):
             self.assertEqual((status, fields["Allow"]), (405, "GET, HEAD"), path)
 
 
+class Kn(Api):
+    """kn service update --env, --tag and --traffic, request by request, as it was recorded."""
+
+    def test_an_update_reads_revisions_and_replaces_or_hears_of_a_conflict(self):
+        self.hob.deploy("k")
+        path, revisions = f"{KNATIVE}/default/services/k", f"{KNATIVE}/default/revisions"
+        read = self.get(path)
+        latest = read["status"]["latestCreatedRevisionName"]
+        self.assertEqual(self.get(f"{revisions}/{latest}")["metadata"]["labels"]["serving.knative.dev/service"], "k")
+        read["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "A", "value": "1"}]
+        read["spec"]["template"]["metadata"] = {"creationTimestamp": None, "annotations": {
+            "client.knative.dev/updateTimestamp": "2026-01-01T00:00:00Z", "client.knative.dev/user-image": "probe"}}
+        status, _, text = self.ask("PUT", path, read)
+        self.assertEqual(status, 200, text)
+        second = self.hob.wait_for("the second", lambda: (n := self.get(path)["status"]["latestReadyRevisionName"]) != latest and n)
+        read["spec"]["traffic"] = [{"revisionName": latest, "percent": 100}]  # somebody who read it before that
+        status, _, text = self.ask("PUT", path, read)
+        said = json.loads(text)
+        self.assertEqual((status, said["reason"], said["details"]["name"]), (409, "Conflict", "k"))
+        mine = self.get(f"{revisions}?labelSelector=serving.knative.dev%2Fservice%3Dk")["items"]
+        self.assertEqual({r["metadata"]["name"] for r in mine}, {latest, second})
+        read = self.get(path)
+        read["spec"]["traffic"] = [{"revisionName": latest, "percent": 30, "tag": "old", "latestRevision": False},
+                                   {"latestRevision": True, "percent": 70}]
+        self.assertEqual(self.ask("PUT", path, read)[0], 200)
+        traffic = self.hob.wait_for("the tag", lambda: (t := self.get(path)["status"]["traffic"])[0].get("tag") and t)
+        self.assertEqual([(t["revisionName"], t["percent"]) for t in traffic], [(latest, 30), (second, 70)])
+        self.assertRegex(traffic[0]["url"], r"^http://old-k\.default\.")
+
+
 if __name__ == "__main__":
     unittest.main()
