@@ -53,6 +53,8 @@ DEFINE_AUTO(fleet, struct fleet *, fleet_free)
  * still drains is taken back as it is. Gets no requests before a route names it. */
 void fleet_add(struct fleet *f, struct revision *take_r, bool was_ready);
 /* No route names it any more: it serves who is with it already, goes to zero, and is forgotten. */
+/* The limits in its env say something else: how this one scales is decoded anew; nothing of it is stopped or forgotten. */
+void fleet_rescale(struct fleet *f, const char *ns, const char *service, const char *revision, const json_t *annotations);
 void fleet_drop(struct fleet *f, const char *ns, const char *service, const char *revision);
 /* From now on requests for the service go as the table says; who waits already keeps its Revision. What
  * the table names was added before; what could not be is left out. The own name of a service goes

@@ -270,12 +270,12 @@ static uint64_t retry_pause_us(const struct rev *v)
 
 static uint64_t micro(double n) { return (uint64_t)(n * (double)KPA_MICRO + 0.5); }
 
-void fleet_scale_open(struct rev *v, bool was_ready)
+static struct kpa_config config_of(const struct rev *v, bool was_ready)
 {
     const struct revision *r = v->spec;
     const struct limits *l = v->target->fleet->env.limits;
     uint32_t max = MAX(r->max_scale ? r->max_scale : (uint32_t)l->scale_max, r->min_scale);
-    const struct kpa_config c = {
+    return (struct kpa_config){
         .metric = r->by_rps ? KPA_RPS : KPA_CONCURRENCY,
         .aggregation = r->weighted ? WINDOW_EXPONENTIAL : WINDOW_LINEAR,
         .total_micro = MIN(MAX(micro(r->total), UINT64_C(1)), KPA_TOTAL_MAX),
@@ -297,7 +297,24 @@ void fleet_scale_open(struct rev *v, bool was_ready)
         .to_zero = l->scale_to_zero,
         .queued_always = true, /* the queue is in this process, in front of every request */
     };
+}
+
+void fleet_scale_open(struct rev *v, bool was_ready)
+{
+    const struct kpa_config c = config_of(v, was_ready);
     v->kpa = kpa_new(&c, 0, fleet_now(v->target->fleet));
+}
+
+void fleet_rescale(struct fleet *f, const char *ns, const char *service, const char *revision, const json_t *annotations)
+{
+    struct target *t = fleet_target(f, ns, service);
+    struct rev *v = t ? fleet_rev(t, revision) : NULL;
+    if (!v)
+        return;
+    revision_rescale(v->spec, annotations, f->env.limits);
+    const struct kpa_config c = config_of(v, v->ready_once);
+    v->kpa = kpa_changed(v->kpa, &c, fleet_now(f));
+    fleet_evaluate_soon(v);
 }
 
 /* Changes with what fleet_tell() says of the autoscaler's decision. */

@@ -204,7 +204,13 @@ static void cluster_map_read(struct limits *l, const char *name, const char *tex
     refusals_done(&refused);
 }
 
-/* From now on: objects that come, and Revisions that begin to run. */
+static void on_rescale(void *ctx, const char *ns, const char *service, const char *revision, const json_t *annotations)
+{
+    struct node *n = ctx;
+    fleet_rescale(n->fleet, ns, service, revision, annotations);
+}
+
+/* From now on: objects that come; and how Revisions scale, also those that run. */
 static void cluster_look(struct node *n)
 {
     struct limits l = *n->config->limits;
@@ -212,7 +218,10 @@ static void cluster_look(struct node *n)
     for (size_t i = 0; cluster_maps[i]; i++)
         if (registry_find(n->registry, REGISTRY_CONFIGMAPS, CLUSTER_NAMESPACE, cluster_maps[i], &item))
             cluster_map_read(&l, cluster_maps[i], catalog_item_text(&item));
+    bool same = memcmp(&n->limits, &l, sizeof l) == 0;
     n->limits = l;
+    if (!same)
+        catalog_rescale(n->catalog, on_rescale, n);
 }
 
 static int on_stored_map(void *ctx, const struct store_object *o, struct err *e)

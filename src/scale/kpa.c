@@ -79,6 +79,28 @@ struct kpa *kpa_new(const struct kpa_config *c, uint32_t ready, uint64_t now_us)
     return k;
 }
 
+struct kpa *kpa_changed(struct kpa *take_k, const struct kpa_config *c, uint64_t now_us)
+{
+    struct kpa *k = kpa_new(c, 0, now_us), *was = take_k;
+    k->load = was->load;
+    window_copy(&k->stable, &was->stable);
+    window_copy(&k->panic, was->c.panic_window_s < c->panic_window_s ? &was->stable : &was->panic);
+    if (delay_slots(c) > 0 && was->d.desired > 0)
+        (void)maxima_record(&k->delay, now_us / KPA_TICK_US, (uint32_t)was->d.desired);
+    k->reached = was->reached;
+    k->panicking = was->panicking;
+    k->panic_us = was->panic_us;
+    k->panic_max = was->panic_max;
+    k->active_us = was->active_us;
+    k->queued = was->queued;
+    k->queued_us = was->queued_us;
+    k->base = was->base;
+    k->d = was->d;
+    k->d.apply = MIN(was->d.apply, c->max);
+    kpa_free(was);
+    return k;
+}
+
 void kpa_free(struct kpa *k) { free(k); }
 const struct kpa_config *kpa_config(const struct kpa *k) { return &k->c; }
 const struct kpa_decision *kpa_last(const struct kpa *k) { return &k->d; }

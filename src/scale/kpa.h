@@ -3,7 +3,7 @@
  * Receives the settings, the load as it changes (load.h), and every two seconds how many instances are ready and
  * whether a route leads to the revision. Owns the windows, the panic, the delay, and whether the revision is
  * active. Emits one number with the reason and the figures behind it. Refuses nothing.
- * Pure: no clock, no allocation after kpa_new(), integers but for the exponential average.
+ * Pure: no clock, no allocation but in kpa_new() and kpa_changed(), integers but for the exponential average.
  *
  * One tick, where avg60 and avg6 stand for the averages of the stable and the panic window:
  *
@@ -112,6 +112,9 @@ struct kpa;
 
 /* ready > 1: there were instances before this autoscaler; it begins in a panic that keeps them. */
 struct kpa *kpa_new(const struct kpa_config *c, uint32_t ready, uint64_t now_us);
+/* The same one with other settings: what was measured, its panic, its activity and its last decision stay, as far as
+ * the new bounds allow. For the one it takes, which is gone. */
+struct kpa *kpa_changed(struct kpa *take_k, const struct kpa_config *c, uint64_t now_us);
 void kpa_free(struct kpa *k);
 const struct kpa_config *kpa_config(const struct kpa *k);
 

@@ -41,6 +41,16 @@ void window_record(struct window *w, uint64_t second, uint64_t micro)
     w->total += micro;
 }
 
+void window_copy(struct window *into, const struct window *from)
+{
+    ASSERT(!into->written);
+    if (!from->written)
+        return;
+    uint64_t most = MIN(from->size_s, into->size_s), kept = MIN(from->last_s - from->first_s + 1, most);
+    for (uint64_t s = from->last_s + 1 - kept; s <= from->last_s; s++)
+        window_record(into, s, from->bucket[s % from->size_s]);
+}
+
 static uint64_t linear(const struct window *w, uint64_t silent_s)
 {
     uint64_t total = w->total;

@@ -29,5 +29,6 @@ struct window {
 /* buckets: size_s of them, and they outlive the window. size_s from 1 to WINDOW_S_MAX. */
 void window_init(struct window *w, enum window_kind kind, uint32_t size_s, uint64_t *buckets);
 void window_record(struct window *w, uint64_t second, uint64_t micro); /* adds to that second */
+void window_copy(struct window *into, const struct window *from); /* what fits of it into one that has no record yet */
 /* As of `second`, which is counted. False: nothing was recorded for longer than the window. */
 bool window_average(const struct window *w, uint64_t second, uint64_t *ret_micro);

@@ -54,6 +54,13 @@ int catalog_open(struct loop *l, struct store *s, const struct limits *limits, c
 void catalog_free(struct catalog *c);
 DEFINE_AUTO(catalog, struct catalog *, catalog_free)
 
+/* The limits that it was opened with say something else: each Revision that runs, with the annotations that say how it
+ * scales. Nothing is to be asked of the catalog meanwhile. */
+void catalog_rescale(struct catalog *c,
+                     void (*on_running)(void *ctx, const char *ns, const char *service, const char *revision,
+                                        const json_t *annotations),
+                     void *ctx);
+
 /* ---- reading ---- */
 
 enum catalog_kind { CATALOG_SERVICES, CATALOG_REVISIONS, CATALOG_CONFIGURATIONS, CATALOG_ROUTES };

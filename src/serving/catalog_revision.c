@@ -67,6 +67,25 @@ void catalog_rev_ages(struct rev *v, const json_t *object)
         status_time_read(json_text_key(object, "metadata.annotations", SERVING_GROUP "/routingStateModified"));
 }
 
+void catalog_rescale(struct catalog *c,
+                     void (*on_running)(void *ctx, const char *ns, const char *service, const char *revision,
+                                        const json_t *annotations),
+                     void *ctx)
+{
+    for (uint32_t i = 0; i < c->count; i++) {
+        struct service *s = c->sorted[i];
+        LIST_EACH(&s->revisions, n, tmp) {
+            struct rev *v = CONTAINER_OF(n, struct rev, node);
+            AUTO_JSON json_t *object = v->text ? catalog_stored(v->text) : NULL;
+            if (!object)
+                continue;
+            catalog_rev_ages(v, object);
+            if (v->running)
+                on_running(ctx, v->ns, s->name, v->name, json_at(object, "metadata.annotations"));
+        }
+    }
+}
+
 uint64_t catalog_min_scales(const struct catalog *c, const char *ns, const char *name)
 {
     uint64_t sum = 0;

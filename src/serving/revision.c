@@ -345,11 +345,8 @@ static uint64_t us_or(const json_t *annotations, enum annotation a, uint64_t oth
 }
 
 /* Knative: total = min(target, containerConcurrency); wanted = total × utilization, at least 0.01. */
-static void decode_target(struct decode *d)
+static void decode_target(struct revision *r, const json_t *a, const struct limits *l)
 {
-    const json_t *a = d->src->annotations;
-    const struct limits *l = d->limits;
-    struct revision *r = d->r;
     double total = annotation_number(a, ANNOTATION_TARGET);
     r->by_rps = says(a, ANNOTATION_METRIC, "rps");
     if (r->by_rps)
@@ -362,16 +359,29 @@ static void decode_target(struct decode *d)
     r->burst_capacity = number_or(a, ANNOTATION_BURST_CAPACITY, l->scale_burst);
 }
 
-static void decode_windows(struct decode *d)
+static void decode_windows(struct revision *r, const json_t *a, const struct limits *l)
 {
-    const json_t *a = d->src->annotations;
-    const struct limits *l = d->limits;
-    struct revision *r = d->r;
     r->window_us = us_or(a, ANNOTATION_WINDOW, l->scale_window_s * 1000000);
     double panic_us = (double)r->window_us * number_or(a, ANNOTATION_PANIC_WINDOW, l->scale_panic_window_percent) / 100;
     r->panic_window_s = MAX(1u, (uint32_t)(panic_us / 1e6 + 0.5));
     r->panic_threshold = number_or(a, ANNOTATION_PANIC_THRESHOLD, l->scale_panic_percent) / 100;
     r->weighted = annotation_text(a, ANNOTATION_AGGREGATION) && !says(a, ANNOTATION_AGGREGATION, "linear");
+}
+
+void revision_rescale(struct revision *r, const json_t *a, const struct limits *l)
+{
+    r->min_scale = count_of(number_or(a, ANNOTATION_MIN_SCALE, l->scale_min_default));
+    r->max_scale = count_of(number_or(a, ANNOTATION_MAX_SCALE, l->scale_max_default));
+    if (r->max_scale == 0) /* it does not say, and the cluster does */
+        r->max_scale = (uint32_t)l->scale_limit;
+    if (r->max_scale && r->min_scale > r->max_scale && !annotation_text(a, ANNOTATION_MIN_SCALE))
+        r->min_scale = r->max_scale;
+    r->initial_scale = count_of(number_or(a, ANNOTATION_INITIAL_SCALE, l->scale_initial));
+    r->activation_scale = count_of(annotation_number(a, ANNOTATION_ACTIVATION_SCALE));
+    decode_target(r, a, l);
+    decode_windows(r, a, l);
+    r->retention_us = us_or(a, ANNOTATION_RETENTION, l->scale_retention_ms * 1000);
+    r->scale_down_delay_us = us_or(a, ANNOTATION_SCALE_DOWN_DELAY, l->scale_down_delay_ms * 1000);
 }
 
 static void decode_annotations(struct decode *d)
@@ -380,18 +390,7 @@ static void decode_annotations(struct decode *d)
     struct revision *r = d->r;
     double depth = annotation_number(a, ANNOTATION_QUEUE_DEPTH);
     int64_t budget_ns = annotation_ns(a, ANNOTATION_START_BUDGET);
-    r->min_scale = count_of(number_or(a, ANNOTATION_MIN_SCALE, d->limits->scale_min_default));
-    r->max_scale = count_of(number_or(a, ANNOTATION_MAX_SCALE, d->limits->scale_max_default));
-    if (r->max_scale == 0) /* it does not say, and the cluster does */
-        r->max_scale = (uint32_t)d->limits->scale_limit;
-    if (r->max_scale && r->min_scale > r->max_scale && !annotation_text(a, ANNOTATION_MIN_SCALE))
-        r->min_scale = r->max_scale;
-    r->initial_scale = count_of(number_or(a, ANNOTATION_INITIAL_SCALE, d->limits->scale_initial));
-    r->activation_scale = count_of(annotation_number(a, ANNOTATION_ACTIVATION_SCALE));
-    decode_target(d);
-    decode_windows(d);
-    r->retention_us = us_or(a, ANNOTATION_RETENTION, d->limits->scale_retention_ms * 1000);
-    r->scale_down_delay_us = us_or(a, ANNOTATION_SCALE_DOWN_DELAY, d->limits->scale_down_delay_ms * 1000);
+    revision_rescale(r, a, d->limits);
     r->progress_deadline_us = us_of(annotation_ns(a, ANNOTATION_PROGRESS_DEADLINE));
     r->queue_depth = count_of(depth < 0 ? (double)d->limits->queue_depth_max : depth);
     r->start_budget_ms = (uint32_t)(us_of(budget_ns) / 1000);

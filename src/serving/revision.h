@@ -1,5 +1,5 @@
 /* revision.h -- a decoded, defaulted, validated revision: what to run and how to scale it. A value
- * owned by one allocation for each container; immutable after it was made. */
+ * owned by one allocation for each container; immutable after it was made, but for how it scales. */
 #pragma once
 
 #include "codec/json.h"
@@ -90,5 +90,7 @@ struct revision_source {
  * service.h should have refused, and arguments and environment over sandbox_args_bytes_max. */
 int revision_decode(const struct revision_source *s, const struct limits *l, struct revision **ret,
                     struct err *e) MUST_USE;
+/* How it scales, decoded anew: the settings of the cluster changed. annotations: as in the source it was made of. */
+void revision_rescale(struct revision *r, const json_t *annotations, const struct limits *l);
 void revision_free(struct revision *r);
 DEFINE_AUTO(revision, struct revision *, revision_free)

@@ -371,6 +371,21 @@ class Cluster(ObjectsCase):
         self.kubectl("-n", "knative-serving", "delete", "configmap", "config-autoscaler")
         self.hob.deploy("four", annotations={"max-scale": 4})
 
+    def test_the_autoscaler_of_the_cluster_rules_what_runs_already(self):
+        self.hob.deploy("old")
+        self.hob.deploy("own", annotations={"min-scale": 1, "window": "1h"})
+        revision = self.hob.get_service("old")["status"]["latestReadyRevisionName"]
+        self.config("config-autoscaler", min_scale="2")
+        self.hob.wait_instances("old", 2)
+        self.assertIn("to 2 instances", self.hob.wait_for("the event", lambda: (
+            said := self.kubectl("describe", "rev", revision)) and "to 2 instances" in said and said))
+        self.config("config-autoscaler", stable_window="6s", scale_to_zero_pod_retention_period="0s")
+        self.hob.wait_instances("old", 0)  # within 30 s, and not a minute after its last request
+        self.assertEqual(len(self.hob.instances("own")), 1)
+        self.assertEqual(self.status_of(self.hob.host("old")), 200)
+        self.assertEqual(self.hob.get_service("old")["status"]["latestCreatedRevisionName"], revision)
+        self.kubectl("-n", "knative-serving", "delete", "configmap", "config-autoscaler")
+
     def test_revisions_that_nobody_sends_to_are_collected_as_config_gc_says(self):
         for n in range(4):
             self.hob.deploy("many", annotations={"initial-scale": 1}, env={"N": str(n)})

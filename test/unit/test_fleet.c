@@ -224,6 +224,11 @@ static const struct sandbox_tier_ops tier_ops = {
 };
 
 void revision_free(struct revision *r) { free(r); }
+void revision_rescale(struct revision *r, const json_t *annotations, const struct limits *l)
+{
+    (void)annotations;
+    r->min_scale = (uint32_t)l->scale_min_default;
+}
 
 static const char *config_map; /* the one ConfigMap there is; NULL: none */
 static int config_asked;

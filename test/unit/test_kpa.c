@@ -253,6 +253,37 @@ TEST(a_decision_says_its_numbers)
 }
 
 /* Against a list of every change, averaged by brute force. */
+TEST(settings_change_under_it_and_what_it_knows_stays)
+{
+    struct kpa_config c = usual();
+    struct world w = begin(&c, 1);
+    kpa_level(w.k, 350, w.now);
+    CHECK_EQ(pass(&w, 70)->apply, 5);
+    c.target_micro = 35 * KPA_MICRO; /* twice as many for what was measured, at the next tick */
+    w.k = kpa_changed(w.k, &c, w.now);
+    CHECK_EQ(kpa_last(w.k)->apply, 5);
+    CHECK_EQ(tick(&w)->apply, 10);
+    CHECK_EQ(kpa_last(w.k)->stable_micro, 350 * KPA_MICRO);
+    c.max = 4;
+    w.k = kpa_changed(w.k, &c, w.now);
+    CHECK_EQ(kpa_last(w.k)->apply, 4);
+    c.max = 1000;
+    c.window_s = 6; /* zero comes a shorter window after the last request: two of them, by then */
+    c.panic_window_s = 1;
+    w.k = kpa_changed(w.k, &c, w.now);
+    follow(&w);
+    CHECK_EQ(tick(&w)->stable_micro, 350 * KPA_MICRO);
+    kpa_level(w.k, 0, w.now);
+    CHECK(pass(&w, 4)->apply > 0);
+    CHECK_EQ(pass(&w, 20)->apply, 0);
+    c.min = 2;
+    c.delay_us = S(10);
+    w.k = kpa_changed(w.k, &c, w.now);
+    (void)kpa_reconcile(w.k, &(struct kpa_input){ w.now, w.ready, true });
+    CHECK_EQ(kpa_last(w.k)->apply, 2);
+    kpa_free(w.k);
+}
+
 TEST(the_load_of_a_second_is_its_integral)
 {
     struct rng r = { 11 };
