@@ -413,6 +413,11 @@ static void patch_submit(struct kube *k, struct http_call *c, const struct kube_
     bool partial = kind == KUBE_MERGE || kind == KUBE_JSON_PATCH;
     p->kind = kind;
     p->patch = take_body;
+    if (kind == KUBE_APPLY && json_at(take_body, "metadata.managedFields")) {
+        (void)kube_bad_request(c, "metadata.managedFields must be nil"); /* an object that was read, and not what one wants */
+        pending_free(p);
+        return;
+    }
     if (body_fits(c, place, take_body, partial) && change_read(c, p, take_body))
         pending_submit(p, kind == KUBE_APPLY);
     else

@@ -86,23 +86,34 @@ static void own_metadata_check(const json_t *object, struct refusals *refused)
     }
 }
 
+/* The newer spelling goes first. */
+static const char *rollout_text(const json_t *object, const char **ret_key)
+{
+    static const char *const keys[] = { SERVICE_ROLLOUT, SERVING_GROUP "/rolloutDuration" };
+    const char *text = NULL;
+    for (size_t i = 0; i < COUNT_OF(keys) && !text; i++) {
+        text = json_text_key(object, "metadata.annotations", keys[i]);
+        *ret_key = keys[i];
+    }
+    return text;
+}
+
 /* Knative's own sentences; in whole seconds because its steps are. */
 static void rollout_check(const json_t *object, struct refusals *refused)
 {
     enum { NS_PER_S = 1000000000 };
-    const char *text = json_text_key(object, "metadata.annotations", SERVICE_ROLLOUT);
+    const char *key, *text = rollout_text(object, &key);
     struct err e;
     int64_t ns;
     if (!text)
         return;
+    struct refusal_path at = refusal_path("metadata.annotations.%s", key);
     if (duration_parse(str_of(text), &ns, &e) < 0)
-        refusals_add(refused, "metadata.annotations." SERVICE_ROLLOUT, e.text, "invalid value: %s", text);
-    else if (ns < 0)
-        refusals_add(refused, "metadata.annotations." SERVICE_ROLLOUT, NULL,
-                     "rolloutDuration=%s must be positive", text);
+        refusals_add(refused, at.text, e.text, "invalid value: %s", text);
     else if (ns % NS_PER_S != 0)
-        refusals_add(refused, "metadata.annotations." SERVICE_ROLLOUT, NULL,
-                     "rolloutDuration=%s is not at second precision", text);
+        refusals_add(refused, at.text, NULL, "rollout-duration=%s is not at second precision", text);
+    else if (ns < 0)
+        refusals_add(refused, at.text, NULL, "rollout-duration=%s must be positive", text);
 }
 
 void service_metadata_check(const json_t *object, struct refusals *refused)
@@ -140,8 +151,10 @@ void service_traffic_default(json_t *spec)
     }
 }
 
-static void tag_check(const json_t *traffic, size_t index, struct refusals *refused)
+/* name: of the Service or Route, whose host has the tag in front. */
+static void tag_check(const json_t *traffic, size_t index, const char *name, struct refusals *refused)
 {
+    enum { LABEL_MAX = 63 };
     const char *tag = json_text_at(json_array_get(traffic, index), "tag");
     struct err e;
     if (!tag)
@@ -149,6 +162,10 @@ static void tag_check(const json_t *traffic, size_t index, struct refusals *refu
     if (!names_dns1035(str_of(tag), &e))
         refusals_add(refused, REFUSAL_AT("spec.traffic[%zu].tag", index), NULL,
                      "invalid value: not a DNS 1035 label: [%s]", e.text);
+    else if (name && strlen(tag) + 1 + strlen(name) > LABEL_MAX)
+        refusals_add(refused, REFUSAL_AT("spec.traffic[%zu].tag", index), NULL,
+                     "invalid value: its host would begin with %s-%s, and no part of a host name is longer than %d bytes",
+                     tag, name, LABEL_MAX);
     for (size_t i = 0; i < index; i++) {
         const char *other = json_text_at(json_array_get(traffic, i), "tag");
         if (!other || strcmp(tag, other) != 0)
@@ -182,7 +199,7 @@ static void target_name_check(const json_t *target, size_t index, bool of_servic
                      "invalid key name \"%s\"", name);
 }
 
-static void target_check(const json_t *traffic, size_t index, bool of_service, struct refusals *refused)
+static void target_check(const json_t *traffic, size_t index, const char *name, bool of_service, struct refusals *refused)
 {
     const json_t *target = json_array_get(traffic, index);
     const json_t *latest = json_object_get(target, "latestRevision");
@@ -195,7 +212,7 @@ static void target_check(const json_t *traffic, size_t index, bool of_service, s
     if (json_object_get(target, "url"))
         refusals_add(refused, REFUSAL_AT("spec.traffic[%zu].url", index), NULL,
                      "must not set the field(s)");
-    tag_check(traffic, index, refused);
+    tag_check(traffic, index, name, refused);
 }
 
 void service_traffic_check(const json_t *object, bool of_service, const struct limits *l, struct refusals *refused)
@@ -210,7 +227,7 @@ void service_traffic_check(const json_t *object, bool of_service, const struct l
     }
     for (size_t i = 0; i < count; i++) {
         int64_t percent = json_int_at(json_array_get(traffic, i), "percent", 0);
-        target_check(traffic, i, of_service, refused);
+        target_check(traffic, i, json_text_at(object, "metadata.name"), of_service, refused);
         if (__builtin_add_overflow(sum, percent, &sum))
             sum = -1;
     }
@@ -280,7 +297,7 @@ static void change_check(const json_t *before, const json_t *object, struct refu
 int64_t service_rollout_ms(const json_t *object)
 {
     enum { NS_PER_MS = 1000000 };
-    const char *text = json_text_key(object, "metadata.annotations", SERVICE_ROLLOUT);
+    const char *key, *text = rollout_text(object, &key);
     int64_t ns;
     struct err ignored; /* refused when it came in */
     return text && duration_parse(str_of(text), &ns, &ignored) == 0 ? ns / NS_PER_MS : 0;

@@ -276,6 +276,9 @@ class Traffic(Rows):
         twice = [{"latestRevision": True, "percent": 50, "tag": "a"}, {"latestRevision": True, "percent": 50, "tag": "a"}]
         self.refused({"spec.traffic": twice}, 'Multiple definitions for "a"', "spec.traffic[0].tag, spec.traffic[1].tag")
         self.refused({"spec.traffic": [{"latestRevision": True, "percent": 100, "tag": "Not-dns"}]}, "spec.traffic[0].tag")
+        self.accepted({"spec.traffic": [{"latestRevision": True, "percent": 100, "tag": "x" * 61}]})  # and "-f": 63
+        self.refused({"spec.traffic": [{"latestRevision": True, "percent": 100, "tag": "x" * 62}]},
+                     "no part of a host name is longer than 63 bytes", "spec.traffic[0].tag")
         self.refused({"spec.traffic": [{"configurationName": "f", "percent": 100}]}, "must not set the field(s)",
                      "spec.traffic[0].configurationName")
         self.refused({"spec.traffic": [{"revisionName": "f-00001", "latestRevision": True, "percent": 100}]},

@@ -71,6 +71,17 @@ class Versions(Api):
             self.assertEqual(self.get(f"{CORE}?{word}&timeoutSeconds=1")["kind"], "ConfigMapList", word)
 
 
+class Apply(Api):
+    def test_an_object_that_was_read_is_nothing_to_apply(self):
+        tree = json.loads(self.ask("POST", CORE, config("read", a="1"))[2])
+        self.assertTrue(tree["metadata"]["managedFields"])
+        status, _, text = self.ask("PATCH", f"{CORE}/read?fieldManager=me", tree, {"Content-Type": "application/apply-patch+yaml"})
+        self.assertEqual((status, json.loads(text)["message"]), (400, "metadata.managedFields must be nil"))
+        del tree["metadata"]["managedFields"]
+        status, _, text = self.ask("PATCH", f"{CORE}/read?fieldManager=me", tree, {"Content-Type": "application/apply-patch+yaml"})
+        self.assertEqual(status, 200, text)
+
+
 class Partial(Api):
     def test_metadata_alone_in_a_list_of_one_and_as_it_changes(self):
         self.ask("POST", CORE, config("p", secret="word"))

@@ -345,11 +345,18 @@ static const struct {
       "duration \"soon\": not a number with a unit" },
     { 'S', "{\"metadata\":{\"annotations\":{\"serving.knative.dev/rollout-duration\":\"-5s\"}}}",
       SERVICE_NOT_VALID,
-      "rolloutDuration=-5s must be positive: metadata.annotations.serving.knative.dev/rollout-duration" },
+      "rollout-duration=-5s must be positive: metadata.annotations.serving.knative.dev/rollout-duration" },
     { 'S', "{\"metadata\":{\"annotations\":{\"serving.knative.dev/rollout-duration\":\"1500ms\"}}}",
       SERVICE_NOT_VALID,
-      "rolloutDuration=1500ms is not at second precision: "
+      "rollout-duration=1500ms is not at second precision: "
       "metadata.annotations.serving.knative.dev/rollout-duration" },
+    { 'S', "{\"metadata\":{\"annotations\":{\"serving.knative.dev/rolloutDuration\":\"-5s\"}}}",
+      SERVICE_NOT_VALID,
+      "rollout-duration=-5s must be positive: metadata.annotations.serving.knative.dev/rolloutDuration" },
+    { 'S', "{\"spec\":{\"traffic\":[{\"percent\":100,\"tag\":\"a2345678901234567890123456789012345678901234567890123456789012\"}]}}",
+      SERVICE_NOT_VALID,
+      "invalid value: its host would begin with a2345678901234567890123456789012345678901234567890123456789012-f, and no "
+      "part of a host name is longer than 63 bytes: spec.traffic[0].tag" },
     /* annotations */
     { 'A', "{\"autoscaling.knative.dev/min-scale\":\"x\"}", SERVICE_NOT_VALID,
       "invalid value: x: " AN "min-scale" },
