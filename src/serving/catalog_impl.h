@@ -132,6 +132,11 @@ char *catalog_outside_routes(const struct rev *v);
 void catalog_outside_forgotten(struct catalog *c, const char *ns, const char *name);
 void catalog_outside_done(struct catalog *c);
 
+/* catalog_names.c */
+/* The name that has the host of one of the table's tags, to be freed; NULL: none, or no table. */
+char *catalog_tag_taken(const struct catalog *c, const struct route_table *t);
+void catalog_name_changed(struct catalog *c, const char *ns, const char *name); /* it came, or went */
+
 /* catalog_entry.c */
 const char *catalog_store_kind(const struct service *s);
 static inline const char *catalog_configuration_uid(const struct service *s)

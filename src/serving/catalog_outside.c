@@ -222,10 +222,11 @@ static void rollings_keep(struct rollouts *all, const struct meant *m, const str
 
 /* ---- the Route as it is now ---- */
 
-static json_t *status_make(const struct outside *o, const struct route_ask *ask, const struct route *r,
+static json_t *status_make(const struct catalog *c, const struct outside *o, const struct route_ask *ask, const struct route *r,
                            const json_t *object)
 {
     AUTO_FREE char *url = route_url(ask, "");
+    AUTO_FREE char *taken = catalog_tag_taken(c, r->table);
     AUTO_FREE char *cluster = xasprintf("http://%s.%s.svc.cluster.local", o->name, o->ns);
     AUTO_FREE char *rolling = rollouts_next_ms(&o->rollouts) ? rollouts_format(&o->rollouts) : NULL;
     const struct status_route facts = {
@@ -237,6 +238,7 @@ static json_t *status_make(const struct outside *o, const struct route_ask *ask,
         .message = r->reason ? r->message : NULL,
         .traffic = o->traffic,
         .rolling = rolling,
+        .taken = taken,
     };
     return status_of_route(&facts, json_object_get(object, "status"), ask->now_ms);
 }
@@ -282,6 +284,7 @@ static struct outside *outside_make(struct catalog *c, const char *ns, const cha
     if (rolling)
         rollouts_parse(rolling, &o->rollouts);
     map_put(&c->outside, key_of(key, ns, name), o);
+    catalog_name_changed(c, ns, name);
     return o;
 }
 
@@ -295,6 +298,7 @@ static void outside_drop(struct catalog *c, const char *ns, const char *name)
         c->observer->on_route_gone(c->ctx, ns, name);
     services_look(c, o->table, ns);
     outside_free(o);
+    catalog_name_changed(c, ns, name);
 }
 
 json_t *catalog_outside_set(struct catalog *c, const char *ns, const char *name, const json_t *object,
@@ -337,7 +341,7 @@ json_t *catalog_outside_set(struct catalog *c, const char *ns, const char *name,
     rollings_keep(&o->rollouts, &m, rollings);
     json_decref(o->traffic);
     o->traffic = json_incref(r.traffic);
-    json_t *status = status_make(o, &ask, &r, object);
+    json_t *status = status_make(c, o, &ask, &r, object);
     table_set(c, o, TAKE(r.table));
     *ret_next_ms = rollouts_next_ms(&o->rollouts);
     route_done(&r);

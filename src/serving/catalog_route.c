@@ -103,9 +103,10 @@ static json_t *configuration_status(const struct catalog *c, const struct servic
     return status_of_configuration(&facts, before, loop_wall_ms());
 }
 
-static json_t *route_status(const struct service *s, const struct made *m, int64_t generation,
+static json_t *route_status(const struct catalog *c, const struct service *s, const struct made *m, int64_t generation,
                             const json_t *before)
 {
+    AUTO_FREE char *taken = catalog_tag_taken(c, m->route.table);
     AUTO_FREE char *cluster = xasprintf("http://%s.%s.svc.cluster.local", s->name, s->ns);
     AUTO_FREE char *rolling = m->rolling.next_ms ? route_rolling_format(&m->rolling) : NULL;
     const struct status_route facts = {
@@ -117,6 +118,7 @@ static json_t *route_status(const struct service *s, const struct made *m, int64
         .message = m->route.reason ? m->route.message : NULL,
         .traffic = m->route.traffic,
         .rolling = rolling,
+        .taken = taken,
     };
     return status_of_route(&facts, before, loop_wall_ms());
 }
@@ -130,7 +132,7 @@ json_t *catalog_service_status(const struct catalog *c, const struct service *s,
     AUTO_JSON json_t *serving =
         catalog_status(catalog_rev(c, s->ns, *s->latest_ready ? s->latest_ready : s->latest_created));
     AUTO_JSON json_t *configuration = configuration_status(c, s, NULL);
-    AUTO_JSON json_t *route = route_status(s, &m, s->generation, NULL);
+    AUTO_JSON json_t *route = route_status(c, s, &m, s->generation, NULL);
     const struct status_service facts = { s->generation, configuration, route, serving };
     json_t *status = status_of_service(&facts, json_object_get(object, "status"), loop_wall_ms());
     made_done(&m);
@@ -159,7 +161,7 @@ static json_t *part_make(const struct catalog *c, const struct service *s, enum 
     make(c, s, service, &m);
     object = object_route(service, before, &stamp);
     (void)json_object_set_new(object, "status",
-                              route_status(s, &m, json_int_at(object, "metadata.generation", 1), status));
+                              route_status(c, s, &m, json_int_at(object, "metadata.generation", 1), status));
     made_done(&m);
     return object;
 }

@@ -90,7 +90,10 @@ static void service_written(struct catalog *c, struct write *w, int r, int64_t v
     s->template_generation = w->template_generation;
     copy_name(s->latest_created, sizeof s->latest_created, w->latest_created);
     copy_name(s->uid, sizeof s->uid, json_text_at(w->object, "metadata.uid"));
+    bool first = !s->text;
     catalog_text_set(c, s, TAKE(w->after), version);
+    if (first)
+        catalog_name_changed(c, s->ns, s->name);
     for (enum part_kind k = 0; !s->bare && k < PARTS; k++)
         if (!*s->parts[k].uid)
             catalog_part_init(s, k);
@@ -151,6 +154,7 @@ static void service_deleted(struct catalog *c, struct write *w, int r, const str
     catalog_service_free(c, s);
     c->observer->on_service_gone(c->ctx, ns, name);
     catalog_outside_forgotten(c, ns, name);
+    catalog_name_changed(c, ns, name);
     asked_answer(&c->requests, w->q, 0, &item, NULL);
 }
 

@@ -333,6 +333,9 @@ json_t *status_of_route(const struct status_route *s, const json_t *before, int6
         set[OF_INGRESS].reason = "RolloutInProgress";
         set[OF_INGRESS].message = "A gradual rollout of the latest revision(s) is in progress.";
     }
+    AUTO_FREE char *taken = s->taken ? xasprintf("There is an existing placeholder Service \"%s\" that we do not own.", s->taken) : NULL;
+    if (taken)
+        set[OF_INGRESS] = (struct condition){ "IngressReady", STATUS_FALSE, "NotOwned", taken, NULL };
     json_t *status = json_object();
     put(status, "address", json_pack("{s:s}", "url", s->cluster_url));
     if (s->rolling)

@@ -60,6 +60,7 @@ struct status_route {
     const char *reason, *message; /* NULL: it is assigned */
     const json_t *traffic;        /* NULL: never assigned */
     const char *rolling;          /* how far a gradual rollout is, for the annotation; NULL: none under way */
+    const char *taken;            /* another has this name, which is a tag's host; NULL: none has */
 };
 json_t *status_of_route(const struct status_route *s, const json_t *before, int64_t now_ms);
 #define STATUS_ROLLING "hob.dev/rollout" /* in status.annotations of a Route */

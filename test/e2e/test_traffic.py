@@ -136,6 +136,22 @@ class Traffic(HobCase):
         refused = self.patch("wrong", {"spec": {"traffic": [{"latestRevision": True, "percent": 60}]}}, want=400)
         self.assertIn("Traffic targets sum to 60, want 100: spec.traffic", refused["message"])
 
+    def test_a_tag_whose_host_is_the_name_of_another_is_said_and_gets_it_back(self):
+        self.deploy("blue-shop", "one")
+        self.deploy("shop", "one", [{"latestRevision": True, "percent": 100, "tag": "blue"}], wait=False)
+        condition = self.hob.wait_condition("shop", "False", "RoutesReady")
+        self.assertEqual((condition["reason"], condition["message"]),
+                         ("NotOwned", 'There is an existing placeholder Service "blue-shop" that we do not own.'))
+        self.assertEqual(self.hob.condition("blue-shop")["status"], "True")
+        self.assertEqual(self.seen("blue-shop.default.localhost", 5), {"blue-shop-00001": 5})
+        self.assertEqual(self.seen("shop.default.localhost", 5), {"shop-00001": 5})
+        self.hob.delete("blue-shop")
+        self.hob.wait_condition("shop", "True", "RoutesReady")
+        self.assertEqual(self.seen("blue-shop.default.localhost", 5), {"shop-00001": 5})
+        self.deploy("blue-shop", "two")  # who comes later with that name has it, too
+        self.hob.wait_condition("shop", "False", "RoutesReady")
+        self.assertEqual(self.seen("blue-shop.default.localhost", 5), {"blue-shop-00001": 5})
+
     def test_a_pinned_service_stays_where_it_is_when_something_new_comes(self):
         self.deploy("pinned", "one", [{"revisionName": "pinned-00001", "percent": 100}], wait=False)
         self.hob.wait_ready("pinned")

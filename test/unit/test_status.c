@@ -220,6 +220,10 @@ TEST(a_route_says_that_a_rollout_is_under_way_and_what_its_traffic_lacks)
               "Unknown RolloutInProgress: A gradual rollout of the latest revision(s) is in progress.");
     CHECK_STR(said(rolling, "AllTrafficAssigned", text), "True");
     CHECK_STR(json_text_key(rolling, "annotations", STATUS_ROLLING), "1 2 3 f-1=99 f-2=1");
+    r.taken = "blue-f";
+    AUTO_JSON json_t *taken = status_of_route(&r, rolling, 0);
+    CHECK_STR(said(taken, "Ready", text), "False NotOwned: There is an existing placeholder Service \"blue-f\" that we do not own.");
+    r.taken = NULL;
     r.rolling = NULL;
     AUTO_JSON json_t *done = status_of_route(&r, rolling, 0);
     CHECK_STR(said(done, "Ready", text), "True");
