@@ -413,11 +413,6 @@ static void patch_submit(struct kube *k, struct http_call *c, const struct kube_
     bool partial = kind == KUBE_MERGE || kind == KUBE_JSON_PATCH;
     p->kind = kind;
     p->patch = take_body;
-    if (kind == KUBE_APPLY && json_at(take_body, "metadata.managedFields")) {
-        (void)kube_bad_request(c, "metadata.managedFields must be nil"); /* an object that was read, and not what one wants */
-        pending_free(p);
-        return;
-    }
     if (body_fits(c, place, take_body, partial) && change_read(c, p, take_body))
         pending_submit(p, kind == KUBE_APPLY);
     else
@@ -492,9 +487,14 @@ static enum catalog_verb delete_verb(const struct kube_resource *r)
                                                                          : CATALOG_DELETE;
 }
 
+static bool owns(const struct kube_resource *r)
+{
+    return r->source == KUBE_FROM_CATALOG && (r->kind == CATALOG_SERVICES || r->kind == CATALOG_CONFIGURATIONS);
+}
+
 /* The body may be DeleteOptions: preconditions and a dry run are acted on. Owned objects always go
- * with their owner, at once, so every propagationPolicy is satisfied. */
-static bool delete_options_read(struct kube *k, struct http_call *c, json_t **ret)
+ * with their owner, at once: who wants to keep them is told so before they are gone. */
+static bool delete_options_read(struct kube *k, struct http_call *c, const struct kube_resource *r, json_t **ret)
 {
     static const char *const policies[] = { "Orphan", "Background", "Foreground" };
     *ret = NULL;
@@ -505,9 +505,14 @@ static bool delete_options_read(struct kube *k, struct http_call *c, json_t **re
     bool known = asked.size == 0;
     for (size_t i = 0; i < COUNT_OF(policies); i++)
         known |= str_is(asked, policies[i]);
-    if (known && json_int_at(*ret, "gracePeriodSeconds", 0) >= 0)
+    bool orphans = str_is(asked, "Orphan") || (asked.size == 0 && json_is_true(json_object_get(*ret, "orphanDependents")));
+    bool keeps = orphans && owns(r);
+    if (known && !keeps && json_int_at(*ret, "gracePeriodSeconds", 0) >= 0)
         return true;
     json_decref(TAKE(*ret));
+    if (keeps)
+        return kube_bad_request(c, "propagationPolicy: Orphan is not supported: what belongs to a %s goes with it; delete "
+                                   "with Background or Foreground", r->name);
     if (!known)
         return kube_bad_request(c, "propagationPolicy: Unsupported value: supported values: \"Background\", "
                                    "\"Foreground\", \"Orphan\"");
@@ -518,7 +523,7 @@ void kube_delete_handle(struct kube *k, struct http_call *c, const struct kube_p
 {
     AUTO_JSON json_t *options = NULL;
     uint64_t version;
-    if (!delete_options_read(k, c, &options))
+    if (!delete_options_read(k, c, place->resource, &options))
         return;
     struct pending *p = pending_new(k, c, place, delete_verb(place->resource));
     const char *uid = json_text_at(options, "preconditions.uid");
@@ -638,7 +643,7 @@ void kube_delete_all_handle(struct kube *k, struct http_call *c, const struct ku
     struct pending asked = { 0 };
     struct sweep *s = xcalloc(1, sizeof *s);
     *s = (struct sweep){ .kube = k, .call = c, .place = *place, .gone = json_array() };
-    if (!delete_options_read(k, c, &options) || !parameters_read(c, &asked) ||
+    if (!delete_options_read(k, c, place->resource, &options) || !parameters_read(c, &asked) ||
         !kube_selection_read(c, place->resource, &s->which)) {
         sweep_free(s);
         return;

@@ -82,6 +82,21 @@ class Apply(Api):
         self.assertEqual(status, 200, text)
 
 
+class Delete(Api):
+    def test_who_wants_to_keep_what_belongs_to_it_is_told_before_it_is_gone(self):
+        self.hob.deploy("kept")
+        path = f"{KNATIVE}/default/services/kept"
+        for options in ({"propagationPolicy": "Orphan"}, {"orphanDependents": True}):
+            status, _, text = self.ask("DELETE", path, options)
+            self.assertEqual(status, 400, text)
+            self.assertIn("Orphan is not supported: what belongs to a Service goes with it", json.loads(text)["message"])
+        self.assertEqual(self.ask("DELETE", f"{KNATIVE}/default/services?propagationPolicy=Orphan")[0], 400)
+        self.get(f"{KNATIVE}/default/revisions/kept-00001")
+        self.ask("POST", CORE, config("alone", a="1"))
+        self.assertEqual(self.ask("DELETE", f"{CORE}/alone", {"propagationPolicy": "Orphan"})[0], 200)  # it owns nothing
+        self.assertEqual(self.ask("DELETE", path, {"propagationPolicy": "Foreground"})[0], 200)
+
+
 class Partial(Api):
     def test_metadata_alone_in_a_list_of_one_and_as_it_changes(self):
         self.ask("POST", CORE, config("p", secret="word"))
