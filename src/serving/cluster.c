@@ -108,6 +108,33 @@ bool cluster_is(const char *ns, const char *name)
 
 static uint64_t *field_of(struct limits *l, size_t offset) { return (uint64_t *)(void *)((char *)l + offset); }
 
+static bool is_known(const char *map, const char *key)
+{
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        if (strcmp(rows[i].map, map) == 0 && strcmp(rows[i].key, key) == 0)
+            return true;
+    return strcmp(map, FEATURES_MAP) == 0 && cluster_features_known(key);
+}
+
+void cluster_warn(const char *ns, const char *name, const json_t *data, struct refusals *warnings)
+{
+    static const char *const others[] = { "config-certmanager", "config-deployment", "config-domain", "config-istio",
+                                          "config-kourier", "config-leader-election", "config-logging",
+                                          "config-observability", "config-tracing" };
+    const char *key;
+    const json_t *value;
+    if (!ns || strcmp(ns, CLUSTER_NAMESPACE) != 0)
+        return;
+    for (size_t i = 0; i < COUNT_OF(others); i++)
+        if (strcmp(name, others[i]) == 0)
+            refusals_add(warnings, "", NULL, "hob does not read %s: it is kept, and has no effect", name);
+    if (!cluster_is(ns, name))
+        return;
+    json_object_foreach((json_t *)(uintptr_t)data, key, value)
+        if (key[0] != '_' && !is_known(name, key)) /* "_example" is Knative's own way to document */
+            refusals_add(warnings, REFUSAL_AT("data.%s", key), NULL, "hob does not read this key: it has no effect");
+}
+
 /* ---- one value ---- */
 
 enum verdict { VALUE_FITS, VALUE_IS_NONE, VALUE_OUT_OF_RANGE, VALUE_TOO_FINE };

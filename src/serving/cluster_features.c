@@ -75,6 +75,14 @@ static void feature_read(const struct feature *f, const char *text, struct limit
         *(uint64_t *)(void *)((char *)into + f->limit) = (uint64_t)flag;
 }
 
+bool cluster_features_known(const char *key)
+{
+    for (size_t i = 0; i < COUNT_OF(features); i++)
+        if (strcmp(features[i].key, key) == 0)
+            return true;
+    return false;
+}
+
 void cluster_features_read(const json_t *data, struct limits *into, struct refusals *refused)
 {
     for (size_t i = 0; i < COUNT_OF(features); i++) {

@@ -13,4 +13,5 @@
 
 #define FEATURES_MAP "config-features"
 
+bool cluster_features_known(const char *key);
 void cluster_features_read(const json_t *data, struct limits *into, struct refusals *refused);

@@ -2,6 +2,7 @@
 
 #include "codec/base64.h"
 #include "codec/names.h"
+#include "serving/cluster.h"
 #include "serving/periodic.h"
 #include "serving/registry_knative.h"
 
@@ -403,6 +404,9 @@ void registry_prepare(enum registry_kind kind, const json_t *in, const json_t *b
     struct manifest_findings f = { 0 };
     struct service_draft d = { .object = json_deep_copy(in) };
     d.refusal = prepare(kind, before, terms, &f, &d);
+    if (d.refusal == SERVICE_ACCEPTED && kind == REGISTRY_CONFIGMAPS)
+        cluster_warn(json_text_at(d.object, "metadata.namespace"), json_text_at(d.object, "metadata.name"),
+                     json_object_get(d.object, "data"), &d.warnings);
     if (terms->unknown == SERVICE_UNKNOWN_WARN)
         for (uint32_t i = 0; i < f.unknown.count; i++)
             refusals_add(&d.warnings, "", NULL, "%s", f.unknown.rows[i].message);

@@ -386,6 +386,19 @@ class Cluster(ObjectsCase):
         self.assertEqual(self.hob.get_service("old")["status"]["latestCreatedRevisionName"], revision)
         self.kubectl("-n", "knative-serving", "delete", "configmap", "config-autoscaler")
 
+    def test_what_of_knatives_settings_has_no_effect_is_said(self):
+        said = self.config("config-domain", **{"example.com": ""})
+        self.assertIn("Warning: hob does not read config-domain: it is kept, and has no effect", said)
+        said = self.apply({"apiVersion": "v1", "kind": "ConfigMap", "data": {
+            "_example": "x", "multi-container": "Enabled", "new-feature": "Enabled"},
+            "metadata": {"name": "config-features", "namespace": "knative-serving"}})
+        self.assertIn("Warning: hob does not read this key: it has no effect: data.new-feature", said)
+        self.assertNotIn("_example", said)
+        self.assertNotIn("data.multi-container", said)
+        self.assertNotIn("Warning", self.apply({"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "1"},
+                                                "metadata": {"name": "config-domain", "namespace": "default"}}))
+        self.kubectl("-n", "knative-serving", "delete", "configmap", "config-domain", "config-features")
+
     def test_revisions_that_nobody_sends_to_are_collected_as_config_gc_says(self):
         for n in range(4):
             self.hob.deploy("many", annotations={"initial-scale": 1}, env={"N": str(n)})

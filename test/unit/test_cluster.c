@@ -136,4 +136,31 @@ TEST(only_knatives_own_maps_are_meant)
     CHECK(!cluster_is(NULL, "config-gc"));
 }
 
+TEST(what_has_no_effect_is_warned_of)
+{
+    static const struct {
+        const char *ns, *name, *data, *says;
+    } cases[] = {
+        { "knative-serving", "config-domain", "{\"example.com\":\"\"}", "hob does not read config-domain: it is kept, and has no effect: " },
+        { "knative-serving", "config-gc", "{\"_example\":\"x\",\"retain-since-create-time\":\"1h\",\"retain-for-ever\":\"1\"}",
+          "hob does not read this key: it has no effect: data.retain-for-ever" },
+        { "knative-serving", "config-features", "{\"multi-container\":\"Enabled\",\"stable-window\":\"6s\"}",
+          "hob does not read this key: it has no effect: data.stable-window" },
+        { "knative-serving", "mine", "{\"a\":\"b\"}", "" },
+        { "default", "config-domain", "{}", "" },
+        { NULL, "config-domain", NULL, "" },
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        AUTO_JSON json_t *data = cases[i].data ? json_loads(cases[i].data, 0, NULL) : NULL;
+        struct refusals said = { 0 };
+        struct buf text;
+        buf_init(&text, 4096);
+        cluster_warn(cases[i].ns, cases[i].name, data, &said);
+        refusals_text(&said, &text);
+        AUTO_FREE char *all = buf_take_text(&text);
+        CHECK_STR(all, cases[i].says);
+        refusals_done(&said);
+    }
+}
+
 TEST_MAIN()
