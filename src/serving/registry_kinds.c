@@ -404,6 +404,8 @@ void registry_prepare(enum registry_kind kind, const json_t *in, const json_t *b
     struct manifest_findings f = { 0 };
     struct service_draft d = { .object = json_deep_copy(in) };
     d.refusal = prepare(kind, before, terms, &f, &d);
+    if (d.refusal == SERVICE_ACCEPTED)
+        service_ignored_warn(in, &d.warnings);
     if (d.refusal == SERVICE_ACCEPTED && kind == REGISTRY_CONFIGMAPS)
         cluster_warn(json_text_at(d.object, "metadata.namespace"), json_text_at(d.object, "metadata.name"),
                      json_object_get(d.object, "data"), &d.warnings);

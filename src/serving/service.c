@@ -116,6 +116,12 @@ static void rollout_check(const json_t *object, struct refusals *refused)
         refusals_add(refused, at.text, NULL, "rollout-duration=%s must be positive", text);
 }
 
+void service_ignored_warn(const json_t *in, struct refusals *warnings)
+{
+    if (json_array_size(json_at(in, "metadata.finalizers")) > 0)
+        refusals_add(warnings, "metadata.finalizers", NULL, "hob runs no finalizers: they are left out, and hold up no deletion");
+}
+
 void service_metadata_check(const json_t *object, struct refusals *refused)
 {
     own_metadata_check(object, refused);
@@ -437,6 +443,8 @@ void service_prepare(const json_t *in, const json_t *before, const struct servic
     struct service_draft d = { .object = json_deep_copy(in) };
     d.refusal = prepare(before, terms, &f, &d);
     move(&f.warnings, &d.warnings);
+    if (d.refusal == SERVICE_ACCEPTED)
+        service_ignored_warn(in, &d.warnings);
     if (terms->unknown == SERVICE_UNKNOWN_WARN)
         for (uint32_t i = 0; i < f.unknown.count; i++)
             refusals_add(&d.warnings, "", NULL, "%s", f.unknown.rows[i].message);

@@ -54,6 +54,8 @@ void service_prepare(const json_t *in, const json_t *before, const struct servic
 void service_traffic_default(json_t *spec);
 void service_traffic_check(const json_t *object, bool of_service, const struct limits *l, struct refusals *refused);
 /* What Knative asks of the name, labels and annotations of each of its kinds. */
+/* Of an object as it came: what a client may believe to be kept and is not. */
+void service_ignored_warn(const json_t *in, struct refusals *warnings);
 void service_metadata_check(const json_t *object, struct refusals *refused);
 /* Whether two templates make the same Revision. */
 /* Of a Service or a Route that was accepted: how long a rollout takes, 0: at once; whether it has no public name. */

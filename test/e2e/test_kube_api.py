@@ -97,6 +97,21 @@ class Delete(Api):
         self.assertEqual(self.ask("DELETE", path, {"propagationPolicy": "Foreground"})[0], 200)
 
 
+class Metadata(Api):
+    def test_finalizers_are_left_out_and_that_is_said(self):
+        service, plain = self.hob.spec("final"), config("final", a="1")
+        for tree, path in ((service, f"{KNATIVE}/default/services"), (plain, CORE)):
+            tree["metadata"]["finalizers"] = ["example.com/hold"]
+            status, fields, text = self.ask("POST", path, tree)
+            self.assertEqual(status, 201, text)
+            self.assertIn("hob runs no finalizers", fields["Warning"])
+            self.assertNotIn("finalizers", json.loads(text)["metadata"])
+            status, fields, text = self.ask("PUT", f"{path}/final", json.loads(text))
+            self.assertEqual((status, "finalizers" in fields.get("Warning", "")), (200, False), text)
+            self.assertEqual(self.ask("DELETE", f"{path}/final")[0], 200)
+            self.get(f"{path}/final", want=404)
+
+
 class Partial(Api):
     def test_metadata_alone_in_a_list_of_one_and_as_it_changes(self):
         self.ask("POST", CORE, config("p", secret="word"))
