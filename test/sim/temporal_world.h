@@ -222,7 +222,7 @@ struct tw {
     uint64_t end_us; /* faults ended */
     struct {
         uint32_t crash, die, slow, fail, twice, deaf, lost, jump, evict, bad, wish; /* permille */
-        uint32_t feature[WISH_END];
+        uint32_t feature[WISH_END + 1];
     } rate;
 };
 bool tw_run(uint64_t seed, bool trace, uint64_t *ret_hash);
