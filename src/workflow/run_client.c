@@ -19,7 +19,7 @@ static bool signal_known(const Ws__Run *s, uint64_t id)
     return false;
 }
 
-static void signal_remember(Ws__Run *s, uint64_t id)
+static void remember(Ws__Run *s, uint64_t id)
 {
     if (s->n_signal_ids == RUN_SIGNAL_IDS_MAX)
         memmove(s->signal_ids, s->signal_ids + 1, --s->n_signal_ids * sizeof *s->signal_ids);
@@ -37,6 +37,12 @@ static uint64_t signal_id(const Tp__SignalWorkflowExecutionRequest *q, const str
     return hash_of(text);
 }
 
+void run_signal_remember(struct run *r, const char *request_id)
+{
+    if (!run_empty(request_id))
+        remember(r->s, hash_of(request_id));
+}
+
 int run_signal(struct run *r, struct durable_turn *t, const Tp__SignalWorkflowExecutionRequest *q,
                const struct run_from *from, struct refusal *no)
 {
@@ -49,7 +55,7 @@ int run_signal(struct run *r, struct durable_turn *t, const Tp__SignalWorkflowEx
     if (s->signal_count >= RUN_SIGNALS_MAX)
         return refuse(no, CODE_INVALID, "exceeded workflow execution limit for signal events");
     if (id)
-        signal_remember(s, id);
+        remember(s, id);
     s->signal_count++;
     Tp__HistoryEvent *event;
     Tp__WorkflowExecutionSignaledEventAttributes *a = run_event_new(EVENT(WORKFLOW_EXECUTION_SIGNALED), &event);

@@ -168,6 +168,11 @@ void run_record_memo(Ws__Run *s, const Tp__Memo *q);
 run_command_fn run_child_command_start, run_external_command_signal, run_external_command_cancel;
 run_command_fn run_chain_command_continue, run_update_command_message;
 
+/* ---- signals ---- */
+
+/* One came with this request id otherwise than by run_signal(): repeated, it is known. */
+void run_signal_remember(struct run *r, const char *request_id);
+
 /* ---- activities, timers ---- */
 
 /* The state that follows from its Scheduled event. */

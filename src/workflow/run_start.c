@@ -138,6 +138,7 @@ static void signal_first(struct run *r, struct durable_turn *t, const struct run
     proto_set_text(&a->identity, st->q->identity);
     (void)run_event_add(r, t, event);
     r->s->signal_count = 1;
+    run_signal_remember(r, st->q->request_id);
 }
 
 struct run *run_alloc(void)

@@ -267,6 +267,32 @@ TEST(what_came_after_a_reset_is_applied_again_unless_excluded)
     CHECK_STR(reset_history(&w), "4:9 5:5");
 }
 
+static void with_signal(Tp__StartWorkflowExecutionRequest *q, struct run_start *st)
+{
+    proto_set_text(&q->request_id, "start-1");
+    st->signal_name = "s";
+}
+
+TEST(a_signal_that_came_with_the_start_is_known_when_it_is_repeated_to_the_reset_run)
+{
+    AUTO_WORLD w;
+    world_start(&w, with_signal);
+    ASSERT(world_poll(&w, false) == 0);
+    ASSERT(world_answer(&w) == 0);
+    (void)world_history(&w);
+    CHECK_EQ(reset(&w, 5, 0), 0);
+    Tp__SignalWorkflowExecutionRequest q;
+    struct refusal no = { 0 };
+    tp__signal_workflow_execution_request__init(&q);
+    char name[] = "s", id[] = "start-1";
+    q.signal_name = name;
+    q.request_id = id;
+    int64_t next = run_next_event(w.next);
+    CHECK_EQ(run_signal(w.next, &w.next_turn, &q, NULL, &no), 0);
+    CHECK_EQ(run_next_event(w.next), next);
+    CHECK_EQ(w.next->s->signal_count, 1);
+}
+
 TEST(a_reset_to_what_is_no_task_is_refused_and_leaves_nothing)
 {
     static const int64_t bad[] = { 0, 1, 5, 6, 99 };
