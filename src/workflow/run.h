@@ -80,6 +80,7 @@ enum run_errand_type { /* what another run is to be told; stands in the state un
     RUN_ERRAND_CHILD_SCHEDULE,   /* "your start is in the parent's history: schedule your first task" */
     RUN_ERRAND_CLOSE_TERMINATE,  /* parent close policy */
     RUN_ERRAND_CLOSE_CANCEL,
+    RUN_ERRAND_ASK_CHILD,        /* after a reset: did it end while nobody listened? run_child_closed(), or done */
 };
 struct run_close { /* how a run ended */
     Tp__WorkflowExecutionStatus status;
@@ -94,6 +95,7 @@ struct run_errand { /* what it points at is the run's own, until its next turn *
     const char *ns;
     const Tp__WorkflowExecution *target; /* run_id empty: the current one */
     const char *first_run_id;   /* follows the chain; NULL: any */
+    const char *own_chain;      /* TELL_PARENT: the first run of the chain that ended */
     const char *requested_by;   /* START_CHILD, CLOSE_TERMINATE: the run in whose name it is started; NULL: this one */
     bool child_only;            /* refuse a target that is not this run's child */
     const void *attributes;     /* the Initiated event's attributes of the type's own kind; NULL: none */
@@ -196,8 +198,9 @@ int run_request_cancel(struct run *r, struct durable_turn *t,
                        struct refusal *no) MUST_USE;
 int run_terminate(struct run *r, struct durable_turn *t, const char *reason, const Tp__Payloads *details,
                   const char *identity, struct refusal *no) MUST_USE;
-/* The parent of a child was told (RUN_ERRAND_TELL_PARENT). Fine if it knows it already. A parent that was reset
- * (run_reset_to()) is told there. */
+/* The parent of a child was told (RUN_ERRAND_TELL_PARENT), or had asked. Fine if it knows it already. Where the run
+ * that began the child is over, the one that is current is told, if the child is its own too (run_has_child()): it was reset
+ * from the other. If it is not, nobody needs to know: a run that is built from an older one later asks. */
 void run_child_closed(struct run *r, struct durable_turn *t, int64_t initiated_id,
                       const struct uuid *child, const struct run_close *close);
 /* RUN_ERRAND_CHILD_SCHEDULE */
@@ -263,3 +266,7 @@ int run_reset(struct run *base, struct durable_turn *base_turn, Tp__HistoryEvent
               const struct uuid *run, struct durable_turn *t, struct refusal *no) MUST_USE;
 struct uuid run_reset_to(const struct run *r); /* all zero: it was not reset */
 bool run_is_child(const struct run *r, const char *parent_run, int64_t initiated_id);
+/* It waits for the end of that child, whose chain began with that run. */
+bool run_has_child(const struct run *r, int64_t initiated_id, const char *first_run);
+/* How a run ended, read off the event that closed it; result and failure are the event's. Of another event: false. */
+bool run_close_read(const Tp__HistoryEvent *e, struct run_close *ret);

@@ -365,6 +365,12 @@ bool run_is_child(const struct run *r, const char *parent_run, int64_t initiated
            strcmp(a->parent_workflow_execution->run_id, parent_run) == 0;
 }
 
+bool run_has_child(const struct run *r, int64_t initiated_id, const char *first_run)
+{
+    const Ws__Child *child = run_child_find(r, initiated_id);
+    return child && child->started_id != 0 && strcmp(child->execution->run_id, first_run) == 0;
+}
+
 /* ---- the parent's end ---- */
 
 static void errand_add(struct run *r, const Ws__Child *child, enum run_errand_type type)
@@ -381,8 +387,9 @@ static void errand_add(struct run *r, const Ws__Child *child, enum run_errand_ty
 }
 
 /* True: it stays, because it is still to be started, or to be told that it may begin. */
-static bool child_let_go(struct run *r, const Ws__Child *child)
+static bool child_let_go(struct run *r, Ws__Child *child)
 {
+    child->ask = false; /* its end is nothing to this run any more */
     bool seen = child->started_id != 0;
     switch (child->initiated->parent_close_policy) {
     case POLICY(ABANDON):

@@ -143,6 +143,34 @@ void run_close_terminate(struct run *r, struct durable_turn *t, const char *reas
     run_close(r, t, STATUS(TERMINATED), event, proto_new(&ws__close__descriptor), NULL);
 }
 
+bool run_close_read(const Tp__HistoryEvent *e, struct run_close *ret)
+{
+    switch (e->event_type) {
+    case EVENT(WORKFLOW_EXECUTION_COMPLETED):
+        *ret = (struct run_close){ .status = STATUS(COMPLETED),
+                                   .result = e->workflow_execution_completed_event_attributes->result };
+        return true;
+    case EVENT(WORKFLOW_EXECUTION_FAILED):
+        *ret = (struct run_close){ .status = STATUS(FAILED),
+                                   .failure = e->workflow_execution_failed_event_attributes->failure,
+                                   .retry_state = e->workflow_execution_failed_event_attributes->retry_state };
+        return true;
+    case EVENT(WORKFLOW_EXECUTION_CANCELED):
+        *ret = (struct run_close){ .status = STATUS(CANCELED),
+                                   .result = e->workflow_execution_canceled_event_attributes->details };
+        return true;
+    case EVENT(WORKFLOW_EXECUTION_TIMED_OUT):
+        *ret = (struct run_close){ .status = STATUS(TIMED_OUT),
+                                   .retry_state = e->workflow_execution_timed_out_event_attributes->retry_state };
+        return true;
+    case EVENT(WORKFLOW_EXECUTION_TERMINATED):
+        *ret = (struct run_close){ .status = STATUS(TERMINATED) };
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* ---- timeouts, retention ---- */
 
 int64_t run_close_due(const struct run *r)

@@ -8,10 +8,14 @@
 
 static bool child_errand(const Ws__Run *s, const Ws__Child *child, struct run_errand *ret)
 {
-    if (child->started_id != 0 && !child->schedule_pending)
-        return false;
+    enum run_errand_type type = RUN_ERRAND_START_CHILD;
+    if (child->started_id != 0) {
+        if (!child->schedule_pending && !child->ask)
+            return false;
+        type = child->schedule_pending ? RUN_ERRAND_CHILD_SCHEDULE : RUN_ERRAND_ASK_CHILD;
+    }
     *ret = (struct run_errand){
-        .type = child->started_id == 0 ? RUN_ERRAND_START_CHILD : RUN_ERRAND_CHILD_SCHEDULE,
+        .type = type,
         .id = child->initiated_id,
         .ns = child->initiated->namespace_,
         .target = child->execution,
@@ -19,6 +23,7 @@ static bool child_errand(const Ws__Run *s, const Ws__Child *child, struct run_er
         .attributes = child->initiated,
         .root = s->started->root_workflow_execution,
         .requested_by = run_empty(child->requested_by) ? NULL : child->requested_by,
+        .first_run_id = type == RUN_ERRAND_ASK_CHILD ? child->execution->run_id : NULL,
     };
     return true;
 }
@@ -64,6 +69,7 @@ static bool parent_errand(const struct run *r, struct run_errand *ret)
         .id = s->started->parent_initiated_event_id,
         .ns = s->started->parent_workflow_namespace,
         .target = s->started->parent_workflow_execution,
+        .own_chain = s->first_run_id,
         .close = { .status = s->status,
                    .result = s->close->result,
                    .failure = s->close->failure,
@@ -145,6 +151,19 @@ static bool child_told(struct run *r, int64_t id)
     return true;
 }
 
+/* It goes on, or it cannot be asked any more: all that is known of its end is that it is over. */
+static bool child_asked(struct run *r, struct durable_turn *t, int64_t id, const struct refusal *no)
+{
+    Ws__Child *child = run_child_find(r, id);
+    if (!child || !child->ask)
+        return false;
+    child->ask = false;
+    struct uuid run;
+    if (no && run_open(r) && uuid_parse(str_of(child->execution->run_id), &run))
+        run_child_closed(r, t, id, &run, &(struct run_close){ .status = STATUS(TERMINATED) });
+    return true;
+}
+
 static bool outbound_answered(struct run *r, struct durable_turn *t, int64_t id, const struct refusal *no)
 {
     Ws__Outbound *o = run_external_find(r, id);
@@ -201,6 +220,9 @@ void run_errand_done(struct run *r, struct durable_turn *t, enum run_errand_type
     case RUN_ERRAND_CLOSE_TERMINATE:
     case RUN_ERRAND_CLOSE_CANCEL:
         changed = close_errand_done(r, type, id);
+        break;
+    case RUN_ERRAND_ASK_CHILD:
+        changed = child_asked(r, t, id, no);
         break;
     }
     if (changed)

@@ -264,6 +264,8 @@ static int reset_build(const struct run *base, Tp__HistoryEvent *const *later, s
         apply_again(r, first, &again, later[i]);
     for (size_t i = 0; i < base->s->n_buffered; i++) /* not numbered yet, but acknowledged */
         apply_again(r, first, &again, base->s->buffered[i]);
+    for (size_t i = 0; i < r->s->n_children; i++) /* it may have ended while no run that knew of it was open */
+        r->s->children[i]->ask = true;
     int k = after_reset(r, first, q, no);
     if (k < 0)
         return k;

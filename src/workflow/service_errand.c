@@ -19,8 +19,11 @@ struct errand {
     char *from_ns, *from_id, *ns;
     enum run_errand_type type;
     Tp__WorkflowExecution *from, *target, *root;
-    char *first_run, *requested_by;
-    struct uuid moved; /* where the run that it was to goes on, after a reset */
+    char *first_run, *requested_by, *own_chain;
+    bool elsewhere; /* not there: to be tried where it goes on (elsewhere_set()) */
+    bool followed;  /* TELL_PARENT: it was, and goes to the run that is current */
+    int64_t close_event; /* ASK_CHILD: the child is over, and this says how; 0: it is not */
+    struct page page;
     bool child_only;
     ProtobufCMessage *attributes;
     struct run_close close; /* its parts are its own */
@@ -49,6 +52,7 @@ static void errand_free(struct errand *d)
     free(d->ns);
     free(d->first_run);
     free(d->requested_by);
+    free(d->own_chain);
     proto_free(d->from);
     proto_free(d->target);
     proto_free(d->root);
@@ -65,7 +69,9 @@ static void errand_free(struct errand *d)
 static void back_act(struct op *op, const struct durable_view *v)
 {
     struct errand *d = ERRAND(op);
-    if (v->machine)
+    if (v->machine && d->close_event && !d->no.code)
+        run_child_closed(v->machine, v->turn, d->key.id, &d->child, &d->close);
+    else if (v->machine)
         run_errand_done(v->machine, v->turn, d->type, d->key.id, &d->child, d->no.code ? &d->no : NULL);
 }
 
@@ -173,9 +179,40 @@ static bool is_meant(const struct errand *d, const struct durable_view *v)
     return run_is_child(v->machine, run, d->key.id) || (d->requested_by && run_is_child(v->machine, d->requested_by, d->key.id));
 }
 
+/* The run that began this child is over, or gone: what it was reset to knows of the child, or is told when it asks. */
+static void there_tell(struct errand *d, const struct durable_view *v)
+{
+    if (!d->followed && !run_open(v->machine))
+        d->elsewhere = true;
+    else if (!d->followed || run_has_child(v->machine, d->key.id, d->own_chain))
+        run_child_closed(v->machine, v->turn, d->key.id, &d->key.run, &d->close);
+}
+
+/* Along the chain, and over resets, to the run that is open, or to the end. */
+static void there_ask(struct errand *d, struct op *op, const struct durable_view *v)
+{
+    if (run_open(v->machine))
+        return;
+    struct uuid next = run_next_run(v->machine);
+    if (uuid_none(&next))
+        next = run_reset_to(v->machine);
+    if (!uuid_none(&next)) {
+        char text[UUID_TEXT];
+        uuid_format(&next, text);
+        proto_set_text(&d->target->run_id, text);
+        free(TAKE(d->first_run));
+        d->elsewhere = true;
+        return;
+    }
+    d->child = op->run;
+    d->close_event = run_close_event(v->machine);
+}
+
 static void there_act(struct op *op, const struct durable_view *v)
 {
     struct errand *d = ERRAND(op);
+    d->elsewhere = false;
+    d->close_event = 0;
     if (d->type == RUN_ERRAND_START_CHILD) {
         there_start(d, op, v);
         return;
@@ -189,10 +226,8 @@ static void there_act(struct op *op, const struct durable_view *v)
     case RUN_ERRAND_SIGNAL: there_signal(d, op, v); break;
     case RUN_ERRAND_CANCEL:
     case RUN_ERRAND_CLOSE_CANCEL: there_cancel(d, op, v); break;
-    case RUN_ERRAND_TELL_PARENT:
-        d->moved = run_open(v->machine) ? (struct uuid){ 0 } : run_reset_to(v->machine);
-        run_child_closed(v->machine, v->turn, d->key.id, &d->key.run, &d->close);
-        break;
+    case RUN_ERRAND_TELL_PARENT: there_tell(d, v); break;
+    case RUN_ERRAND_ASK_CHILD: there_ask(d, op, v); break;
     case RUN_ERRAND_CHILD_SCHEDULE: run_child_may_begin(v->machine, v->turn); break;
     case RUN_ERRAND_CLOSE_TERMINATE:
         op->no.code = (enum code)-run_terminate(v->machine, v->turn, "by parent close policy", NULL, "history-service", &op->no);
@@ -206,6 +241,50 @@ static bool passes(enum code c)
            c == CODE_DATA_LOSS;
 }
 
+/* The event that closed the child. Its run's state forgets how it ended as soon as its parent was told. */
+static void on_close_event(struct page *p, int r, const struct err *e)
+{
+    struct errand *d = CONTAINER_OF(p, struct errand, page);
+    Tp__History *read = TAKE(p->events);
+    d->in_flight = false;
+    if (r < 0)
+        refuse(&d->no, -(enum code)r, "%s", e->text);
+    else if (read->n_events != 1 || !run_close_read(read->events[0], &d->close))
+        refuse(&d->no, CODE_NOT_FOUND, "the history of child %s has no end", d->target->workflow_id);
+    d->close.result = proto_dup(d->close.result);
+    d->close.failure = proto_dup(d->close.failure);
+    proto_free(read);
+    if (passes(d->no.code))
+        loop_after(d->s->w.loop, &d->again, AGAIN_US);
+    else
+        errand_back(d);
+}
+
+static void close_event_read(struct errand *d, const struct op *op)
+{
+    d->page = (struct page){ .s = d->s, .ns = xstrdup(op->ns), .id = xstrdup(op->id), .run = d->child, .from = d->close_event,
+                             .to = d->close_event + 1, .events_max = 1, .ready = on_close_event };
+    d->in_flight = true;
+    page_read(&d->page);
+}
+
+/* True: it is tried again elsewhere: a parent's end is told to the run that is current; a child whose id is another's by now
+ * is asked run by run. */
+static bool elsewhere_set(struct errand *d)
+{
+    bool gone = d->no.code == CODE_NOT_FOUND;
+    if (d->type == RUN_ERRAND_TELL_PARENT && !d->followed && (gone || d->elsewhere)) {
+        d->followed = true;
+        proto_set_text(&d->target->run_id, "");
+    } else if (d->type == RUN_ERRAND_ASK_CHILD && gone && d->first_run) {
+        free(TAKE(d->first_run));
+    } else if (!d->elsewhere) {
+        return false;
+    }
+    d->elsewhere = false;
+    return true;
+}
+
 static void there_over(struct op *op)
 {
     struct errand *d = ERRAND(op);
@@ -213,18 +292,15 @@ static void there_over(struct op *op)
     refusal_done(&d->no);
     d->no = op->no;
     op->no = (struct refusal){ 0 };
-    op_free(op);
-    if (passes(d->no.code) && !d->stale) {
+    if (passes(d->no.code) && !d->stale)
         loop_after(d->s->w.loop, &d->again, AGAIN_US);
-    } else if (d->no.code == CODE_OK && !uuid_none(&d->moved)) {
-        char text[UUID_TEXT];
-        uuid_format(&d->moved, text);
-        proto_set_text(&d->target->run_id, text);
-        d->moved = (struct uuid){ 0 };
+    else if (elsewhere_set(d))
         loop_after(d->s->w.loop, &d->again, 0);
-    } else {
+    else if (d->close_event && d->no.code == CODE_OK)
+        close_event_read(d, op);
+    else
         errand_back(d);
-    }
+    op_free(op);
 }
 
 static void errand_go(struct errand *d)
@@ -306,6 +382,7 @@ static void errand_begin(struct service *s, const struct errand_key *k, const st
     d->root = proto_dup(e->root);
     d->first_run = e->first_run_id ? xstrdup(e->first_run_id) : NULL;
     d->requested_by = e->requested_by ? xstrdup(e->requested_by) : NULL;
+    d->own_chain = e->own_chain ? xstrdup(e->own_chain) : NULL;
     d->attributes = proto_dup(e->attributes);
     d->close = e->close;
     d->close.result = proto_dup(e->close.result);

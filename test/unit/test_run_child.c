@@ -66,7 +66,7 @@ static void ended(struct world *w, int64_t id, Tp__WorkflowExecutionStatus statu
 /* "type id" of every errand there is. */
 static const char *errands(struct world *w)
 {
-    static const char *const names[] = { "start", "signal", "cancel", "tell", "begin", "terminate", "close-cancel" };
+    static const char *const names[] = { "start", "signal", "cancel", "tell", "begin", "terminate", "close-cancel", "ask" };
     struct run_errand e;
     size_t at = 0;
     w->text[0] = 0;
@@ -174,6 +174,51 @@ TEST(a_child_that_ended_before_its_start_was_known_is_both)
     CHECK_EQ(world_event(&w, 7)->child_workflow_execution_terminated_event_attributes->started_event_id, 6);
     done(&w, RUN_ERRAND_START_CHILD, 5, &child_run, NULL);
     CHECK_STR(world_history(&w), "");
+}
+
+TEST(after_a_reset_a_child_that_has_begun_is_asked_for_until_somebody_knows)
+{
+    AUTO_WORLD w;
+    struct run_errand e;
+    begin(&w, one);
+    w.r->s->children[0]->ask = true; /* as run_reset() does */
+    CHECK_STR(errands(&w), "start 5");
+    done(&w, RUN_ERRAND_START_CHILD, 5, &child_run, NULL);
+    CHECK_STR(errands(&w), "begin 5");
+    done(&w, RUN_ERRAND_CHILD_SCHEDULE, 5, NULL, NULL);
+    CHECK_STR(errands(&w), "ask 5");
+    CHECK(run_wants_errand(w.r, 0, &e));
+    CHECK_STR(e.target->run_id, CHILD_RUN);
+    CHECK_STR(e.first_run_id, CHILD_RUN);
+    CHECK(run_has_child(w.r, 5, CHILD_RUN));
+    CHECK(!run_has_child(w.r, 5, "07070700-0000-0000-0000-000000000001") && !run_has_child(w.r, 6, CHILD_RUN));
+    refused(&w, RUN_ERRAND_ASK_CHILD, 5, CODE_UNAVAILABLE, NULL);
+    CHECK_STR(errands(&w), "ask 5");
+    (void)world_history(&w);
+    done(&w, RUN_ERRAND_ASK_CHILD, 5, NULL, NULL); /* it goes on */
+    CHECK_STR(errands(&w), "");
+    CHECK_EQ(w.r->s->n_children, 1);
+    w.r->s->children[0]->ask = true;
+    refused(&w, RUN_ERRAND_ASK_CHILD, 5, CODE_NOT_FOUND, NULL); /* over, and forgotten */
+    CHECK_STR(world_history(&w), "8 ChildWorkflowExecutionTerminated");
+    CHECK_EQ(w.r->s->n_children, 0);
+    done(&w, RUN_ERRAND_ASK_CHILD, 5, NULL, NULL); /* again: known */
+    CHECK_STR(errands(&w), "");
+}
+
+TEST(a_parent_that_is_over_asks_for_nobody)
+{
+    AUTO_WORLD w;
+    begin(&w, one);
+    done(&w, RUN_ERRAND_START_CHILD, 5, &child_run, NULL);
+    w.r->s->children[0]->ask = true;
+    w.r->s->children[0]->initiated->parent_close_policy = POLICY(ABANDON);
+    ASSERT(run_terminate(w.r, &w.t, "enough", NULL, "me", &w.no) == 0);
+    world_commit(&w);
+    CHECK_STR(errands(&w), "begin 5");
+    done(&w, RUN_ERRAND_CHILD_SCHEDULE, 5, NULL, NULL);
+    CHECK_STR(errands(&w), "");
+    CHECK_EQ(w.r->s->n_children, 0);
 }
 
 TEST(a_start_that_is_refused_says_why_and_one_that_passes_is_tried_again)
