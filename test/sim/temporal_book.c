@@ -60,13 +60,19 @@ static void see_signal(struct tw *w, struct tw_book *b, uint64_t n)
         b->signals[b->signal_count++] = n;
 }
 
-/* It is not what its id means any more. */
+/* It is not what its id means any more: it went on, or was reset, or somebody else's start came behind it. */
 bool book_continued(struct tw *w, const char *run)
 {
     const struct tw_book *b = book_find(w, run);
-    for (size_t i = 0; b && i < w->book_count; i++)
-        if (w->books[i]->reset && strcmp(w->books[i]->life.workflow, b->life.workflow) == 0)
+    bool behind = false;
+    for (size_t i = 0; b && i < w->book_count; i++) {
+        const struct tw_book *other = w->books[i];
+        if (strcmp(other->life.workflow, b->life.workflow) != 0)
+            continue;
+        if (other->reset || (behind && other->started_by && other->started_by != b->started_by))
             return true;
+        behind |= other == b;
+    }
     return b && *b->next_run;
 }
 

@@ -295,7 +295,6 @@ static void on_completed(struct tw_call *c, const void *answer, enum code code)
     int64_t at = h->task->started_event_id;
     bool gone = b && b->life.closed && b->life.end == EV(WORKFLOW_EXECUTION_TERMINATED);
     EXPECT(w, gone || (b && (int64_t)b->count > at && b->types[at] == EV(WORKFLOW_TASK_COMPLETED)));
-    keep(h->worker, &h->life);
     if (tw_permille(w, w->rate.twice))
         (void)call_send(w, "RespondWorkflowTaskCompleted", completion_new(h, false), CALL_S * TW_SECOND, on_completed_again, NULL);
     hand_free(h, 0);
@@ -357,6 +356,7 @@ static void task_answer(struct tw_hand *h)
     done_add(h);
     bool bad = h->commands.count > 0 && h->commands.at[0]->command_type != TP__COMMAND_TYPE__COMMAND_TYPE_CANCEL_TIMER &&
                tw_permille(w, w->rate.bad);
+    keep(h->worker, &h->life); /* what it has done it knows, whether or not it hears of it: queries may come first */
     completion_send(h, completion_new(h, bad));
 }
 
