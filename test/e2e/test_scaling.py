@@ -104,7 +104,8 @@ class Scaling(HobCase):
         self.hob.deploy("burst", annotations={"initial-scale": 0, "max-scale": 4, "target": 10})
         most, answers = self.burst("burst")
         self.assertEqual(most, 4)
-        self.assertTrue(self.hob.invocation(answers[0][1]["Hob-Invocation-Id"])["cold"])
+        # Whichever of the 200 came first: the first thread's may be late.
+        self.assertTrue(any(self.hob.invocation(a[1]["Hob-Invocation-Id"]).get("cold") for a in answers))
 
     def test_a_burst_of_200_is_answered_though_the_function_accepts_five(self):
         image = self.hob.bundle({"serve.py": PLAIN})
