@@ -195,6 +195,29 @@ static void stuck_say(struct tw *w)
                      w->wishes[i].id, w->wishes[i].run);
 }
 
+/* Until everything has ended. What was on its way from one run to another may come to something in the very moment of a
+ * stop (a child's start): then the node that follows goes on with it. */
+static void until_rest(struct tw *w)
+{
+    uint64_t until_us = w->clock.now_us + HOURS * 3600 * TW_SECOND;
+    for (int turns = 0; !w->broken; turns++) {
+        while (!w->broken && w->clock.now_us < until_us && turns < TURNS_END_MAX && !all_ended(w)) {
+            world_turn(w);
+            turns++;
+        }
+        if (w->broken || !all_ended(w))
+            break;
+        world_down(w, false);
+        books_look(w);
+        bool over = all_ended(w);
+        world_up(w);
+        if (over)
+            return;
+    }
+    if (!w->broken)
+        stuck_say(w);
+}
+
 bool tw_run(uint64_t seed, bool trace, uint64_t *ret_hash)
 {
     static struct tw world;
@@ -213,11 +236,7 @@ bool tw_run(uint64_t seed, bool trace, uint64_t *ret_hash)
         world_down(w, false);
         world_up(w);
     }
-    uint64_t until_us = w->clock.now_us + HOURS * 3600 * TW_SECOND;
-    for (int turns = 0; !w->broken && w->clock.now_us < until_us && turns < TURNS_END_MAX && !all_ended(w); turns++)
-        world_turn(w);
-    if (!w->broken && !all_ended(w))
-        stuck_say(w);
+    until_rest(w);
     world_down(w, false);
     clients_done(w);
     workers_done(w);
