@@ -210,6 +210,7 @@
     X(invoke_callback_tries_max,  "",      10, 1, 1000, "tries of one callback; then it is given up, and the invocation says so") \
     X(invoke_answer_bytes_max,    "bytes", 4194304, 1024, 16000000, "content of its answer, as kept; the rest is left out, and the answer says so") \
     X(invoke_checkpoint_bytes_max, "bytes", 8192, 1, 65536, "one checkpoint; a quarter of http_head_bytes_max at most: the next attempt has it in its head") \
+    X(invoke_checkpoint_connections_max, "", 16, 1, 1024, "from inside one instance, to leave checkpoints (hob.dev/checkpoints); more are turned away (503)") \
     X(invoke_request_bytes_max,   "bytes", 4194304, 1024, 16000000, "content of a request that becomes a durable invocation; a larger one is refused (413)") \
     X(invoke_bodies_bytes_max,    "bytes", 67108864, 1024, 17179869184, "such requests that are being read or written down, and answers of such being sent, together; more are refused") \
     X(invoke_wait_ms_max,         "ms",    600000, 1, 86400000, "for the end of one, by a client that waits (Prefer: wait, ?wait=); who wants longer asks again") \

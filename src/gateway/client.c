@@ -26,6 +26,8 @@ static enum step leave(struct client *c)
     loop_undefer(in->loop, &c->again);
     c->armed_us = UINT64_MAX;
     list_remove(&in->clients, &c->node);
+    if (c->inner)
+        list_remove(&in->attempts, &c->inner_node);
     c->state = CLIENT_DEAD;
     return STEP_WAIT;
 }
@@ -395,6 +397,8 @@ static void open_as(struct ingress *in, int take_fd, const char *address, bool s
     begin(c, address);
     c->surplus = surplus;
     c->inner = inner;
+    if (inner)
+        list_push(&in->attempts, &c->inner_node);
     c->fresh = !surplus && !inner;
     if (surplus)
         in->surplus_open++;

@@ -71,6 +71,8 @@ struct exchange {
     uint64_t stalled_us; /* FINISH of a stream: nothing of it has gone since; 0: it is not waiting */
     size_t stalled_bytes; /* that wait since then */
     uint32_t interims, links; /* links: how often a connection to the function was taken */
+    struct uuid attempt_of; /* which attempt of a durable invocation it is; attempt 0: none */
+    uint32_t attempt;
     uint8_t method_id, minor;
     bool leased, routed, bodies; /* bodies: request_body is initialised */
     bool client_keep;            /* the client wants to, and so far may, keep the connection */
@@ -88,7 +90,7 @@ struct exchange {
 
 struct client {
     struct ingress *ingress;
-    struct list_node node;
+    struct list_node node, inner_node; /* inner_node: in attempts */
     struct loop_io io;
     struct loop_timer timer;
     struct loop_task again; /* continues a step that had its share of the turn */
@@ -119,6 +121,7 @@ struct ingress {
     struct loop_io io;
     struct loop_timer retry; /* accepting again after descriptors ran out */
     struct list clients, pool;
+    struct list attempts; /* the inner ones of them */
     struct list client_muxes, function_muxes;
     struct http2_budget h2; /* of client_muxes */
     struct link **links; /* by descriptor */

@@ -402,8 +402,11 @@ static void attempt_take(struct client *c)
     struct uuid id;
     uint64_t number;
     if (uuid_parse(http1_field(&c->head, HTTP_FIELD_HOB_INVOCATION_ID), &id) &&
-        str_u64(http1_field(&c->head, HTTP_FIELD_HOB_ATTEMPT), &number))
+        str_u64(http1_field(&c->head, HTTP_FIELD_HOB_ATTEMPT), &number)) {
+        c->x.attempt_of = id;
+        c->x.attempt = (uint32_t)number;
         c->x.record.id = account_record_of(&id, (uint32_t)number);
+    }
 }
 
 bool exchange_may_repeat(const struct client *c)

@@ -135,6 +135,17 @@ void ingress_adopt(struct ingress *in, int take_fd)
     client_adopt(in, take_fd);
 }
 
+bool ingress_has_attempt(const struct ingress *in, const char *instance, const struct uuid *id, uint32_t attempt)
+{
+    LIST_EACH(&in->attempts, n, tmp) {
+        const struct exchange *x = &CONTAINER_OF(n, struct client, inner_node)->x;
+        if (x->leased && x->attempt == attempt && memcmp(&x->attempt_of, id, sizeof *id) == 0 &&
+            strcmp(x->lease.instance_id, instance) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void accept_pause(struct ingress *in)
 {
     loop_unwatch(in->loop, &in->io);
@@ -185,6 +196,7 @@ int ingress_open(struct loop *l, const struct limits *limits, int listen_fd, str
     in->date_s = -1;
     list_init(&in->clients);
     list_init(&in->pool);
+    list_init(&in->attempts);
     list_init(&in->client_muxes);
     list_init(&in->function_muxes);
     in->head_limits = *limits;

@@ -74,6 +74,8 @@ void ingress_notes_set(struct ingress *in, enum ingress_notes which);
 /* A connection of the node's own: on it requests are attempts of durable invocations, and what they say of that is believed. It
  * counts as one from this machine. */
 void ingress_adopt(struct ingress *in, int take_fd);
+/* That attempt is under way, on that instance. */
+bool ingress_has_attempt(const struct ingress *in, const char *instance, const struct uuid *id, uint32_t attempt);
 /* From then on requests that ask for it become durable invocations (docs/decisions/0011, accept.h). The desk outlives the ingress. */
 void ingress_desk_set(struct ingress *in, struct desk *d);
 /* No new connections; kept-alive ones end as soon as no request is in flight on them. */

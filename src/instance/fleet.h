@@ -83,6 +83,8 @@ struct fleet_servers {
     void (*on_gone)(void *ctx, void *served);     /* it has ended: nothing of it counts any more */
 };
 void fleet_serve(struct fleet *f, const struct fleet_servers *servers, void *ctx);
+/* The same of revisions whose attempts leave checkpoints (docs/decisions/0011). */
+void fleet_serve_attempts(struct fleet *f, const struct fleet_servers *servers, void *ctx);
 struct fleet_work { /* what waits for workers of a revision */
     uint32_t waiting;           /* tasks in its queue; they count as requests that wait do */
     bool unattended;            /* and nobody else takes them: worth a start from zero */

@@ -88,8 +88,10 @@ struct fleet {
     struct loop_task due_task;
     uint32_t live, launching;   /* all instances not ended; those between launch and ready/failed */
     uint32_t revisions;
-    const struct fleet_servers *servers;
-    void *servers_ctx;
+    struct fleet_serving {
+        const struct fleet_servers *ops; /* NULL: nobody */
+        void *ctx;
+    } of_queues, of_attempts; /* who serves the port inside */
     bool draining, names_lost; /* names_lost: a tag is without a name that may become free */
 };
 
@@ -124,6 +126,7 @@ void fleet_rev_check(const struct rev *v);
 struct instance *fleet_instance(const struct fleet *f, const char *id); /* or NULL */
 
 /* fleet_work.c */
+void fleet_work_served(struct instance *i, int take_fd); /* its port inside is open */
 void fleet_work_drain(struct instance *i); /* it takes no new tasks; fine if it never did */
 void fleet_work_gone(struct instance *i);  /* nor has any; fine as above. Does not free it */
 void fleet_work_cause(const struct rev *v, struct instance *i); /* its start says which task waited, if one did */

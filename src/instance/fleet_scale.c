@@ -539,15 +539,5 @@ static void on_line(struct instance *i, const char *container, struct str line)
     fnlog_line(&v->target->log, loop_wall_ms(), label, line);
 }
 
-static void on_served(struct instance *i, int take_fd)
-{
-    struct rev *v = i->owner;
-    struct fleet *f = v->target->fleet;
-    if (f->servers)
-        i->served = f->servers->on_served(f->servers_ctx, i, take_fd);
-    else
-        (void)close(take_fd);
-}
-
 const struct instance_ops fleet_instance_ops = { on_resolved, on_ready, on_failed, on_turned,
-                                                 on_given_up, on_ended, on_line,   on_served };
+                                                 on_given_up, on_ended, on_line,   fleet_work_served };

@@ -1,10 +1,33 @@
 #include "instance/fleet_impl.h"
 
+#include <unistd.h>
+
 void fleet_serve(struct fleet *f, const struct fleet_servers *servers, void *ctx)
 {
-    ASSERT(!f->servers);
-    f->servers = servers;
-    f->servers_ctx = ctx;
+    ASSERT(!f->of_queues.ops);
+    f->of_queues = (struct fleet_serving){ servers, ctx };
+}
+
+void fleet_serve_attempts(struct fleet *f, const struct fleet_servers *servers, void *ctx)
+{
+    ASSERT(!f->of_attempts.ops);
+    f->of_attempts = (struct fleet_serving){ servers, ctx };
+}
+
+static const struct fleet_serving *serving_of(const struct instance *i)
+{
+    const struct rev *v = i->owner;
+    const struct fleet *f = v->target->fleet;
+    return i->revision->task_queue ? &f->of_queues : &f->of_attempts;
+}
+
+void fleet_work_served(struct instance *i, int take_fd)
+{
+    const struct fleet_serving *s = serving_of(i);
+    if (s->ops)
+        i->served = s->ops->on_served(s->ctx, i, take_fd);
+    else
+        (void)close(take_fd);
 }
 
 void fleet_work(struct fleet *f, const char *ns, const char *service, const char *revision, const struct fleet_work *w)
@@ -63,21 +86,20 @@ void fleet_cached(struct fleet *f, struct instance *i, uint32_t count)
 
 void fleet_work_drain(struct instance *i)
 {
-    struct rev *v = i->owner;
-    struct fleet *f = v->target->fleet;
+    const struct fleet_serving *s = serving_of(i);
     if (i->served)
-        f->servers->on_draining(f->servers_ctx, i->served);
+        s->ops->on_draining(s->ctx, i->served);
 }
 
 void fleet_work_gone(struct instance *i)
 {
     struct rev *v = i->owner;
-    struct fleet *f = v->target->fleet;
+    const struct fleet_serving *s = serving_of(i);
     void *served = i->served;
     i->served = NULL;
     i->cached = 0;
     if (served)
-        f->servers->on_gone(f->servers_ctx, served);
+        s->ops->on_gone(s->ctx, served);
     ASSERT(i->in_flight >= i->tasks && v->running >= i->tasks);
     i->in_flight -= i->tasks;
     v->running -= i->tasks;

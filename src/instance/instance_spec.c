@@ -20,6 +20,7 @@ static void strings_done(struct instance_spec_strings *s)
     free(s->at);
 }
 
+static bool leaves_checkpoints(const struct revision *r) { return r->invoke.checkpoints && r->part == CONTAINER_SERVES; }
 static bool is_worker(const struct revision *r) { return r->task_queue && r->part == CONTAINER_SERVES; }
 
 /* The runtime contract's variables first, the user's after them: PORT and K_* cannot be overridden,
@@ -34,11 +35,12 @@ static void environment(const struct instance *i, const char *const *own, struct
     strings_add(env, xasprintf("K_REVISION=%s", r->name));
     strings_add(env, xasprintf("HOSTNAME=%s", i->id));
     strings_add(env, xstrdup("HOB_PHASES_FD=3"));
-    bool path = false, home = false, address = false, ns = false, queue = false;
+    bool path = false, home = false, invocations = false, address = false, ns = false, queue = false;
     for (size_t k = 0; own && own[k]; k++) {
         address = address || strncmp(own[k], "TEMPORAL_ADDRESS=", 17) == 0;
         ns = ns || strncmp(own[k], "TEMPORAL_NAMESPACE=", 19) == 0;
         queue = queue || strncmp(own[k], "TEMPORAL_TASK_QUEUE=", 20) == 0;
+        invocations = invocations || strncmp(own[k], "HOB_INVOCATIONS=", 16) == 0;
         path = path || strncmp(own[k], "PATH=", 5) == 0;
         home = home || strncmp(own[k], "HOME=", 5) == 0;
         strings_add(env, xstrdup(own[k]));
@@ -48,6 +50,8 @@ static void environment(const struct instance *i, const char *const *own, struct
                     xstrdup("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
     if (!home)
         strings_add(env, xstrdup("HOME=/tmp"));
+    if (leaves_checkpoints(r) && !invocations)
+        strings_add(env, xasprintf("HOB_INVOCATIONS=http://127.0.0.1:%d/v1/invocations", INVOKE_PORT));
     if (!is_worker(r))
         return;
     if (!address)
@@ -129,7 +133,7 @@ void instance_spec_init(struct instance_spec *s, const struct instance *i, const
         .commands = runs_commands(r),
         .pod = i->crew ? crew_pod(i->crew) : NULL,
         .leads = instance_leads(i),
-        .served_port = is_worker(r) ? WORKER_PORT : 0,
+        .served_port = is_worker(r) ? WORKER_PORT : leaves_checkpoints(r) ? INVOKE_PORT : 0,
     };
 }
 

@@ -373,10 +373,13 @@ static void listen_on_ready(struct loop_io *io, uint32_t events)
             loop_after(s->loop, &s->accept_timer, ACCEPT_PAUSE_MS * 1000);
             return;
         }
-        if (s->calls.count >= s->limits->connections_max)
-            turn_away(fd);
-        else
+        if (s->calls.count < s->limits->connections_max) {
             call_new(s, fd);
+            continue;
+        }
+        if (s->ops.on_limit)
+            s->ops.on_limit(s->ctx, "connections_max");
+        turn_away(fd);
     }
 }
 

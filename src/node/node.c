@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "gateway/ingress.h"
 #include "instance/fleet.h"
+#include "node/attempts.h"
 #include "node/backup.h"
 #include "node/config_watch.h"
 #include "node/durable.h"
@@ -67,6 +68,7 @@ struct node {
     struct observe *observe;
     struct durable *durable;
     struct workers *workers;
+    struct attempts *attempts;
     struct schedules *schedules;
     struct backup *backup;
     struct loop_timer drain_timer;
@@ -552,6 +554,7 @@ static void node_close(struct node *n)
     /* From the outside in: who may call somebody goes before whom it calls. */
     ingress_free(n->ingress);
     workers_close(n->workers);
+    attempts_close(n->attempts);
     durable_free(n->durable);
     domains_free(n->domains);
     schedules_free(n->schedules);
@@ -567,6 +570,7 @@ static void node_close(struct node *n)
     kube_free(n->kube);
     fleet_free(n->fleet);
     workers_free(n->workers);
+    attempts_free(n->attempts);
     artifact_store_free(n->artifacts);
     observe_free(n->observe);
     fetcher_link_free(n->fetcher);
@@ -620,6 +624,7 @@ static int services_open(struct node *n, uint64_t seed, struct err *e)
     if (r < 0)
         return r;
     n->workers = workers_new(n->loop, n->fleet, seed);
+    n->attempts = attempts_new(&(struct attempts_world){ n->loop, c->limits, n->fleet, on_limit, n });
     r = catalog_open(n->loop, n->store, &n->limits, c->ingress, &catalog_observer, n, &n->catalog, e);
     if (r < 0)
         return err_wrap(e, "services in %s", c->shown_dir);
@@ -651,6 +656,7 @@ static int services_open(struct node *n, uint64_t seed, struct err *e)
     if (r < 0)
         return err_wrap(e, "durable work in %s", c->shown_dir);
     ingress_desk_set(n->ingress, durable_desk(n->durable));
+    attempts_serve(n->attempts, n->ingress, durable_desk(n->durable));
     const struct admin_sources sources = {
         .loop = n->loop, .limits = c->limits, .fleet = n->fleet, .artifacts = n->artifacts,
         .store = n->store, .metrics = n->metrics, .starts = n->starts, .values = node_values, .ready = node_ready, .host = node_host,

@@ -91,6 +91,9 @@ static const struct row {
                    "the last attempt did; default `false`" },
     [ANNOTATION_DURABLE_EVENTS] = { "hob.dev/durable-events", NULL, KIND_FLAG, .initial = -1,
         .meaning = "`true`: a CloudEvent is a durable invocation, its source and id are the key; default `false`" },
+    [ANNOTATION_CHECKPOINTS] = { "hob.dev/checkpoints", NULL, KIND_FLAG, .initial = -1,
+        .meaning = "`true`: each instance finds a page at 127.0.0.1:7234 (`HOB_INVOCATIONS`) where the attempt of a durable invocation "
+                   "that it has leaves its checkpoint; default `false`" },
     [ANNOTATION_ATTEMPTS_MAX] = { "hob.dev/attempts-max", NULL, KIND_COUNT, 1, 1000, 5,
         .meaning = "attempts that the function saw, of one durable invocation that may be repeated" },
     [ANNOTATION_BACKOFF] = { "hob.dev/backoff", NULL, KIND_DURATION, 1e6, 86400e9, 1e9,

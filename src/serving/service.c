@@ -5,6 +5,7 @@
 #include "serving/annotations.h"
 #include "serving/containers.h"
 #include "serving/hints.h"
+#include "serving/invoke.h"
 #include "serving/manifest.h"
 #include "serving/pod.h"
 #include "serving/worker.h"
@@ -426,6 +427,7 @@ static enum service_refusal prepare(const json_t *before, const struct service_t
     annotations_check(json_at(object, TEMPLATE_ANNOTATIONS), TEMPLATE_ANNOTATIONS, terms->limits,
                       &f->refused, &f->warnings);
     worker_check(json_at(object, TEMPLATE_ANNOTATIONS), json_at(object, POD_PATH), "spec.template", &f->refused);
+    invoke_check(json_at(object, TEMPLATE_ANNOTATIONS), json_at(object, POD_PATH), "spec.template", &f->refused);
     if (!terms->configuration)
         service_traffic_check(object, true, terms->limits, &f->refused);
     if (before)

@@ -14,8 +14,15 @@ ENDED = {"done", "failed", "cancelled", "dead", "ambiguous"}
 
 # Tells what it was called with; waits, fails and dies as its path says. GET /open lets go what waits under /hold.
 FUNCTION = """
-import json, os, sys, threading, time
+import json, os, sys, threading, time, urllib.error, urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+def put(url, number, data, method="PUT"):
+    # the status of a PUT of a checkpoint
+    try:
+        return urllib.request.urlopen(urllib.request.Request(url, data, {"Hob-Attempt": number}, method=method), timeout=30).status
+    except urllib.error.HTTPError as e:
+        return e.code
 
 lock, counts, gate = threading.Lock(), {}, threading.Event()
 
@@ -53,6 +60,19 @@ class Handler(BaseHTTPRequestHandler):
             gate.wait(60)
         if what == "die":
             os._exit(1)
+        if what == "resume" and "hob-checkpoint" not in seen["headers"]:
+            put(f"{os.environ['HOB_INVOCATIONS']}/{self.headers['Hob-Invocation-Id']}/checkpoint", self.headers["Hob-Attempt"], b"halfway")
+            os._exit(1)
+        if what == "put":  # as it is told to, by whoever it is
+            ask = json.loads(body)
+            try:
+                return self.reply(200, put(ask["url"], ask["attempt"], iter([ask["data"].encode()]) if ask["chunked"] else ask["data"].encode(), ask["method"]))
+            except OSError as e:
+                return self.reply(200, str(e))
+        if what == "crowd":  # as many connections to there as it can have answered
+            import socket
+            all = [socket.create_connection(("127.0.0.1", 7234)) for _ in range(17)]
+            return self.reply(200, all[-1].recv(100).decode())
         if what == "drop":
             self.close_connection = True
             return self.connection.shutdown(2)
@@ -358,6 +378,86 @@ class TestApi(Case):
         self.ended(ident)
         seen = self.hob.call("GET", f"/v1/invocations/{ident}/result")[2]
         self.assertEqual(seen["headers"]["hob-checkpoint"], "aGFsZndheQ==")
+
+
+class TestOwnCheckpoint(Case):
+    """hob.dev/checkpoints: what has the attempt keeps how far it came, from inside its sandbox."""
+    BASE = "http://127.0.0.1:7234/v1/invocations"
+
+    def put(self, name, ident, attempt=1, data="x", url=None, method="PUT", chunked=False):
+        ask = {"url": url or f"{self.BASE}/{ident}/checkpoint", "attempt": str(attempt), "data": data, "method": method, "chunked": chunked}
+        status, _, body = self.hob.ingress(name, "POST", "/put", json.dumps(ask).encode())
+        self.assertEqual(status, 200, body)
+        return json.loads(body)
+
+    def held(self, name):
+        ident = self.accept(name, "/hold-then-fail")
+        self.hob.wait_for("the attempt", lambda: self.hob.tree(name, "/counts").get("/hold-then-fail"))
+        return ident
+
+    def test_what_dies_goes_on_from_its_checkpoint(self):
+        self.deploy("resumes", checkpoints="true", idempotent="true", backoff="1ms")
+        ident = self.accept("resumes", "/resume")
+        tree = self.ended(ident, "resumes")
+        self.assertEqual((tree["status"], tree["attempt"], tree["checkpoint_attempt"]), ("done", 2, 1))
+        seen = json.loads(self.hob.ingress("resumes", "GET", f"/v1/invocations/{ident}/result")[2])
+        self.assertEqual(seen["headers"]["hob-checkpoint"], "aGFsZndheQ==")
+
+    def test_only_its_own_attempt_and_only_while_it_has_it(self):
+        self.deploy("owner", checkpoints="true", idempotent="true", backoff="1ms")
+        self.deploy("thief", checkpoints="true")
+        ident = self.held("owner")
+        self.assertEqual(self.put("owner", ident), 204)
+        own = self.held("thief")
+        for attempt in (1, 2):
+            self.assertEqual(self.put("thief", ident, attempt, "stolen"), 403)
+        self.assertEqual(self.put("thief", own), 204)
+        self.assertEqual(self.put("owner", ident, 2), 403)
+        self.assertEqual(self.put("owner", uuid.uuid4()), 403)
+        self.assertEqual(self.put("owner", ident, "one"), 400)
+        self.assertEqual(self.put("owner", ident, data="x" * 8193), 413)
+        self.assertEqual(self.put("owner", ident, data="x" * 200000), 413)
+        self.assertEqual(self.hob.metric("hob_limit_reached_total", limit="invoke_checkpoint_bytes_max"), 2)
+        self.assertEqual(self.put("owner", ident, chunked=True), 411)
+        self.assertEqual(self.put("owner", ident, method="POST"), 405)
+        for url in (f"{self.BASE}/{ident}", f"{self.BASE}/{ident}/result", "http://127.0.0.1:7234/metrics"):
+            self.assertEqual(self.put("owner", ident, url=url, method="GET"), 404)
+        self.assertEqual((self.look(ident)["checkpoint_size"], self.look(ident)["checkpoint_attempt"]), (1, 1))
+        self.hob.ingress("owner", "GET", "/open")
+        self.assertEqual(self.ended(ident)["attempt"], 2)
+        for attempt in (1, 2):
+            self.assertEqual(self.put("owner", ident, attempt), 403)
+        self.hob.ingress("thief", "GET", "/open")
+        self.ended(own)
+
+    def test_an_older_attempt_says_nothing_any_more(self):
+        self.deploy("older", checkpoints="true", idempotent="true", backoff="1ms")
+        ident = self.accept("older", "/later")  # three attempts, on one instance
+        self.assertEqual(self.ended(ident)["attempt"], 3)
+        held = self.accept("older", "/hold")
+        self.hob.wait_for("the attempt", lambda: self.hob.tree("older", "/counts").get("/hold"))
+        self.assertEqual([self.put("older", held, n) for n in (0, 1, 2)], [400, 204, 403])
+        self.hob.ingress("older", "GET", "/open")
+        self.ended(held)
+
+    def test_it_has_few_connections_and_is_not_there_unasked(self):
+        self.deploy("crowds", checkpoints="true")
+        self.deploy("unasked")
+        before = self.hob.metric("hob_limit_reached_total", limit="invoke_checkpoint_connections_max") or 0
+        self.assertIn("503", self.hob.tree("crowds", "/crowd"))
+        self.assertEqual(self.hob.metric("hob_limit_reached_total", limit="invoke_checkpoint_connections_max"), before + 1)
+        self.assertIn("refused", str(self.put("unasked", uuid.uuid4())))
+
+    def test_a_template_that_cannot_have_it_is_refused(self):
+        from harness import service
+        for spec, annotations, named in (({"ports": [{"containerPort": 7234}]}, {}, "containerPort"),
+                                         ({}, {"hob.dev/task-queue": "q"}, "hob.dev/checkpoints")):
+            tree = service("impossible", self.image, COMMAND, annotations={"hob.dev/checkpoints": "true", **annotations})
+            tree["spec"]["template"]["spec"]["containers"][0].update(spec)
+            answer = self.hob.call("POST", "/apis/serving.knative.dev/v1/namespaces/default/services",
+                                   json.dumps(tree).encode(), {"Content-Type": "application/json"})
+            self.assertGreaterEqual(answer[0], 400)
+            self.assertIn(named, json.dumps(answer[2]))
 
 
 if __name__ == "__main__":
