@@ -106,7 +106,8 @@ static bool on_head(void *ctx, struct http_call *c)
 static void on_limit(void *ctx, const char *limit)
 {
     struct rig *g = ctx;
-    ASSERT(strcmp(limit, "api_bodies_bytes_max") == 0 || strcmp(limit, "api_answers_bytes_max") == 0);
+    ASSERT(strcmp(limit, "api_bodies_bytes_max") == 0 || strcmp(limit, "api_answers_bytes_max") == 0 ||
+           strcmp(limit, "connections_max") == 0);
     g->limit_count++;
 }
 
@@ -678,6 +679,7 @@ TEST(connections_over_the_limit_are_turned_away_with_503)
     CHECK(say(second, "GET /b HTTP/1.1\r\nHost: h\r\n\r\n"));
     hear(&g, second, "EOF");
     HEARD("503 Service Unavailable");
+    CHECK_EQ(g.limit_count, 1);
     CHECK(say(first, "GET /c HTTP/1.1\r\nHost: h\r\n\r\n"));
     hear(&g, first, "]\n");
     HEARD("GET /c []\n");
