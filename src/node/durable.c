@@ -38,6 +38,8 @@ static void on_limit(void *ctx, const char *limit)
 /* What is missing now (descriptors, memory, a disk that answers) may be there again in a moment; functions go on meanwhile. */
 static void start_failed(struct durable *d, const struct err *e)
 {
+    if (d->stopped) /* nobody waits for it any more */
+        return;
     if (d->broken.code == CODE_OK)
         log_event(LOG_ERROR, "durable.failed", "error=\"%s\"", LOG_QUOTED(e->text));
     d->broken = *e;
@@ -182,14 +184,15 @@ void durable_free(struct durable *d)
 {
     if (!d)
         return;
-    loop_cancel(d->config.loop, &d->again);
+    d->stopped = true;
     if (d->temporal)
         temporal_free(d->temporal);
     if (d->invocations)
         invocations_stop(d->invocations); /* the gateway is gone */
     if (d->callbacks)
         courier_stop(callbacks_courier(d->callbacks));
-    journal_free(d->journal);
+    journal_free(d->journal); /* and what is still being read at the start comes back unread */
+    loop_cancel(d->config.loop, &d->again);
     durable_host_free(d->host);
     callbacks_free(d->callbacks);
     invocations_free(d->invocations);
