@@ -11,7 +11,7 @@ void page_json(struct http_call *c, int status, const char *type, json_t *take_j
         http_answer(c, 507, PAGE_PROBLEM, NULL,
                     STR("{\"title\":\"the answer is too large; ask for less with limit=\"}\n"));
     else
-        http_answer(c, status, type, NULL, buf_str(&b));
+        http_answer(c, status, type, status == 429 ? "Retry-After: 1\r\n" : NULL, buf_str(&b));
     buf_done(&b);
 }
 

@@ -460,5 +460,70 @@ class TestOwnCheckpoint(Case):
             self.assertIn(named, json.dumps(answer[2]))
 
 
+class TestFewMayWait(Case):
+    LIMITS = {"api_watchers_max": 1}
+
+    def test_who_would_wait_beside_as_many_as_may_is_told_to_come_again(self):
+        self.deploy("awaited")
+        ident = self.accept("awaited", "/hold")
+        waits = []
+        t = threading.Thread(target=lambda: waits.append(self.hob.call("GET", f"/v1/invocations/{ident}?wait=60")))
+        t.start()
+        try:
+            self.hob.wait_for("the first that waits", lambda: self.hob.metric("hob_durable_invocations_waiters") == 1)
+            status, headers, body = self.hob.call("GET", f"/v1/invocations/{ident}?wait=60")
+            self.assertEqual((status, headers["Retry-After"], body["status"]), (429, "1", 429))
+            self.assertIn("api_watchers_max", body["detail"])
+            self.assertEqual(self.hob.metric("hob_limit_reached_total", limit="api_watchers_max"), 1)
+            self.assertEqual(self.look(ident)["status"], "running")  # who does not wait is answered
+        finally:
+            self.hob.ingress("awaited", "GET", "/open")
+            t.join()
+        self.assertEqual((waits[0][0], waits[0][2]["status"]), (200, "done"))
+        self.assertEqual(self.look(ident, query="?wait=60")["status"], "done")  # there is room again
+
+
+class TestHTTP2(Case):
+    """The same over HTTP/2: what asks for it is written down, and keys mean what they mean."""
+
+    def setUp(self):
+        from test_http2 import Client
+        self.client = Client(self.hob.ingress_address)
+        self.addCleanup(self.client.s.close)
+
+    def post(self, name, path, body=b"x", **fields):
+        answer = self.client.get(self.hob.host(name), path, method="POST", body=body, **fields)
+        return int(answer["headers"][":status"]), answer["headers"], json.loads(answer["body"])
+
+    def test_respond_async_is_accepted_and_its_answer_is_kept(self):
+        self.deploy("two")
+        status, headers, tree = self.post("two", "/made", b"content", prefer="respond-async")
+        self.assertEqual((status, headers["location"], headers["preference-applied"]),
+                         (202, f"/v1/invocations/{tree['id']}", "respond-async"))
+        self.assertEqual(self.ended(tree["id"])["status"], "done")
+        answer = self.client.get(self.hob.host("two"), f"/v1/invocations/{tree['id']}/result")
+        seen = json.loads(answer["body"])
+        self.assertEqual((answer["headers"][":status"], seen["body"], seen["path"]), ("201", "content", "/made"))
+        self.assertEqual(self.post("two", "/made", prefer="respond-async, wait=30")[0], 201)
+
+    def test_a_key_is_replayed_refused_and_taken_as_over_the_other_version(self):
+        self.deploy("keys-two")
+        first = self.post("keys-two", "/made", idempotency_key="k1")
+        self.assertEqual((first[0], first[1].get("idempotency-replayed")), (201, None))
+        again = self.post("keys-two", "/made", idempotency_key="k1")
+        self.assertEqual((again[0], again[1]["idempotency-replayed"], again[2]), (201, "true", first[2]))
+        older = self.hob.ingress("keys-two", "POST", "/made", b"x", {"Idempotency-Key": "k1"})
+        self.assertEqual((older[0], older[1]["Idempotency-Replayed"], json.loads(older[2])), (201, "true", first[2]))
+        other = self.post("keys-two", "/made", b"y", idempotency_key="k1")
+        self.assertEqual((other[0], other[2]["type"]), (422, "urn:hob:problem:key-reused"))
+        held = self.client.ask(self.hob.host("keys-two"), "/hold", method="POST", body=b"x", idempotency_key="k2")
+        self.hob.wait_for("the attempt", lambda: self.hob.tree("keys-two", "/counts").get("/hold"))
+        taken = self.post("keys-two", "/hold", idempotency_key="k2")
+        self.assertEqual((taken[0], taken[2]["type"]), (409, "urn:hob:problem:in-flight"))
+        self.hob.ingress("keys-two", "GET", "/open")
+        self.assertEqual(self.client.answer(held)["headers"][":status"], "200")
+        self.assertEqual(self.hob.tree("keys-two", "/counts")["/hold"], 1)
+
+
 if __name__ == "__main__":
     unittest.main()
