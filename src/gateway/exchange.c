@@ -148,7 +148,7 @@ void exchange_answer_end(struct client *c, enum forward_connection connection, b
 {
     struct exchange *x = &c->x;
     struct timing t;
-    struct forward_answer f = { .id = &x->record.id, .timing = &t, .connection = connection };
+    struct forward_answer f = { .id = x->probe ? NULL : &x->record.id, .timing = &t, .connection = connection };
     x->first_byte_us = moment_of(c);
     timing_of(x, x->first_byte_us, &t);
     if (!dated)

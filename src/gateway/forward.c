@@ -234,8 +234,10 @@ void forward_answer_end(struct buf *b, const struct forward_answer *f)
         buf_str_append(b, f->date);
         buf_str_append(b, STR("\r\n"));
     }
-    id_write(b, f->id);
-    buf_str_append(b, STR("\r\n"));
+    if (f->id) {
+        id_write(b, f->id);
+        buf_str_append(b, STR("\r\n"));
+    }
     timing_write(b, f->timing);
     timing_write_caches(b, f->timing);
     http1_write_end(b);

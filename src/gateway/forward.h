@@ -35,7 +35,7 @@ void forward_request_end(struct buf *b, uint64_t deadline_left_ms, bool grpc); /
 
 enum forward_connection { FORWARD_KEEP, FORWARD_KEEP_1_0, FORWARD_CLOSE, FORWARD_UPGRADE };
 struct forward_answer {
-    const struct uuid *id;
+    const struct uuid *id; /* NULL: it is no invocation */
     const struct timing *timing;
     struct str date; /* at NULL: the answer has one */
     enum forward_connection connection;

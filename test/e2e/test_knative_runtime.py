@@ -93,6 +93,7 @@ class Way(HobCase):
         for word in ("queue", "activator"):
             answer = hob.ingress("asleep", headers={"K-Network-Probe": word})
             self.assertEqual((answer[0], answer[2].decode(), answer[1].get("K-Network-Hash")), (200, word, None))
+            self.assertIsNone(answer[1].get("Hob-Invocation-Id"))
         self.problem(hob.ingress("asleep", headers={"K-Network-Probe": "probe"}), 400, "bad-header")
         self.problem(hob.ingress("asleep", headers={"K-Network-Probe": ""}), 400, "bad-header")
         self.problem(hob.ingress("asleep", headers={"K-Network-Probe": "other"}), 400, "bad-header")
